@@ -1,0 +1,268 @@
+"""The frozen values that travel between the rooms of buildfarm.
+
+They hold no behaviour beyond small derived properties and import nothing of ours.  Paths and arguments are
+`str` as `os.fsdecode` gives them (surrogateescape), so that bytes that are not UTF-8 survive a round trip.
+Times are seconds since the epoch unless a name says otherwise; durations are seconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Language(StrEnum):
+    """What a unit's source is written in; decides which recipe it travels by."""
+
+    C = "c"
+    CXX = "c++"
+    FORTRAN = "fortran"
+    OTHER = "other"  # assembler, Objective-C, Ada, ...: compiled here
+
+
+class Kind(StrEnum):
+    """What a call of a tool does."""
+
+    COMPILE = "compile"  # one source to one object: a unit
+    LINK = "link"  # objects to a program or a shared library
+    ARCHIVE = "archive"  # ar, ranlib
+    QUERY = "query"  # writes no file: --version, -E to stdout, -dumpmachine, -print-...
+    OTHER = "other"  # anything not understood, conftest, several sources: run here
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A tool call as make's recipe made it."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FortranOptions:
+    """What only Fortran units have."""
+
+    cpp: bool  # the source goes through cpp (.F, .F90, -cpp)
+    free_form: bool
+    module_directory: str | None  # -J / -M as typed; None: the cwd
+    include_directories: tuple[str, ...]  # -I in order, as typed
+
+
+@dataclass(frozen=True, slots=True)
+class Depfile:
+    """A depfile that the unit must leave behind, written on the master."""
+
+    path: str  # as typed or derived, relative to the unit's cwd
+    arguments: tuple[str, ...]  # complete -M* options for a separate `-E` run that writes the same bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One compile command: one source to one object (or assembler text, with -S).
+
+    `preprocess_arguments` and `compile_arguments` hold neither the source, `-o`, `-c`/`-S`, nor any `-M*` option;
+    separate operands are joined to their options where the compiler permits it (`-I dir` becomes `-Idir`),
+    because distccd takes a separate argument that ends like a source for a second source.
+    """
+
+    tool: str  # the compiler's bare name, e.g. `gcc`, `mpif90`
+    language: Language
+    argv: tuple[str, ...]  # the whole command as typed, @files expanded
+    source: str  # as typed
+    output: str  # as typed or as the compiler would derive it
+    preprocess_arguments: tuple[str, ...]
+    compile_arguments: tuple[str, ...]
+    depfile: Depfile | None = None
+    assembler_only: bool = False  # -S instead of -c
+    debug: bool = False  # -g in any form: objects are compared after --strip-debug
+    full_preprocessing: bool = False  # recipe P2 instead of P2d
+    fortran: FortranOptions | None = None
+    local_reason: str | None = None  # why it may not travel; None: it may
+
+    @property
+    def may_travel(self) -> bool:
+        return self.local_reason is None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A classified invocation.  `outputs` are the files that it is known to write, as typed."""
+
+    kind: Kind
+    tool: str
+    outputs: tuple[str, ...]
+    unit: Unit | None = None
+    reason: str | None = None  # for OTHER: why it was not taken for a unit
+
+
+# --- nodes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A distccd machine as the user configured it.  `key` is its identity in journal and messages."""
+
+    host: str
+    port: int = 3632
+    slots: int = 4
+    lzo: bool = False
+    cpp: bool = False  # pump mode permitted (`,cpp`)
+    ssh: bool = False
+    user: str | None = None  # ssh only
+
+    @property
+    def key(self) -> str:
+        """`pi3:3632`, `[fd00::1]:3632`, `@pi3`, `user@pi3`."""
+        if self.ssh:
+            return f"{self.user or ''}@{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """One file (or link, or empty placeholder) of a protocol-3 request.  `name` starts with `/`."""
+
+    name: str
+    content: bytes = b""
+    link: str | None = None  # not None: a symbolic link to this target, `content` unused
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What travels to a node, whatever the node's protocol options.
+
+    `source` is set for protocols 1 and 2 (one preprocessed text), `files` and `cwd` for protocol 3.
+    """
+
+    argv: tuple[str, ...]
+    source: bytes | None = None
+    cwd: str | None = None
+    files: tuple[SentFile, ...] = ()
+    recipe: str = "P2d"  # P2, P2d, P3d, P3r, P3, S2: see docs/recipes
+
+    @property
+    def pump(self) -> bool:
+        return self.cwd is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node sent back.  `status` is a wait status (`os.waitstatus_to_exitcode` applies)."""
+
+    status: int
+    stderr: bytes
+    stdout: bytes
+    object: bytes
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+# --- the journal's records -------------------------------------------------------------------------------
+
+
+class StepState(StrEnum):
+    """A step's life in the journal; `CHECKED_OUT` without a successor is what a crash leaves behind."""
+
+    CHECKED_OUT = "checked_out"
+    DONE = "done"
+    FAILED = "failed"
+    SWEPT = "swept"  # checked out when a build died; its outputs were removed by the sweep
+
+
+class BuildState(StrEnum):
+    """A build's life: the `state` of the status document, without `none`."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """What a build was asked to do; `resume` repeats it to the letter."""
+
+    directory: str  # absolute: where make runs (`-C` applied)
+    goals: tuple[str, ...]
+    variables: Mapping[str, str]
+    make_arguments: tuple[str, ...]  # everything handed to make, goals and variables included, -C/-j excluded
+    options: Mapping[str, str]  # buildfarm's own options, as text
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOut:
+    """A step leaves: a unit to a node or to a local compiler, a link or an archive to a local tool."""
+
+    step: int  # unique within a build, given by the conductor
+    kind: Kind
+    cwd: str  # absolute
+    argv: tuple[str, ...]
+    outputs: tuple[str, ...]  # absolute paths, depfile and .mod files included; first: the main output
+    fingerprint: str  # of cwd, argv and the environment that matters: same fingerprint, same compile
+    node: str | None  # Node.key; None: this machine
+    attempt: int
+    time: float
+    reason: str | None = None  # why it runs here
+    lookahead: bool = False
+    temporaries: tuple[str, ...] = ()  # absolute paths of private files that a crash may leave behind
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """An output as it was checked in."""
+
+    path: str  # absolute
+    size: int
+    mtime_ns: int
+    digest: str  # BLAKE2b-128 of the bytes, hex
+
+
+@dataclass(frozen=True, slots=True)
+class CheckIn:
+    """A step has ended: its outputs are in place and verified, or it failed for good."""
+
+    step: int
+    state: StepState  # DONE or FAILED
+    time: float
+    seconds: float  # of the attempt that counted: compile time as the master saw it
+    exit_status: int = 0
+    outputs: tuple[OutputRecord, ...] = ()
+    stderr: bytes = b""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    inputs: tuple[str, ...] = ()  # absolute paths read by the unit, where known (source first)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """An attempt that did not count: a node's fault, a lost race, a cancelled unit."""
+
+    step: int
+    attempt: int
+    node: str | None
+    time: float
+    outcome: str  # refused, lost, late, corrupt, killed, cancelled, stale, ...
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node's standing at one moment, as the journal keeps it for `status` and `nodes`."""
+
+    key: str
+    host: str
+    port: int
+    state: str  # up, busy, down, quarantined, draining
+    slots: int
+    checked_out: int = 0
+    done: int = 0
+    failed: int = 0
+    compiler: str | None = None
+    reason: str | None = None
+    retry_at: float | None = None
+    mean_seconds: float | None = None
+    languages: tuple[str, ...] = field(default=())
