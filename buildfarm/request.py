@@ -1,0 +1,56 @@
+"""What one `run` or `resume` asks of the conductor: a frozen value, complete, with every default applied.
+
+It is built by `cli` from the command line, `buildfarm.toml`, the environment or the journal.  It reads none of
+them itself, and it does not look at nodes: the raw host lists travel to `dispatch.sources`, which reads them
+again when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildfarm.model import BuildSpec
+
+UNLIMITED_JOBS = 0
+"""`RunRequest.jobs` for a bare `-j`: make's "no limit"."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One build to run.  All paths are absolute; `resume` makes the same value from the journal."""
+
+    directory: Path  # where make runs: the tree whose `.buildfarm` holds the state
+    make_words: tuple[str, ...]  # all that make gets, goals and variables included; without -C and -j
+    goals: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    jobs: int | None = None  # -j; None: not given, UNLIMITED_JOBS: given without a number
+    dry_run: bool = False  # -n, -q, -t and the like: make runs no recipe, nothing is journaled
+
+    hosts_option: str | None = None  # --hosts
+    hosts_config: str | None = None  # `[nodes] hosts` of `config`
+    config: Path | None = None  # the buildfarm.toml in force; read again when it changes
+
+    fallback: str = "local"  # "local" | "never"
+    lookahead: bool = True
+    serial_order: bool = False
+
+    plain: bool = False  # lines, never the live view
+    color: bool = True  # False: --no-color or NO_COLOR
+    events: Path | None = None  # append JSON lines here
+
+    options: Mapping[str, str] = field(default_factory=dict)  # ours as typed, for the journal and `resume`
+    environment: Mapping[str, str] = field(default_factory=dict)  # make's, before ours is added
+    resumed_from: int | None = None  # the journal's id of the build that this one continues
+
+    def spec(self) -> BuildSpec:
+        """The journal's record of this request; `resume` repeats it to the letter."""
+        return BuildSpec(
+            directory=str(self.directory),
+            goals=self.goals,
+            variables=self.variables,
+            make_arguments=self.make_words,
+            options=self.options,
+            environment=self.environment,
+        )
