@@ -1,0 +1,129 @@
+"""A node's standing, as a pure value machine: what happened to it decides whether it gets work and when it is asked again.
+
+It knows no clock (times come in), no socket and no unit; the scheduler asks it, the conductor performs the probes.
+
+Theory of operation.  A node is `UNPROBED` until a probe has named its compiler; only then does it get units, so a
+wrong compiler costs no unit.  A fault that may pass (refused, lost, late) makes it `DOWN`; it is probed again after a
+pause that doubles from `FIRST_PAUSE` to the back-off period (`DISTCC_BACKOFF_PERIOD`, 60 s, distcc's own name and
+value).  A fault that is a lie (an object that is not what was asked for) or a mismatch makes it `QUARANTINED`: no
+more work in this build.  A compiler that was killed there lowers its slots by one, for the usual cause is memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+FIRST_PAUSE = 1.0
+FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
+SPEED_MEMORY = 0.8  # weight of the past in the moving mean of a node's speed
+
+
+class Standing(StrEnum):
+    """Where a node stands; the values are those of the status document, save `unprobed`, which shows as `down`."""
+
+    UNPROBED = "unprobed"  # never answered a probe
+    UP = "up"
+    DOWN = "down"  # gone or refusing; a probe is due at `retry_at`
+    QUARANTINED = "quarantined"  # lied or differs; out for this build
+    DRAINING = "draining"  # taken off the list; units in flight finish
+
+
+class Fault(StrEnum):
+    """What a node did wrong, as far as the scheduler must tell faults apart."""
+
+    REFUSED = "refused"  # no connection, or closed before an answer
+    LOST = "lost"  # the connection broke after the unit was sent
+    LATE = "late"  # no answer within the deadline
+    KILLED = "killed"  # the compiler was killed or crashed there
+    CORRUPT = "corrupt"  # said success, sent rubbish
+
+
+@dataclass(slots=True)
+class Health:
+    """One node's standing and record in this build."""
+
+    slots: int  # as configured; `usable` is what is left of them
+    standing: Standing = Standing.UNPROBED
+    reason: str | None = None
+    retry_at: float | None = None  # when the next probe is due
+    probing: bool = False
+    languages: frozenset[str] = frozenset()
+    compiler: str | None = None
+    done: int = 0
+    failed: int = 0
+    speed: float = 1.0  # estimated seconds / seconds taken; 1.0 until measured
+    busy_seconds: float = 0.0
+    lowered: int = 0  # slots given up for memory
+    _pause: float = field(default=FIRST_PAUSE)
+    _faults: int = 0
+
+    @property
+    def usable(self) -> int:
+        """Slots that may be filled now."""
+        return max(1, self.slots - self.lowered) if self.standing is Standing.UP else 0
+
+    @property
+    def mean_seconds(self) -> float | None:
+        return self.busy_seconds / self.done if self.done else None
+
+    def probe_started(self) -> None:
+        self.probing = True
+
+    def probe_passed(self, languages: frozenset[str], compiler: str) -> None:
+        self.probing = False
+        if self.standing in (Standing.UNPROBED, Standing.DOWN):
+            self.standing = Standing.UP
+        self.languages, self.compiler = languages, compiler
+        self.reason, self.retry_at, self._faults = None, None, 0
+
+    def probe_failed(self, reason: str, now: float, backoff: float) -> None:
+        self.probing = False
+        if self.standing in (Standing.UNPROBED, Standing.DOWN, Standing.UP):
+            self._go_down(reason, now, backoff)
+
+    def succeeded(self, estimate: float, seconds: float) -> None:
+        """A unit came back whole after `seconds`; `estimate` is what it was expected to take on a node of speed 1."""
+        self.done += 1
+        self.busy_seconds += seconds
+        self._faults, self._pause = 0, FIRST_PAUSE
+        if estimate > 0 and seconds > 0:
+            sample = min(max(estimate / seconds, 0.05), 20.0)
+            self.speed = SPEED_MEMORY * self.speed + (1 - SPEED_MEMORY) * sample
+
+    def faulted(self, fault: Fault, reason: str, now: float, backoff: float) -> None:
+        """An attempt ended through this node's fault."""
+        self.failed += 1
+        self.reason = reason
+        if fault is Fault.CORRUPT:
+            self.quarantine(reason)
+        elif fault is Fault.KILLED:
+            self.lowered = min(self.lowered + 1, max(self.slots - 1, 0))
+            self._faults += 1
+            if self._faults > self.slots + FAULTS_UNTIL_DOWN:
+                self._go_down(reason, now, backoff)
+        else:
+            self._faults += 1
+            if self._faults >= FAULTS_UNTIL_DOWN or fault is Fault.REFUSED:
+                self._go_down(reason, now, backoff)
+
+    def quarantine(self, reason: str) -> None:
+        self.standing, self.reason, self.retry_at = Standing.QUARANTINED, reason, None
+
+    def drain(self) -> None:
+        self.standing, self.retry_at = Standing.DRAINING, None
+
+    def due(self, now: float) -> bool:
+        """Whether a probe should start now."""
+        if self.probing or self.standing in (Standing.QUARANTINED, Standing.DRAINING, Standing.UP):
+            return False
+        return self.retry_at is None or now >= self.retry_at
+
+    def _go_down(self, reason: str, now: float, backoff: float) -> None:
+        if self.standing is Standing.QUARANTINED:
+            return
+        if self.standing is not Standing.DRAINING:
+            self.standing = Standing.DOWN
+            self.retry_at = now + min(self._pause, backoff)
+            self._pause = min(self._pause * 2, backoff)
+        self.reason = reason

@@ -1,0 +1,551 @@
+"""Who compiles what, and when: a pure state machine, events in, actions out.
+
+It knows no asyncio, socket, disk or clock; `now` (monotonic seconds) comes in with each event.  The conductor feeds
+`handle()` and performs what it returns.
+
+Theory of operation.  A unit is `WAITING` in one queue, ordered by *demanded before lookahead*, then the longest
+remaining path, then the order of arrival; or `RUNNING`, with one attempt or, for a straggler, two; or gone.  After
+every event `_assign()` fills free slots from the head of the queue, so no event needs to know what it frees.  An
+attempt is known by (unit, attempt number); an end that names an attempt which is not in flight is stale and
+changes nothing but the node's record.
+
+Invariants, held by the property tests: a node never has more attempts than usable slots, save while its slots
+shrink; a unit is never started twice on one node at a time; every submitted unit ends in exactly one of Settled
+(success), RunHere, GiveUp or a withdrawal; no unit waits while a node that may take it has a free slot.
+
+Rejected: a queue per node with work stealing.  It needs no central order, but the order is what we have (critical
+path), and one master sees all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from buildfarm.dispatch.health import Fault, Health, Standing
+from buildfarm.model import Node, NodeStatus
+
+DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
+STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...
+STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
+DEADLINE_FACTOR = 10.0
+DEADLINE_FLOOR = 60.0
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A prepared unit asks for a slot."""
+
+    unit: int
+    language: str
+    estimate: float | None = None  # seconds on a node of speed 1; None: unknown
+    priority: float = 0.0  # remaining path, seconds
+    demanded: bool = True  # make waits for it; False: lookahead
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Make now asks for a unit that was submitted as lookahead."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Nobody wants the unit any more (make was killed, its input changed)."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """An attempt's result was valid."""
+
+    unit: int
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended through its node's fault."""
+
+    unit: int
+    attempt: int
+    fault: Fault
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A node says that the unit does not compile: the local compiler must give the verdict.  No fault of the node."""
+
+    unit: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Nodes as the host list has them now; nodes not named any more drain."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe's result.  `error` None: passed."""
+
+    node: str
+    languages: frozenset[str] = frozenset()
+    compiler: str = ""
+    error: str | None = None
+    quarantine: bool = False  # it answered, but differs from this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A node was caught out by something the scheduler does not see, such as a verification elsewhere."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Submit | Demand | Withdraw | Succeeded | Failed | Unsettled | Join | Probed | Quarantine | Tick
+
+
+# --- actions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Send the unit to the node."""
+
+    unit: int
+    attempt: int
+    node: str
+    deadline: float  # seconds from now
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Drop this attempt: another one won, or nobody wants the unit."""
+
+    unit: int
+    attempt: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunHere:
+    """No node can take it: compile it on the master.  The unit is gone from the scheduler."""
+
+    unit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No node can take it and the master may not.  The unit is gone from the scheduler."""
+
+    unit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The first valid result has won.  The unit is gone from the scheduler."""
+
+    unit: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the node who it is."""
+
+    node: str
+
+
+Action = Start | Cancel | RunHere | GiveUp | Settled | Probe
+
+
+class _Life(Enum):
+    WAITING = auto()  # in the queue
+    RUNNING = auto()  # at least one attempt in flight
+
+
+@dataclass(slots=True)
+class _Flight:
+    node: str
+    since: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    submit: Submit
+    demanded: bool
+    arrived: int
+    since: float
+    life: _Life = _Life.WAITING
+    attempts: int = 0
+    flights: dict[int, _Flight] = field(default_factory=dict)
+    avoid: set[str] = field(default_factory=set)  # nodes where it failed
+    last_reason: str = ""
+
+    def key(self) -> tuple[bool, float, int]:
+        return (not self.demanded, -self.submit.priority, self.arrived)
+
+
+@dataclass(slots=True)
+class _Member:
+    node: Node
+    health: Health
+    flights: set[tuple[int, int]] = field(default_factory=set)
+
+    def free(self) -> int:
+        return self.health.usable - len(self.flights)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user may set."""
+
+    fallback_local: bool = True
+    backoff: float = 60.0  # DISTCC_BACKOFF_PERIOD, seconds
+    io_timeout: float | None = None  # DISTCC_IO_TIMEOUT, seconds; None: from history
+    remote_attempts: int = 4  # of one unit, before the master takes it
+    patience: float = 60.0  # with no fallback: how long a unit waits for any node to come up, seconds
+    hedge: bool = True  # second attempts of stragglers
+
+
+class Scheduler:
+    """The farm's units in hand and its nodes.  `handle()` is the only way in."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self._units: dict[int, _Entry] = {}
+        self._nodes: dict[str, _Member] = {}
+        self._queue: list[tuple[tuple[bool, float, int], int]] = []
+        self._arrivals = 0
+
+    # -- what others may look at ----------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        return sum(1 for entry in self._units.values() if entry.life is _Life.WAITING)
+
+    @property
+    def running(self) -> int:
+        return sum(1 for entry in self._units.values() if entry.life is _Life.RUNNING)
+
+    @property
+    def slots(self) -> int:
+        """Usable slots now."""
+        return sum(member.health.usable for member in self._nodes.values())
+
+    @property
+    def free_slots(self) -> int:
+        return sum(max(0, member.free()) for member in self._nodes.values())
+
+    def node(self, key: str) -> Node:
+        """The configured node.  Raises KeyError for one that was never named."""
+        return self._nodes[key].node
+
+    def can_take(self, language: str) -> bool:
+        """Whether a unit of this language could go to a node now or after a probe that is under way."""
+        return any(self._could(member, language) for member in self._nodes.values())
+
+    def statuses(self) -> list[NodeStatus]:
+        """Every node's standing, in the order of the host list."""
+        result = []
+        for key, member in self._nodes.items():
+            health = member.health
+            state = str(health.standing)
+            if health.standing is Standing.UNPROBED:
+                state = "down"
+            elif health.standing is Standing.UP and member.free() <= 0:
+                state = "busy"
+            result.append(
+                NodeStatus(
+                    key=key,
+                    host=member.node.host,
+                    port=member.node.port,
+                    state=state,
+                    slots=health.usable or member.node.slots,
+                    checked_out=len(member.flights),
+                    done=health.done,
+                    failed=health.failed,
+                    compiler=health.compiler,
+                    reason=health.reason or ("not probed yet" if health.standing is Standing.UNPROBED else None),
+                    retry_at=health.retry_at,
+                    mean_seconds=health.mean_seconds,
+                    languages=tuple(sorted(health.languages)),
+                )
+            )
+        return result
+
+    # -- the one way in ---------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take in one event; return what must be done, in order."""
+        actions: list[Action] = []
+        match event:
+            case Submit():
+                self._submit(event, now)
+            case Demand(unit):
+                self._demand(unit)
+            case Withdraw(unit):
+                self._withdraw(unit, actions)
+            case Succeeded():
+                self._succeeded(event, actions)
+            case Failed():
+                self._failed(event, now, actions)
+            case Unsettled():
+                self._unsettled(event, actions)
+            case Join(nodes):
+                self._join(nodes)
+            case Probed():
+                self._probed(event, now)
+            case Quarantine(key, reason):
+                self._nodes[key].health.quarantine(reason)
+            case Tick():
+                pass
+        self._probes(now, actions)
+        self._assign(now, actions)
+        self._strand(now, actions)
+        if isinstance(event, Tick):
+            self._hedge(now, actions)
+        return actions
+
+    # -- units --------------------------------------------------------------------------------------------------
+
+    def _submit(self, event: Submit, now: float) -> None:
+        assert event.unit not in self._units, f"BUG: unit {event.unit} submitted twice"
+        self._arrivals += 1
+        entry = _Entry(event, event.demanded, self._arrivals, now)
+        self._units[event.unit] = entry
+        self._enqueue(event.unit, entry)
+
+    def _enqueue(self, unit: int, entry: _Entry) -> None:
+        entry.life = _Life.WAITING
+        heapq.heappush(self._queue, (entry.key(), unit))
+
+    def _demand(self, unit: int) -> None:
+        entry = self._units.get(unit)
+        if entry is None or entry.demanded:
+            return
+        entry.demanded = True
+        if entry.life is _Life.WAITING:
+            heapq.heappush(self._queue, (entry.key(), unit))
+
+    def _withdraw(self, unit: int, actions: list[Action]) -> None:
+        entry = self._units.pop(unit, None)
+        if entry is not None:
+            self._cancel_flights(unit, entry, actions)
+
+    def _land(self, unit: int, attempt: int) -> tuple[_Entry, _Flight] | None:
+        """Take a flight down.  None: it is stale, and the slot was freed before."""
+        entry = self._units.get(unit)
+        if entry is None or attempt not in entry.flights:
+            return None
+        flight = entry.flights.pop(attempt)
+        self._nodes[flight.node].flights.discard((unit, attempt))
+        return entry, flight
+
+    def _cancel_flights(self, unit: int, entry: _Entry, actions: list[Action]) -> None:
+        for attempt, flight in sorted(entry.flights.items()):
+            self._nodes[flight.node].flights.discard((unit, attempt))
+            actions.append(Cancel(unit, attempt, flight.node))
+        entry.flights.clear()
+
+    def _succeeded(self, event: Succeeded, actions: list[Action]) -> None:
+        landed = self._land(event.unit, event.attempt)
+        if landed is None:
+            return
+        entry, flight = landed
+        health = self._nodes[flight.node].health
+        health.succeeded(entry.submit.estimate or 0.0, event.seconds)
+        self._cancel_flights(event.unit, entry, actions)
+        del self._units[event.unit]
+        actions.append(Settled(event.unit, event.attempt))
+
+    def _failed(self, event: Failed, now: float, actions: list[Action]) -> None:
+        landed = self._land(event.unit, event.attempt)
+        if landed is None:
+            return
+        entry, flight = landed
+        self._nodes[flight.node].health.faulted(event.fault, event.reason, now, self.policy.backoff)
+        entry.avoid.add(flight.node)
+        entry.last_reason = event.reason
+        if entry.flights:
+            return  # the other attempt may still win
+        if entry.attempts >= self.policy.remote_attempts and self.policy.fallback_local:
+            del self._units[event.unit]
+            actions.append(RunHere(event.unit, f"{entry.attempts} attempts failed, the last: {event.reason}"))
+        else:
+            entry.since = now
+            self._enqueue(event.unit, entry)
+
+    def _unsettled(self, event: Unsettled, actions: list[Action]) -> None:
+        landed = self._land(event.unit, event.attempt)
+        if landed is None:
+            return
+        entry, _ = landed
+        self._cancel_flights(event.unit, entry, actions)
+        del self._units[event.unit]
+        actions.append(RunHere(event.unit, event.reason))
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+
+    def _join(self, nodes: Iterable[Node]) -> None:
+        named = {node.key: node for node in nodes}
+        for key, member in self._nodes.items():
+            if key not in named and member.health.standing is not Standing.QUARANTINED:
+                member.health.drain()
+        ordered: dict[str, _Member] = {}
+        for key, node in named.items():
+            known = self._nodes.get(key)
+            if known is None:
+                ordered[key] = _Member(node, Health(node.slots))
+                continue
+            known.node = node
+            known.health.slots = node.slots
+            if known.health.standing is Standing.DRAINING:
+                known.health.standing = Standing.UNPROBED
+            ordered[key] = known
+        for key, member in self._nodes.items():
+            ordered.setdefault(key, member)
+        self._nodes = ordered
+
+    def _probed(self, event: Probed, now: float) -> None:
+        health = self._nodes[event.node].health
+        if event.error is None:
+            health.probe_passed(event.languages, event.compiler)
+        elif event.quarantine:
+            health.probing = False
+            health.quarantine(event.error)
+        else:
+            health.probe_failed(event.error, now, self.policy.backoff)
+
+    def _probes(self, now: float, actions: list[Action]) -> None:
+        for key, member in self._nodes.items():
+            if member.health.due(now):
+                member.health.probe_started()
+                actions.append(Probe(key))
+
+    def _could(self, member: _Member, language: str) -> bool:
+        health = member.health
+        if health.standing is Standing.UP:
+            return language in health.languages
+        return health.probing and health.standing is Standing.UNPROBED
+
+    # -- filling slots --------------------------------------------------------------------------------------------
+
+    def _pick(self, entry: _Entry) -> _Member | None:
+        """The free node that should finish the unit first, avoiding those where it failed while others exist."""
+        best: _Member | None = None
+        best_rank: tuple[bool, float, float] | None = None
+        busy_elsewhere = {flight.node for flight in entry.flights.values()}
+        for key, member in self._nodes.items():
+            if key in busy_elsewhere or member.free() <= 0:
+                continue
+            if entry.submit.language not in member.health.languages:
+                continue
+            load = len(member.flights) / max(1, member.health.usable)
+            rank = (key in entry.avoid, -round(member.health.speed, 1), load)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = member, rank
+        if best is not None and best.node.key in entry.avoid and self._untried(entry):
+            return None
+        return best
+
+    def _untried(self, entry: _Entry) -> bool:
+        """Whether a node exists that may take the unit and has not failed it."""
+        return any(
+            key not in entry.avoid and self._could(member, entry.submit.language) for key, member in self._nodes.items()
+        )
+
+    def _start(self, unit: int, entry: _Entry, member: _Member, now: float, actions: list[Action]) -> None:
+        entry.attempts += 1
+        entry.life = _Life.RUNNING
+        entry.flights[entry.attempts] = _Flight(member.node.key, now)
+        member.flights.add((unit, entry.attempts))
+        actions.append(Start(unit, entry.attempts, member.node.key, self._deadline(entry, member)))
+
+    def _deadline(self, entry: _Entry, member: _Member) -> float:
+        if self.policy.io_timeout is not None:
+            return self.policy.io_timeout
+        if entry.submit.estimate is None:
+            return 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c)
+        return max(DEADLINE_FLOOR, DEADLINE_FACTOR * entry.submit.estimate / max(member.health.speed, 0.05))
+
+    def _assign(self, now: float, actions: list[Action]) -> None:
+        held: list[tuple[tuple[bool, float, int], int]] = []
+        blocked: set[str] = set()  # languages for which no slot is free
+        while self._queue and self.free_slots > 0:
+            key, unit = heapq.heappop(self._queue)
+            entry = self._units.get(unit)
+            if entry is None or entry.life is not _Life.WAITING or entry.key() != key:
+                continue  # withdrawn, started, or queued again under another key
+            if entry.submit.language in blocked and not entry.avoid:
+                held.append((key, unit))
+                continue
+            member = self._pick(entry)
+            if member is None:
+                if not entry.avoid:
+                    blocked.add(entry.submit.language)
+                held.append((key, unit))
+            else:
+                self._start(unit, entry, member, now, actions)
+        for item in held:
+            heapq.heappush(self._queue, item)
+
+    def _strand(self, now: float, actions: list[Action]) -> None:
+        """Send away units that no node can take: to the master, or with no fallback, after a while, nowhere."""
+        for unit, entry in list(self._units.items()):
+            if entry.life is not _Life.WAITING or self.can_take(entry.submit.language):
+                continue
+            reason = self._why_none(entry)
+            if self.policy.fallback_local:
+                del self._units[unit]
+                actions.append(RunHere(unit, reason))
+            elif now - entry.since >= self.policy.patience or self._all_out():
+                del self._units[unit]
+                actions.append(GiveUp(unit, reason))
+
+    def _all_out(self) -> bool:
+        return all(member.health.standing is Standing.QUARANTINED for member in self._nodes.values())
+
+    def _why_none(self, entry: _Entry) -> str:
+        if not self._nodes:
+            return "no nodes are configured"
+        if any(member.health.standing is Standing.UP for member in self._nodes.values()):
+            return f"no node compiles {entry.submit.language}"
+        return f"no node is up{': ' + entry.last_reason if entry.last_reason else ''}"
+
+    def _hedge(self, now: float, actions: list[Action]) -> None:
+        """A second attempt of stragglers, on an idle node that is at least as fast, when nothing else waits."""
+        if not self.policy.hedge or self.free_slots == 0 or self.waiting:
+            return
+        for unit, entry in self._units.items():
+            if len(entry.flights) != 1 or entry.life is not _Life.RUNNING:
+                continue
+            (flight,) = entry.flights.values()
+            current = self._nodes[flight.node].health
+            expected = (entry.submit.estimate or DEFAULT_ESTIMATE) / max(current.speed, 0.05)
+            if now - flight.since < max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * expected):
+                continue
+            member = self._pick(entry)
+            if member is not None and member.health.speed >= 0.9 * current.speed:
+                self._start(unit, entry, member, now, actions)
