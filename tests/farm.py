@@ -1,0 +1,358 @@
+"""Starts real `distccd` daemons on loopback for tests, and tells what they compiled.
+
+It knows nothing of buildfarm: what a test learns here comes from the daemons' own logs.
+
+    with Farm(count=2, jobs=4) as farm:
+        farm.hosts              # "127.0.0.1:40001/4,lzo 127.0.0.1:40002/4,lzo"
+        farm.compiles()         # [Compile(node=0, outcome="COMPILE_OK", compiler="gcc", source="a.c"), ...]
+        farm.nodes[0].kill()    # SIGKILL of daemon, its children and their compilers; .restart() revives it
+        farm.close_gate()       # with gated=True: compiles that begin from now on wait until open_gate()
+
+How a node is given compilers of ours: distccd runs only names that stand in `/usr/lib/distcc` (its whitelist,
+`serve.c: dcc_check_compiler_whitelist`), but it looks the *program* up on its own PATH, which `$DISTCCD_PATH`
+sets (`daemon.c: dcc_setup_daemon_path`).  So every node gets a directory `bin` first on that path; a script
+`gcc` there stands in for the node's gcc.  No daemon option is needed.  `gated` puts scripts there for every
+whitelisted compiler: they take a shared lock on the gate file, let go of it, and become the real compiler, so
+a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that dies lets
+them go.
+
+The stock `distcc` client rewrites `gcc` to `x86_64-linux-gnu-gcc`; buildfarm does not.  Run as root, distccd
+changes to an unprivileged user; hence the open modes of the directories.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+_MARK = "BUILDFARM_TEST_NODE"
+_START_SECONDS = 20.0
+_SUMMARY = re.compile(
+    r"client: \S+ (?P<outcome>[A-Z_]+) exit:(?P<exit>\d+) sig:(?P<sig>\d+) core:\d+ ret:\d+ "
+    r"time:(?P<ms>\d+)ms ?(?P<rest>.*)$"
+)
+_EXECUTE = re.compile(r"forking to execute: (?P<command>.*)$")
+_WHITELIST = Path("/usr/lib/distcc")
+_GATE_SCRIPT = """#!/bin/sh
+exec 9<"{gate}" && flock -s 9 && exec 9<&-
+exec {real} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Compile:
+    """One job as a daemon's log summed it up.
+
+    `outcome` is distccd's word: COMPILE_OK, COMPILE_ERROR, COMPILE_TIMEOUT, CLI_DISCONN, BAD_REQ, ...;
+    `compiler` and `source` (as the daemon named it) are empty unless it is COMPILE_OK or COMPILE_ERROR.
+    """
+
+    node: int
+    outcome: str
+    exit: int
+    signal: int
+    milliseconds: int
+    compiler: str
+    source: str
+
+
+def require_distccd() -> None:
+    """Skip the calling test when distccd is missing; with CI=true that is a failure."""
+    if shutil.which("distccd") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("distccd is missing, and CI=true: install the package distcc")
+        pytest.skip("distccd is missing: install the package distcc")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Return once `condition()` holds; fail the test when it does not within `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:g} s in vain for: {what}")
+        time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _marked(mark: str) -> list[int]:
+    """The pids of all living processes that carry this mark in their environment."""
+    needle = f"{_MARK}={mark}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if needle in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+class Node:
+    """One distccd: daemon, log, temporary directory and compiler directory."""
+
+    def __init__(self, index: int, directory: Path, jobs: int, options: tuple[str, ...]) -> None:
+        self.index = index
+        self.jobs = jobs
+        self.port = 0
+        self.directory = directory
+        self.log = directory / "distccd.log"
+        self.bin = directory / "bin"  # first on the daemon's PATH
+        self.tmp = directory / "tmp"  # the daemon's TMPDIR
+        self._options = options
+        self._mark = uuid.uuid4().hex
+        self._daemon: subprocess.Popen[bytes] | None = None
+        for path, mode in ((directory, 0o755), (self.bin, 0o755), (self.tmp, 0o1777)):
+            path.mkdir(exist_ok=True)
+            path.chmod(mode)
+        self.log.touch()
+        self.log.chmod(0o666)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._daemon is not None, f"node {self.index} was not started"
+        return self._daemon.pid
+
+    def pids(self) -> list[int]:
+        """The daemon, its children and the compilers that they started."""
+        return _marked(self._mark)
+
+    def start(self) -> None:
+        """Start the daemon (on the same port as before, if it had one) and wait until it listens."""
+        for _ in range(5):
+            port = self.port or free_port()
+            if self._try_start(port):
+                self.port = port
+                return
+        pytest.fail(f"distccd does not start; its log:\n{self.text()[-2000:]}")
+
+    def _try_start(self, port: int) -> bool:
+        begin = self.log.stat().st_size
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DISTCC", "BUILDFARM"))}
+        environment |= {
+            "TMPDIR": str(self.tmp),
+            "DISTCC_TMPDIR": str(self.tmp),
+            "DISTCC_DIR": str(self.tmp),
+            "DISTCCD_PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
+            _MARK: self._mark,
+        }
+        words = ["distccd", "--no-detach", "--daemon", "--allow", "127.0.0.1", "--listen", "127.0.0.1"]
+        words += ["--port", str(port), "--jobs", str(self.jobs), "--log-file", str(self.log), "--verbose"]
+        with open(self.directory / "output", "ab") as output:
+            self._daemon = subprocess.Popen(
+                [*words, *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                cwd=self.tmp,
+            )
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end and self._daemon.poll() is None:
+            if "preforking daemon started" in self.text(begin):
+                return True
+            time.sleep(0.005)
+        self.kill()
+        return False
+
+    def kill(self) -> None:
+        """SIGKILL everything of this node, as a power cut would; nothing is left behind."""
+        while pids := self.pids():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if self._daemon is not None:
+                self._daemon.wait()
+            time.sleep(0.002)
+        if self._daemon is not None:
+            self._daemon.wait()
+
+    def restart(self) -> None:
+        """Kill what there is and start again on the same port; the log goes on."""
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """SIGSTOP everything of this node: it hangs, and its sockets stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def cont(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def install(self, name: str, script: str) -> None:
+        """Let `name` be this script on the node; clients reach it if `name` stands in /usr/lib/distcc."""
+        target = self.bin / name
+        target.write_text(script)
+        target.chmod(0o755)
+
+    def text(self, begin: int = 0) -> str:
+        """The log from byte `begin` on."""
+        with open(self.log, "rb") as log:
+            log.seek(begin)
+            return log.read().decode(errors="replace")
+
+    def compiles(self) -> list[Compile]:
+        """Every job that the daemon has finished, in the log's order (the line comes after the answer)."""
+        jobs = []
+        for line in self.text().splitlines():
+            if match := _SUMMARY.search(line):
+                compiler, _, source = match["rest"].partition(" ")
+                jobs.append(
+                    Compile(
+                        self.index,
+                        match["outcome"],
+                        int(match["exit"]),
+                        int(match["sig"]),
+                        int(match["ms"]),
+                        compiler,
+                        source,
+                    )
+                )
+        return jobs
+
+    def started(self) -> list[str]:
+        """The command line of every compiler that the daemon has started, finished or not."""
+        return [match["command"] for line in self.text().splitlines() if (match := _EXECUTE.search(line))]
+
+
+class Farm:
+    """Some nodes on loopback, alive between `__enter__` and `__exit__`.
+
+    `options` are appended to the host list's entries (",lzo", ",lzo,cpp", ""); `arguments` to distccd's own;
+    `compilers` maps names to scripts for every node's `bin`; `gated` lets compiles wait at the gate.
+    """
+
+    def __init__(
+        self,
+        count: int = 2,
+        jobs: int = 4,
+        *,
+        options: str = ",lzo",
+        arguments: tuple[str, ...] = (),
+        compilers: Mapping[str, str] | None = None,
+        gated: bool = False,
+    ) -> None:
+        self._count, self._jobs, self._options = count, jobs, options
+        self._arguments, self._compilers, self._gated = arguments, dict(compilers or {}), gated
+        self.nodes: list[Node] = []
+        self.directory = Path()
+        self._gate: int | None = None
+
+    def __enter__(self) -> Farm:
+        require_distccd()
+        self.directory = Path(tempfile.mkdtemp(prefix="bf-farm-"))
+        self.directory.chmod(0o755)
+        try:
+            gate = self.directory / "gate"
+            gate.touch(mode=0o644)
+            self._gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
+            scripts = dict(self._compilers)
+            if self._gated:
+                for name in sorted(os.listdir(_WHITELIST)):
+                    if real := shutil.which(name, path="/usr/bin"):
+                        scripts.setdefault(name, _GATE_SCRIPT.format(gate=gate, real=real))
+            for index in range(self._count):
+                node = Node(index, self.directory / f"node{index}", self._jobs, self._arguments)
+                self.nodes.append(node)
+                for name, script in scripts.items():
+                    node.install(name, script)
+                node.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.kill()
+        if self._gate is not None:
+            os.close(self._gate)
+            self._gate = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def hosts(self) -> str:
+        """The host list in distcc's syntax."""
+        return " ".join(f"{node.address}/{self._jobs}{self._options}" for node in self.nodes)
+
+    def close_gate(self) -> None:
+        """From now on compiles that begin wait (needs `gated=True`); those that run go on."""
+        assert self._gated, "this farm was not made with gated=True"
+        assert self._gate is not None, "this farm is closed"
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+
+    def open_gate(self) -> None:
+        assert self._gate is not None, "this farm is closed"
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def compiles(self) -> list[Compile]:
+        """The jobs that all nodes compiled, well or not, without refused ones and lost clients."""
+        return [c for node in self.nodes for c in node.compiles() if c.compiler]
+
+    def sources(self) -> list[str]:
+        """The sources' base names of all compiles that succeeded, sorted."""
+        return sorted(Path(c.source).name for c in self.compiles() if c.outcome == "COMPILE_OK")
+
+    def waiting(self) -> int:
+        """How many compilers wait at the gate now."""
+        return sum(_command(pid) == "flock" for node in self.nodes for pid in node.pids())
+
+    def started(self) -> list[str]:
+        """The command line of every compiler started on any node."""
+        return [command for node in self.nodes for command in node.started()]
+
+    def wait_started(self, count: int, seconds: float = 30.0) -> None:
+        """Return once `count` compilers were started in all; fail the test when that does not come."""
+        wait_until(lambda: len(self.started()) >= count, f"{count} compilers started", seconds)
+
+    def wait_compiles(self, count: int, seconds: float = 30.0) -> None:
+        """Return once `count` jobs stand in the logs (a log line may come after its answer)."""
+        wait_until(lambda: len(self.compiles()) >= count, f"{count} compiles in the logs", seconds)
+
+
+@pytest.fixture
+def farm() -> Iterator[Farm]:
+    """Two nodes of four jobs, with lzo."""
+    with Farm(count=2, jobs=4) as running:
+        yield running
