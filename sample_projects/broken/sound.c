@@ -1,0 +1,6 @@
+#include "parts.h"
+
+int sound(void)
+{
+    return 40;
+}

@@ -1,0 +1,7 @@
+#include "sine.h"
+
+int main(void)
+{
+    report_error();
+    return 0;
+}

@@ -1,0 +1,6 @@
+#ifndef VERSION_H
+#define VERSION_H
+
+extern const char tally_version[];
+
+#endif
