@@ -1,4 +1,4 @@
-"""A node's standing, as a pure value machine: what happened to it decides whether it gets work and when it is asked again.
+"""A node's standing, a pure value machine: its record decides whether it gets work and when it is asked again.
 
 It knows no clock (times come in), no socket and no unit; the scheduler asks it, the conductor performs the probes.
 
