@@ -1,0 +1,165 @@
+"""Makes jobs of C and C++ units: P2d by default, P2 where it must be, P3d and P3r for the right words.
+
+It runs the unit's one preprocessing on this machine and sends nothing; Fortran is `recipe_fortran.py`.
+
+*Theory of operation.*  P2d sends the output of `-E -fdirectives-only`: directives are done here, macros are
+expanded on the node, so that columns in messages, debug information and sanitizers' data are those of the
+source.  It fails to mean the same where a macro's value is the compile's own: dates and times (the master's are
+right), `__BASE_FILE__` (the node's temporary name).  Then P2 sends plain `-E`, whose columns are wrong; units
+whose object contains columns are compiled here in that case.
+
+A node knows no source file, so its messages have no source lines and carets.  P3d sends the same text by
+protocol 3 with the files that the first answer named.  Names in messages are opened as they are spelled, and
+absolute ones can't be provided inside the node's temporary tree; P3r therefore spells them `@R/abs/olute`, where
+`@R` is a link to the tree's root, maps the prefix away for `__FILE__` and debug information, and takes it out
+of the messages.  Carrying on without a second compile was rejected: carets can't be guessed from the text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildfarm.dispatch import local
+from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
+from buildfarm.model import Invocation, Job, Language, SentFile, Unit
+
+# A file is entered: `# 1 "name" 1`, flags 3 and 4 for system headers (cpp manual, Preprocessor Output).
+_ENTERED = re.compile(rb'\n# \d+ "((?:[^"\\\n]|\\.)+)" 1')
+_ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
+_COLUMN_MACRO = b"__builtin_source_location"
+_ROOT = "@R"  # P3r's link to the root of the node's temporary tree
+_PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
+_PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
+
+
+def entered_files(text: bytes) -> list[bytes]:
+    """The names of the files included by a preprocessed text, as the preprocessor spells them, each once."""
+    return [_unescaped(name) for name in dict.fromkeys(_ENTERED.findall(text))]
+
+
+async def prepare(
+    unit: Unit, invocation: Invocation, tool_path: str, *, recipe: str | None, node_tool: str, workdir: Path
+) -> Prepared:
+    """Preprocess `unit` with the compiler `tool_path` and make its job for the node's `node_tool`.
+
+    `recipe` None chooses; "P2" forces plain preprocessing.  Raises CannotTravel.
+    """
+    depfile = _Depfile.of(unit, invocation.cwd, workdir)
+    plain = recipe == "P2" or unit.full_preprocessing or "clang" in os.path.basename(tool_path)
+    result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
+    if not plain and (
+        not result.succeeded
+        and b"-fdirectives-only" in result.stderr
+        or _COMPILE_TIME_MACRO.search(result.stdout)
+    ):
+        plain = True
+        result = await _preprocess(unit, invocation, tool_path, depfile, plain=True)
+    if not result.succeeded:
+        raise CannotTravel("preprocessing failed")
+    text = result.stdout
+    if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
+        raise CannotTravel("its object contains columns, which full preprocessing changes")
+    entered = entered_files(text)
+    argv = (
+        node_tool,
+        *unit.compile_arguments,
+        *(() if plain else _PREPROCESSED),
+        "-S" if unit.assembler_only else "-c",
+        "unit.cc" if unit.language is Language.CXX else "unit.c",
+        "-o",
+        "unit.o",
+    )
+    job = Job(argv, source=text, recipe="P2" if plain else "P2d")
+    no_words_yet = not result.stderr and not plain
+
+    def repeat(stderr: bytes) -> Repeat | None:
+        return _repeat(unit, invocation.cwd, job, entered, stderr) if no_words_yet else None
+
+    return Prepared(
+        job,
+        inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered]),
+        outputs_made=() if depfile is None else (depfile.made,),
+        stderr=result.stderr,
+        repeat=repeat,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Depfile:
+    arguments: tuple[str, ...]
+    made: Made
+
+    @staticmethod
+    def of(unit: Unit, cwd: str, workdir: Path) -> _Depfile | None:
+        if unit.depfile is None:
+            return None
+        final = os.path.join(cwd, unit.depfile.path)
+        temporary = str(workdir / (os.path.basename(final) or "depfile"))
+        # The last -MF wins (gcc/c-family/c-opts.cc: OPT_MF).
+        return _Depfile((*unit.depfile.arguments, f"-MF{temporary}"), Made(temporary, final))
+
+
+async def _preprocess(
+    unit: Unit, invocation: Invocation, tool_path: str, depfile: _Depfile | None, *, plain: bool
+) -> local.Finished:
+    argv = [tool_path, *unit.preprocess_arguments, "-E"]
+    if not plain:
+        argv.append("-fdirectives-only")
+    if depfile is not None:
+        argv += depfile.arguments
+    argv.append(unit.source)
+    return await local.run(argv, cwd=invocation.cwd, env=invocation.env)
+
+
+def _has_columns(arguments: Sequence[str]) -> bool:
+    return any(a.startswith("-fsanitize") for a in arguments)
+
+
+def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], stderr: bytes) -> Repeat | None:
+    """P3d when the messages name relative files only, else P3r, with the files that they name."""
+    assert job.source is not None, "BUG: a repeat of a job without a text"
+    named = [name for name in [os.fsencode(unit.source), *entered] if name + b":" in stderr]
+    rooted = any(name.startswith(b"/") for name in named)
+    if rooted and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
+        return None
+    try:
+        files = [SentFile(name, Path(name).read_bytes()) for name in _absolute(cwd, named)]
+    except OSError:
+        return None
+    text = job.source
+    maps: tuple[str, ...] = ()
+    if rooted:
+        text = _ABSOLUTE_MARKER.sub(_rooted, text)
+        files.insert(0, SentFile(os.path.join(cwd, _ROOT), link="/"))
+        maps = (f"-ffile-prefix-map={_ROOT}/=/",)
+    suffix = "ii" if unit.language is Language.CXX else "i"
+    source = f"bf__{os.path.basename(unit.source)}.{suffix}"
+    files.append(SentFile(os.path.join(cwd, source), text))
+    argv = (*job.argv[:-3], *maps, source, "-o", "unit.o")
+    return Repeat(
+        Job(argv, cwd=cwd, files=tuple(files), recipe="P3r" if rooted else "P3d"),
+        prefix=_ROOT.encode() if rooted else b"",
+    )
+
+
+def _rooted(marker: re.Match[bytes]) -> bytes:
+    if marker[2].endswith(b"//"):  # -fworking-directory's marker: no file
+        return marker[0]
+    return b'%s%s%s"' % (marker[1], _ROOT.encode(), marker[2])
+
+
+def _absolute(cwd: str, names: Sequence[bytes]) -> tuple[str, ...]:
+    paths = (os.path.join(cwd, os.fsdecode(name).removeprefix("./")) for name in names)
+    return tuple(dict.fromkeys(paths))
+
+
+def _unescaped(name: bytes) -> bytes:
+    if b"\\" not in name:
+        return name
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1], name)
