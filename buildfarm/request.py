@@ -1,7 +1,7 @@
 """What one `run` or `resume` asks of the conductor: a frozen value, complete, with every default applied.
 
-It is built by `cli` from the command line, `buildfarm.toml`, the environment or the journal.  It reads none of
-them itself, and it does not look at nodes: the raw host lists travel to `dispatch.sources`, which reads them
+It is built by `cli` from the command line, `buildfarm.toml`, the environment or the journal.  It reads none
+of them itself, and does not look at nodes: the raw host lists travel to `dispatch.sources`, which reads them
 again when they change.
 """
 

@@ -1,0 +1,74 @@
+"""Paths, durations and strangers' text in the form that people and JSON readers can take.
+
+It decides on characters only; it knows no terminal, no colour and no width.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_BUT_LAYOUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _hexadecimal(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # PEP 383: the byte that was not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def encodable(text: str) -> str:
+    r"""`text` with every byte that was not UTF-8 as `\xNN`: a lone surrogate is no legal Unicode in JSON."""
+    return text if text.isascii() else _SURROGATE.sub(_hexadecimal, text)
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line, fit for a terminal: control characters and bytes that were not UTF-8 as `\xNN`."""
+    return _CONTROL.sub(_hexadecimal, text)
+
+
+def harmless(text: str) -> str:
+    """Several lines of a stranger's text for a terminal: escape sequences gone, controls made visible."""
+    return _CONTROL_BUT_LAYOUT.sub(_hexadecimal, _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def relative(path: str, directory: str) -> str:
+    """`path` as seen from `directory` when it lies below it, otherwise unchanged."""
+    prefix = directory.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else path
+
+
+def shortest(path: str) -> str:
+    """The last component of `path`."""
+    return os.path.basename(path) or path
+
+
+def clock(seconds: float) -> str:
+    """`0:09`, `12:34`, `1:02:03` for a duration in seconds."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, second = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min` for a duration in seconds."""
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 unit`, `2 units`, `2 retries`."""
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
