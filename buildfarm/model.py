@@ -235,6 +235,7 @@ class CheckIn:
     bytes_sent: int = 0
     bytes_received: int = 0
     inputs: tuple[str, ...] = ()  # absolute paths read by the unit, where known (source first)
+    attempt: int = 0  # the attempt that counted; 0: the latest that has not ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,241 @@
+"""Open the journal's database: make it, check that it is whole and ours, set it aside when it is not.
+
+It knows the schema as a text and nothing of what the rows mean.
+
+Theory of operation.  A new database is made under another name, closed, and renamed into place, so that no
+crash leaves one half made: whatever stands at `state.db` and is not a whole database of ours was damaged, and
+is moved aside (never deleted) as `state.db.broken-<time>`.  `application_id` says that it is ours,
+`user_version` which schema it has; a zero-byte file would open as an empty database
+(https://sqlite.org/fileformat2.html, sections 1.3 and 1.5), which is why both are checked.  A newer schema is
+the one thing that is neither repaired nor set aside: a newer buildfarm needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from buildfarm.errors import MachineError, StateError
+from buildfarm.state import durable
+from buildfarm.state.encoding import pack, unpack
+
+APPLICATION_ID = 0x42464A31  # "BFJ1"
+SCHEMA_VERSION = 1
+DATABASE = "state.db"
+POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
+BUSY_SECONDS = 10.0
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tree's database is.  `notice` is what the user should be told about it, once."""
+
+    database: Path
+    journal_mode: str  # WAL, or TRUNCATE where WAL does not work
+    notice: str | None = None
+
+
+class DamageError(Exception):
+    """The file is no whole database of ours; the text says in what way."""
+
+
+def prepare_directory(state_dir: Path) -> None:
+    """Make `.buildfarm` with a `.gitignore` of its own; raises MachineError where it can't be written."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        ignore = state_dir / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="ascii")
+    except OSError as error:
+        raise MachineError(
+            f"{state_dir}: can't keep buildfarm's state here: {error.strerror}",
+            hint="make the directory writable for this user, or free space on its disk",
+        ) from error
+
+
+def find_place(state_dir: Path) -> Place:
+    """The place of the database: in `state_dir`, or on this machine's own disk when the tree is on another's.
+
+    On NFS and its like WAL does not work; then the database goes to `$XDG_STATE_HOME/buildfarm/<hash of the
+    tree's path>/` and `state_dir` gets a pointer to it.  Where that is no local disk either, it stays beside the
+    tree with a rollback journal, which needs no shared memory.  Raises MachineError.
+    """
+    kind = durable.filesystem_type(state_dir)
+    if durable.suits_wal(kind):
+        return Place(state_dir / DATABASE, "WAL")
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    tree = hashlib.blake2b(pack(os.path.realpath(state_dir.parent)), digest_size=10).hexdigest()
+    place = home / "buildfarm" / tree
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        local = durable.suits_wal(durable.filesystem_type(place))
+    except OSError:
+        local = False
+    if not local:
+        return Place(
+            state_dir / DATABASE,
+            "TRUNCATE",
+            f"{state_dir} is on {kind} and so is {home}: the journal is kept there without a write-ahead log; "
+            "set XDG_STATE_HOME to a directory on a local disk",
+        )
+    database = place / DATABASE
+    try:
+        if read_pointer(state_dir) != database:
+            (state_dir / POINTER).write_bytes(pack(os.fspath(database)) + b"\n")
+    except OSError as error:
+        raise MachineError(f"{state_dir / POINTER}: {error.strerror}") from error
+    return Place(database, "WAL", f"{state_dir} is on {kind}: the journal is kept in {database}")
+
+
+def read_pointer(state_dir: Path) -> Path | None:
+    """Where the pointer file sends readers; None: there is none."""
+    try:
+        text = (state_dir / POINTER).read_bytes().removesuffix(b"\n")
+    except OSError:
+        return None
+    return Path(unpack(text)) if text else None
+
+
+def open_database(place: Place) -> tuple[sqlite3.Connection, Path | None]:
+    """The connection, and where the damaged database that stood in its place was moved, if one was.
+
+    Raises StateError for a newer schema, MachineError where the disk is full or not writable.
+    """
+    broken = None
+    try:
+        if not place.database.exists():
+            _create(place.database)
+        try:
+            return _connect(place), None
+        except DamageError:
+            broken = _set_aside(place.database)
+            _create(place.database)
+            return _connect(place), broken
+    except DamageError as error:
+        raise MachineError(
+            f"{place.database}: a fresh database can't be read back: {error}",
+            hint="check this disk: `dmesg` and its free space",
+        ) from error
+    except (OSError, sqlite3.Error) as error:
+        raise MachineError(
+            f"{place.database}: {error}", hint="check the free space and the permissions of this directory"
+        ) from error
+
+
+def schema() -> str:
+    return resources.files("buildfarm.state").joinpath("schema.sql").read_text(encoding="utf-8")
+
+
+def _create(database: Path) -> None:
+    fresh = database.with_name(f"{database.name}.new")
+    for path in _with_side_files(fresh) + _with_side_files(database)[1:]:
+        path.unlink(missing_ok=True)  # a log without its database would be taken for the new one's
+    connection = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript(f"BEGIN;\n{schema()}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+    finally:
+        connection.close()
+    os.replace(fresh, database)
+    durable.fsync_directory(database.parent)
+
+
+def _connect(place: Place) -> sqlite3.Connection:
+    """Raises DamageError, StateError, or what hinders any database here (OSError, sqlite3.OperationalError)."""
+    with place.database.open("r+b") as file:  # says "permission denied" in the system's own words
+        start = file.read(16)
+    if start != b"SQLite format 3\0":
+        raise DamageError("no SQLite database" if start else "zero bytes")
+    connection = sqlite3.connect(
+        place.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _check(connection, place.database)
+        connection.execute(f"PRAGMA journal_mode = {place.journal_mode}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16384")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if isinstance(error, sqlite3.OperationalError) and _hinders(error):
+            raise
+        raise DamageError(str(error)) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, database: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise DamageError(f"application_id {application_id:#x} is not buildfarm's")
+    if version > SCHEMA_VERSION:
+        raise StateError(
+            f"{database}: written by a newer buildfarm (schema {version}; this one reads up to {SCHEMA_VERSION})",
+            hint=f"upgrade buildfarm, or move {database} away to start afresh",
+        )
+    (report,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if report != "ok":
+        raise DamageError(report)
+    if _fingerprint(connection) != _expected_fingerprint():
+        raise DamageError(f"not the tables of schema {version}")
+
+
+def _fingerprint(connection: sqlite3.Connection) -> str:
+    rows = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
+    ).fetchall()
+    return hashlib.blake2b(repr(rows).encode()).hexdigest()
+
+
+def _expected_fingerprint() -> str:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.executescript(schema())
+        return _fingerprint(connection)
+    finally:
+        connection.close()
+
+
+def _hinders(error: sqlite3.OperationalError) -> bool:
+    """Whether the fault lies with the machine (full, locked, read-only), not with the file's content.
+
+    SQLite's primary result code is the low byte: https://sqlite.org/rescode.html, section 4.
+    """
+    return error.sqlite_errorcode & 0xFF in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+    )
+
+
+def _set_aside(database: Path) -> Path:
+    """Move the database and what belongs to it out of the way; the name tells when."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    broken = database.with_name(f"{database.name}.broken-{stamp}")
+    count = 1
+    while broken.exists():
+        count += 1
+        broken = database.with_name(f"{database.name}.broken-{stamp}.{count}")
+    for source, suffix in zip(_with_side_files(database), ("", *SIDE_FILES), strict=True):
+        if source.exists():
+            source.rename(broken.with_name(broken.name + suffix))
+    return broken
+
+
+def _with_side_files(database: Path) -> list[Path]:
+    return [database, *(database.with_name(database.name + suffix) for suffix in SIDE_FILES)]

@@ -1,0 +1,56 @@
+"""How paths, arguments and their lists stand in the database: as the kernel's own bytes.
+
+A `str` from `os.fsdecode` may hold lone surrogates, which SQLite's TEXT refuses; BLOBs round-trip them.  This
+file knows neither the schema nor what the words mean.  Nothing that a process can be given holds a NUL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+
+def pack(text: str) -> bytes:
+    """The bytes of one path or word.  What the file system's encoding can't say is stored as UTF-8."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def unpack(data: bytes) -> str:
+    """The word that `pack` was given."""
+    return os.fsdecode(data)
+
+
+def pack_words(words: Iterable[str]) -> bytes:
+    """Each word ended by NUL, so that no words and one empty word differ."""
+    return b"".join(pack(word) + b"\0" for word in words)
+
+
+def unpack_words(data: bytes) -> tuple[str, ...]:
+    return tuple(unpack(word) for word in data.split(b"\0")[:-1])
+
+
+def pack_mapping(mapping: Mapping[str, str]) -> bytes:
+    """Names and values in turn, in the mapping's own order."""
+    return pack_words(word for pair in mapping.items() for word in pair)
+
+
+def unpack_mapping(data: bytes) -> dict[str, str]:
+    words = unpack_words(data)
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def plain(text: str | None) -> str | None:
+    """A message for a TEXT column: bytes that are not UTF-8 are shown as U+FFFD."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "surrogateescape" if not _has_odd(text) else "replace").decode(
+        "utf-8", "replace"
+    )
+
+
+def _has_odd(text: str) -> bool:
+    """Whether there are surrogates that did not come from `os.fsdecode`."""
+    return any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in text)

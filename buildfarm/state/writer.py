@@ -1,0 +1,306 @@
+"""A thread that owns the journal and groups what others hand it into few commits.
+
+It knows `Journal` and durability barriers, not what a build is; it never makes a build fail.
+
+Theory of operation.  Operations queue up while a commit is under way and go together in the next one; a future
+resolves after the commit that holds it.  A check-in goes three steps: it is journaled at once as *arrived* (no
+wait for the disk: after a kill, size and mtime still vouch for it), then held until a barrier, one `syncfs` of
+the tree's file system once there are `batch` check-ins or the first is `hold` seconds old, made by a thread of its own so that
+check-outs never wait for it, then journaled as checked in.  So no row says "checked in" whose bytes a cut of
+power could take.
+
+When a commit fails (a full disk), it is rolled back, told through `on_trouble`, and tried again after a pause,
+in the same order, until it succeeds or the writer is closed; then what is left fails with `JournalTrouble`.
+After a failed barrier (EIO) the kernel forgets which pages were lost and a second try would lie, so those
+steps stay *arrived*: the next sweep judges them by hash.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from buildfarm.errors import MachineError
+from buildfarm.model import CheckIn
+from buildfarm.state import durable
+from buildfarm.state.journal import Journal
+
+T = TypeVar("T")
+
+SPACING = 0.004  # seconds between commits; an idle journal commits at once
+PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
+
+
+class JournalTrouble(MachineError):
+    """The writer was closed before this could be committed; nothing of it is claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    apply: Callable[[Journal], Any]
+    future: Future[Any]
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    build: int
+    step: CheckIn
+    future: Future[bool]
+    since: float  # monotonic
+
+
+def _ignore(_: str) -> None: ...
+
+
+class JournalWriter:
+    """Thread-safe.  `tree` is any path on the file system that holds the outputs.
+
+    `batch` check-ins or `hold` seconds call for a barrier, which takes all that is there.  `on_trouble` is called from the writer's threads with
+    what goes wrong, once for each new text, and with "" when commits succeed again.  `recipes_since` tells,
+    before a barrier, when (ns, the tree's clock) the oldest recipe still running had started; without it the
+    sweep trusts no file that make wrote by other means than a step.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        tree: Path,
+        *,
+        batch: int = 16,
+        hold: float = 0.5,
+        on_trouble: Callable[[str], None] = _ignore,
+        recipes_since: Callable[[], int | None] | None = None,
+        barrier: Callable[[Path], None] = durable.syncfs,
+        pause: float = PAUSE_FIRST,
+    ) -> None:
+        self._journal = journal
+        self._tree = tree
+        self._batch = batch
+        self._hold = hold
+        self._on_trouble = on_trouble
+        self._recipes_since = recipes_since
+        self._barrier = barrier
+        self._pause = pause
+        self._condition = threading.Condition()
+        self._queue: deque[_Operation] = deque()
+        self._held: deque[_Held] = deque()
+        self._flushing = False  # a barrier is wanted now
+        self._at_barrier = False
+        self._closing = False
+        self._give_up = False
+        self._barrier_ended = False
+        self.trouble = ""  # what hinders commits now
+        self.commits = 0
+        self.barriers = 0
+        self._committer = threading.Thread(target=self._commit_all, name="journal", daemon=True)
+        self._syncer = threading.Thread(target=self._sync_all, name="journal-barrier", daemon=True)
+        self._committer.start()
+        self._syncer.start()
+
+    def submit(self, operation: Callable[[Journal], T], *, durable: bool = True) -> Future[T]:
+        """Run `operation` in the next commit; the future has its result once that is made.
+
+        With `durable` False the commit need not wait for the disk (progress, nodes: a cut of power may lose
+        it).  The operation may run again after a failed commit, so it must do nothing but use the journal.
+        """
+        future: Future[T] = Future()
+        with self._condition:
+            if self._closing:
+                raise JournalTrouble("the journal is closed")
+            self._queue.append(_Operation(operation, future, durable))
+            self._condition.notify_all()
+        return future
+
+    def check_in(self, build: int, step: CheckIn) -> Future[bool]:
+        """Journal a step as arrived now and as checked in after a barrier; False: it did not count."""
+        self.submit(lambda journal: journal.arrive(build, step), durable=False)
+        future: Future[bool] = Future()
+        with self._condition:
+            self._held.append(_Held(build, step, future, time.monotonic()))
+            self._condition.notify_all()
+        return future
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Make a barrier and commit all that was handed in so far; False: not within `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._condition:
+            self._flushing = True
+            self._condition.notify_all()
+            done = self._condition.wait_for(lambda: not self._held and not self._at_barrier, timeout)
+            if not done:
+                return False
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            self.submit(lambda _: None).result(left)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self, timeout: float | None = 10.0) -> None:
+        """Flush, end the threads and close the journal; what can't be committed in time fails."""
+        with self._condition:
+            if self._closing:
+                return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        flushed = self.flush(timeout)
+        with self._condition:
+            self._closing = True
+            self._give_up = not flushed
+            self._condition.notify_all()
+        for thread in (self._syncer, self._committer):
+            thread.join(None if deadline is None else max(1.0, deadline - time.monotonic()))
+        self._abandon()
+        if not self._committer.is_alive():
+            self._journal.close()
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the committing thread ---------------------------------------------------------------------------
+
+    def _commit_all(self) -> None:
+        pause = self._pause
+        while group := self._next_group():
+            started = time.monotonic()
+            try:
+                results = self._commit(group)
+            except sqlite3.Error as error:
+                self._tell(f"{self._journal.path}: {error}; trying again")
+                with self._condition:
+                    self._condition.wait_for(lambda: self._give_up, pause)
+                    if self._give_up:
+                        self._queue.extendleft(reversed(group))
+                        return
+                    self._queue.extendleft(reversed(group))
+                pause = min(2 * pause, PAUSE_LAST)
+                continue
+            pause = self._pause
+            self.commits += 1
+            self._tell("")
+            for operation, (value, failure) in zip(group, results, strict=True):
+                if operation.future.cancelled():
+                    continue
+                if failure is None:
+                    operation.future.set_result(value)
+                else:
+                    operation.future.set_exception(failure)
+            with self._condition:
+                rest = started + SPACING - time.monotonic()
+                if rest > 0:
+                    self._condition.wait_for(lambda: self._closing or self._flushing, rest)
+
+    def _next_group(self) -> list[_Operation]:
+        """All that is queued; empty when the writer is closed and nothing is left."""
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._queue or self._give_up or (self._closing and self._barrier_ended)
+            )
+            if self._give_up:
+                return []
+            group = list(self._queue)
+            self._queue.clear()
+            return group
+
+    def _commit(self, group: Sequence[_Operation]) -> list[tuple[Any, BaseException | None]]:
+        """One transaction.  An operation that fails by itself is undone alone; raises when the database fails."""
+        results: list[tuple[Any, BaseException | None]] = []
+        self._journal.set_synchronous(any(operation.durable for operation in group))
+        with self._journal.transaction():
+            for operation in group:
+                try:
+                    with self._journal.savepoint():
+                        results.append((operation.apply(self._journal), None))
+                except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+                    results.append((None, error))
+                except sqlite3.Error:
+                    raise
+                except Exception as error:
+                    results.append((None, error))
+        return results
+
+    # --- the thread of barriers --------------------------------------------------------------------------
+
+    def _sync_all(self) -> None:
+        while batch := self._next_batch():
+            self._sync(batch)
+        with self._condition:
+            self._barrier_ended = True
+            self._condition.notify_all()
+
+    def _next_batch(self) -> list[_Held]:
+        with self._condition:
+            while True:
+                full = len(self._held) >= self._batch
+                due = self._held[0].since + self._hold if self._held else None
+                if self._give_up or (self._closing and not self._held):
+                    return []
+                if full or (self._held and (self._flushing or self._closing)):
+                    break
+                if not self._held:
+                    self._flushing = False
+                if due is not None and due <= time.monotonic():
+                    break
+                self._condition.wait(None if due is None else due - time.monotonic())
+            batch = list(self._held)
+            self._held.clear()
+            self._at_barrier = True
+            return batch
+
+    def _sync(self, batch: Sequence[_Held]) -> None:
+        whole_before = self._recipes_since() if self._recipes_since is not None else None
+        failure: OSError | None = None
+        try:
+            self._barrier(self._tree)
+            self.barriers += 1
+        except OSError as error:
+            failure = error
+            self._tell(f"{self._tree}: {os.strerror(error.errno or 0)}: results may not be on the disk")
+        with self._condition:
+            for held in batch if failure is None else ():
+                operation = _check_in_of(held)
+                self._queue.append(_Operation(operation, held.future, True))
+            if failure is None and whole_before is not None:
+                build = batch[-1].build
+                self._queue.append(
+                    _Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False)
+                )
+            self._at_barrier = False
+            self._condition.notify_all()
+        if failure is not None:
+            for held in batch:
+                held.future.set_exception(failure)
+
+    # --- trouble -----------------------------------------------------------------------------------------
+
+    def _tell(self, text: str) -> None:
+        with self._condition:
+            if text == self.trouble:
+                return
+            self.trouble = text
+        self._on_trouble(text)
+
+    def _abandon(self) -> None:
+        with self._condition:
+            futures: list[Future[Any]] = [operation.future for operation in self._queue]
+            futures += [held.future for held in self._held]
+            self._queue.clear()
+            self._held.clear()
+        for future in futures:
+            if not future.done():
+                future.set_exception(JournalTrouble(self.trouble or "the journal was closed"))
+
+
+def _check_in_of(held: _Held) -> Callable[[Journal], bool]:
+    return lambda journal: journal.check_in(held.build, [held.step]) == 1
