@@ -1,0 +1,217 @@
+"""The masquerade directory: one link to the stub for every compiler, archiver and make that is on PATH.
+
+It starts no make and answers no call.  The directory lives in the user's cache and is never removed, because
+configure scripts record its path; without BUILDFARM_SOCKET its stubs act as the real tools.
+
+Theory of operation.  `stub/KEY` is the compiled stub, KEY the hash of its source and this machine's kind (a home
+may be shared by a PC and a Pi).  `masquerade/KEY` holds the links, KEY the hash of stub and names: a name without a
+real tool behind it would make `command -v clang` lie to configure scripts, so every set of tools has its own
+directory.  Everything is made under a private name and renamed, so that two runs may do it at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from buildfarm.errors import MachineError
+
+#: A directory that holds this file is a masquerade directory; stub.c and stub.py know the name too.
+MARKER = ".buildfarm-masquerade"
+
+#: `as` and `ld.bfd` are not here: nothing but a compiler calls them.  `c89`, `c99-gcc` are scripts that call gcc.
+#: `ccache` would take our gcc for the compiler and remember the stub's mtime as the compiler's.
+_NAMES = re.compile(
+    r"""(?!c89-|c99-)
+        (?:[A-Za-z0-9_.]+-)*                                     # arm-linux-gnueabihf-
+        (?: (?:cc|gcc|g\+\+|c\+\+|gfortran|f77|f90|f95|f2003|f2008|g77|clang|clang\+\+|flang|flang-new|lfortran
+              |icc|icpc|icx|icpx|ifort|ifx|dpcpp|pgcc|pgc\+\+|pgf77|pgf90|pgf95|pgfortran|nvc|nvc\+\+|nvfortran|nagfor
+              |mpicc|mpicxx|mpic\+\+|mpiCC|mpif77|mpif90|mpif08|mpifort|mpiicc|mpiicpc|mpiifort|mpiicx|mpiicpx|mpiifx
+              |ar|ranlib|ld)
+            (?:-[0-9]+(?:\.[0-9]+)*)?                            # -12, -4.9
+        ) (?:\.(?:openmpi|mpich|mpich2|mvapich2))?""",
+    re.VERBOSE,
+)
+_PLAIN_NAMES = frozenset({"make", "gmake", "ccache"})
+_COMPILERS = ("cc", "gcc", "clang", "tcc")
+
+
+@dataclass(frozen=True, slots=True)
+class Masquerade:
+    """`directory` goes first on make's PATH; every entry of it is a link to `stub`; `kind` is "c" or "python"."""
+
+    directory: Path
+    stub: Path
+    kind: str
+
+
+def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = None) -> Masquerade:
+    """Make (or find) the stub and the masquerade directory below `cache`, for the tools on `path` (default: $PATH).
+
+    `extra_names` are masqueraded in any case.  Raises MachineError if `cache` can't be written or nothing in it
+    can be executed.
+    """
+    directories = _real_directories(path if path is not None else os.environ.get("PATH", os.defpath))
+    names = sorted({*find_names(directories), *extra_names})
+    try:
+        stub, kind = _prepare_stub(cache / "stub", directories)
+        key = _hash(stub.name, *names)
+        directory = cache / "masquerade" / key
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (directory / MARKER).touch()
+        target = os.path.relpath(stub, directory)
+        for name in names:
+            _link(directory / name, target)
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or cache}: can't make the masquerade directory: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a directory that you can write",
+        ) from error
+    return Masquerade(directory, stub, kind)
+
+
+def environment(
+    base: Mapping[str, str], masquerade: Masquerade, socket: Path | str, token: str
+) -> dict[str, str]:
+    """make's environment: `base` with the masquerade first on PATH, and where and for which build the stubs call."""
+    found = dict(base)
+    directories = _real_directories(base.get("PATH", os.defpath))
+    found["PATH"] = os.pathsep.join([str(masquerade.directory), *directories])
+    found["BUILDFARM_SOCKET"] = str(socket)
+    found["BUILDFARM_TOKEN"] = token
+    found["BUILDFARM_MASQUERADE"] = str(masquerade.directory)
+    return found
+
+
+def find_names(directories: Iterable[str]) -> set[str]:
+    """Names of the tools in `directories` that are masqueraded: compilers, plain, versioned and cross; ar, ld, make."""
+    names: set[str] = set()
+    for directory in directories:
+        try:
+            entries = os.listdir(directory or ".")
+        except OSError:
+            continue
+        for name in entries:
+            if name in names or not (name in _PLAIN_NAMES or _NAMES.fullmatch(name)):
+                continue
+            file = os.path.join(directory, name)
+            if os.path.isfile(file) and os.access(file, os.X_OK):
+                names.add(name)
+    return names
+
+
+def _real_directories(path: str) -> list[str]:
+    """The entries of a PATH that are no masquerade directories."""
+    return [
+        entry for entry in path.split(os.pathsep) if not os.path.lexists(os.path.join(entry or ".", MARKER))
+    ]
+
+
+def _link(link: Path, target: str) -> None:
+    """Let `link` point at `target`, whatever was there before."""
+    try:
+        if os.readlink(link) == target:
+            return
+    except OSError:
+        pass
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+# --- the stub --------------------------------------------------------------------------------------------
+
+
+def _prepare_stub(directory: Path, path: list[str]) -> tuple[Path, str]:
+    """The stub for this machine, compiled if need be, else the Python one.  Raises OSError, MachineError."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source = resources.files("buildfarm.make").joinpath("stub.c").read_bytes()
+    stub = directory / _hash(source, platform.machine(), platform.libc_ver()[0])
+    if _runs(stub) or _compile(source, stub, path):
+        return stub, "c"
+    script = resources.files("buildfarm.make").joinpath("stub.py").read_bytes()
+    text = f"#!{_interpreter()} -ISE\n".encode() + script
+    stub = directory / f"{_hash(text)}.py"
+    if not _runs(stub):
+        _install(text, stub)
+        if not _runs(stub):
+            raise MachineError(
+                f"{stub}: can't be executed",
+                hint="is the cache on a file system that is mounted noexec? set XDG_CACHE_HOME to another",
+            )
+    return stub, "python"
+
+
+def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
+    """Compile stub.c to `stub`, static if that links; whether there is a stub that runs now."""
+    search = os.pathsep.join(path)
+    environment = {**os.environ, "PATH": search}
+    with tempfile.TemporaryDirectory(dir=stub.parent, prefix=".compile-") as scratch:
+        program = Path(scratch) / "stub"
+        text = Path(scratch) / "stub.c"
+        text.write_bytes(source)
+        for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
+            for options in (["-static"], []):
+                command = [compiler, "-O2", *options, "-o", str(program), str(text)]
+                try:
+                    result = subprocess.run(
+                        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+                    )
+                except (OSError, subprocess.TimeoutExpired):
+                    break
+                if result.returncode == 0 and _runs(program):
+                    program.replace(stub)
+                    return True
+    return False
+
+
+def _install(text: bytes, stub: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=stub.parent, delete=False) as file:
+        file.write(text)
+    temporary = Path(file.name)
+    temporary.chmod(0o755)
+    temporary.replace(stub)
+
+
+def _runs(stub: Path) -> bool:
+    """Whether `stub` can be executed here and is ours."""
+    try:
+        result = subprocess.run(
+            ["buildfarm-stub"], executable=stub, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return result.returncode == 0 and result.stdout == b"BFS1\n"
+
+
+def _interpreter() -> str:
+    """A Python whose path fits a `#!` line: no blanks, and short (execve(2): 255 bytes since Linux 5.1, 127 before).
+
+    The real interpreter, not a virtual environment's, starts faster and outlives the environment.
+    """
+    base: str | None = getattr(sys, "_base_executable", None)
+    for candidate in (base, sys.executable, shutil.which("python3")):
+        if candidate and len(candidate) < 110 and not re.search(r"\s", candidate):
+            return candidate
+    raise MachineError(
+        f"{sys.executable}: neither a C compiler nor a Python with a short path without blanks was found",
+        hint="install a C compiler (gcc), or python3 in /usr/bin",
+    )
+
+
+def _hash(*parts: str | bytes) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(os.fsencode(part) + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,474 @@
+/* The masquerade stub: stands in for a compiler, archiver or make, and asks the conductor what to do.
+ *
+ * It does not understand command lines and decides nothing: name, argv, cwd and environment go to the
+ * conductor (see wire.py for the bytes), and the answer is E (exec the real tool), R (run it as a child
+ * and report) or D (done: rename the outputs into place, print, exit).  Whatever goes wrong before an
+ * answer is whole - no socket, a dead conductor, junk - the real tool is executed, as if we were not there.
+ *
+ * Theory of operation.  The real tool is the first executable NAME on PATH that is neither this very
+ * file (st_dev and st_ino of /proc/self/exe) nor stands in a directory that holds MARKER, which covers
+ * stubs of other versions.  Such directories are taken off PATH for every tool but make: a real gcc must
+ * find the real ld, and ccache the real gcc.  make keeps both its name, so that $(MAKE) stays what was
+ * typed, and its PATH, for its recipes are what we want to see.
+ * While a child runs, signals are blocked and read with sigwaitinfo, so there is no handler and no race
+ * between a signal and the child's pid.  A signal from the terminal (SI_KERNEL) is not forwarded: the child
+ * stands in the same process group and got its own.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MARKER ".buildfarm-masquerade"
+#define SOCKET_VARIABLE "BUILDFARM_SOCKET="
+
+extern char **environ;
+
+static char **arguments;
+static const char *name;
+static int is_make;
+
+static void complain(const char *what, int error)
+{
+    fprintf(stderr, "buildfarm: %s: %s\n", what, error ? strerror(error) : "not found on PATH");
+}
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size ? size : 1);
+    if (!memory) {
+        complain(name, ENOMEM);
+        _exit(127);
+    }
+    return memory;
+}
+
+/* --- the real tool ------------------------------------------------------------------------------------- */
+
+struct tool {
+    char *file;         /* absolute or PATH-relative file to execute; NULL: none */
+    char **argv;
+    char **environment;
+};
+
+static int starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Fill `tool` from PATH; leaves tool->file NULL when there is no such tool beyond the masquerade. */
+static void find_tool(struct tool *tool)
+{
+    const char *path = getenv("PATH");
+    struct stat self, found;
+    int know_self = stat("/proc/self/exe", &self) == 0;
+    if (!know_self && getauxval(AT_EXECFN))
+        know_self = stat((const char *)getauxval(AT_EXECFN), &self) == 0;
+    if (!path)
+        path = "/bin:/usr/bin"; /* what execvp takes */
+
+    size_t room = strlen(path) + strlen(name) + sizeof MARKER + 8;
+    char *kept = allocate(room), *end = kept, *candidate = allocate(room);
+    end += sprintf(end, "PATH=");
+    int first = 1;
+    tool->file = NULL;
+    for (const char *entry = path;; entry++) {
+        size_t length = strcspn(entry, ":");
+        const char *separator = length && entry[length - 1] != '/' ? "/" : "";
+        const char *directory = length ? entry : "./";
+        int width = length ? (int)length : 2;
+        int masquerade = 0;
+        sprintf(candidate, "%.*s%s%s", width, directory, separator, name);
+        if (stat(candidate, &found) == 0 && S_ISREG(found.st_mode) && access(candidate, X_OK) == 0) {
+            if (know_self && found.st_dev == self.st_dev && found.st_ino == self.st_ino) {
+                masquerade = 1;
+            } else if (!tool->file) {
+                char *file = strdup(candidate);
+                sprintf(candidate, "%.*s%s%s", width, directory, separator, MARKER);
+                if (access(candidate, F_OK) == 0) {
+                    masquerade = 1;
+                    free(file);
+                } else {
+                    tool->file = file;
+                }
+            }
+        }
+        if (!masquerade) {
+            end += sprintf(end, "%s%.*s", first ? "" : ":", (int)length, entry);
+            first = 0;
+        }
+        entry += length;
+        if (!*entry)
+            break;
+    }
+    free(candidate);
+
+    tool->argv = arguments;
+    tool->environment = environ;
+    if (is_make || !tool->file) {
+        free(kept);
+        return;
+    }
+    arguments[0] = tool->file;
+    size_t count = 0, used = 0;
+    while (environ[count])
+        count++;
+    tool->environment = allocate((count + 1) * sizeof *environ);
+    for (size_t i = 0; i < count; i++) {
+        if (starts_with(environ[i], SOCKET_VARIABLE))
+            continue;
+        tool->environment[used++] = starts_with(environ[i], "PATH=") ? kept : environ[i];
+    }
+    tool->environment[used] = NULL;
+}
+
+/* What execvp does for a script without `#!`. */
+static void wrap_in_shell(struct tool *tool)
+{
+    size_t count = 0;
+    while (tool->argv[count])
+        count++;
+    char **argv = allocate((count + 2) * sizeof *argv);
+    argv[0] = "sh";
+    argv[1] = tool->file;
+    memcpy(argv + 2, tool->argv + 1, count * sizeof *argv); /* the closing NULL too */
+    tool->argv = argv;
+    tool->file = "/bin/sh";
+}
+
+/* A call that fitted when it was made must not fail because of what we added to it. */
+static void make_room(struct tool *tool)
+{
+    size_t used = 0;
+    for (char **variable = tool->environment; *variable; variable++)
+        if (!starts_with(*variable, "BUILDFARM_"))
+            tool->environment[used++] = *variable;
+    tool->environment[used] = NULL;
+    tool->argv[0] = (char *)name;
+}
+
+/* Change `tool` so that another try may succeed; 0 if there is nothing left to try. */
+static int adapt(struct tool *tool, int error, int *tried)
+{
+    if (error == E2BIG && !(*tried & 1)) {
+        *tried |= 1;
+        make_room(tool);
+        return 1;
+    }
+    if (error == ENOEXEC && !(*tried & 2)) {
+        *tried |= 2;
+        wrap_in_shell(tool);
+        return 1;
+    }
+    return 0;
+}
+
+static void exec_real(void)
+{
+    struct tool tool;
+    int tried = 0;
+    find_tool(&tool);
+    if (!tool.file) {
+        complain(name, 0);
+        _exit(127);
+    }
+    do
+        execve(tool.file, tool.argv, tool.environment);
+    while (adapt(&tool, errno, &tried));
+    int error = errno;
+    complain(tool.file, error);
+    _exit(error == ENOENT ? 127 : 126);
+}
+
+/* --- the socket ---------------------------------------------------------------------------------------- */
+
+static int transmit(int fd, const void *data, size_t length)
+{
+    const char *at = data;
+    while (length) {
+        ssize_t sent = send(fd, at, length, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return 0;
+        at += sent;
+        length -= (size_t)sent;
+    }
+    return 1;
+}
+
+static int receive(int fd, void *data, size_t length)
+{
+    char *at = data;
+    while (length) {
+        ssize_t got = recv(fd, at, length, MSG_WAITALL);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return 0;
+        at += got;
+        length -= (size_t)got;
+    }
+    return 1;
+}
+
+static void put_u32(unsigned char *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (unsigned char)(value >> (8 * i));
+}
+
+static uint32_t get_u32(const unsigned char *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static int transmit_number(int fd, char type, int32_t value)
+{
+    unsigned char message[5] = {(unsigned char)type};
+    put_u32(message + 1, (uint32_t)value);
+    return transmit(fd, message, sizeof message);
+}
+
+/* A connection to our own user's conductor, or -1.  Never one of the descriptors 0 to 2, should they be closed. */
+static int reach_conductor(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return -1;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && fd < 3) {
+        int low = fd;
+        fd = fcntl(low, F_DUPFD_CLOEXEC, 3);
+        close(low);
+    }
+    if (fd < 0)
+        return -1;
+    int outcome;
+    do
+        outcome = connect(fd, (struct sockaddr *)&address, sizeof address);
+    while (outcome < 0 && errno == EINTR);
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if ((outcome < 0 && errno != EISCONN) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
+        peer.uid != geteuid()) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static char *put_text(char *at, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    memcpy(at, text, size);
+    return at + size;
+}
+
+static char *put_count(char *at, long value)
+{
+    return at + sprintf(at, "%ld", value) + 1;
+}
+
+static int send_call(int fd)
+{
+    char *cwd = getcwd(NULL, 0);
+    if (!cwd)
+        return 0;
+    size_t length = strlen(name) + strlen(arguments[0]) + strlen(cwd) + 3 + 3 * 24;
+    long argc = 0, envc = 0;
+    for (; arguments[argc]; argc++)
+        length += strlen(arguments[argc]) + 1;
+    for (; environ[envc]; envc++)
+        length += strlen(environ[envc]) + 1;
+    char *message = malloc(length + 8);
+    if (!message || length > UINT32_MAX)
+        return 0;
+    char *at = message + 8;
+    at = put_text(at, name);
+    at = put_text(at, arguments[0]);
+    at = put_count(at, (long)getpid());
+    at = put_text(at, cwd);
+    at = put_count(at, argc);
+    for (long i = 0; i < argc; i++)
+        at = put_text(at, arguments[i]);
+    at = put_count(at, envc);
+    for (long i = 0; i < envc; i++)
+        at = put_text(at, environ[i]);
+    memcpy(message, "BFS1", 4);
+    put_u32((unsigned char *)message + 4, (uint32_t)(at - message - 8));
+    int sent = transmit(fd, message, (size_t)(at - message));
+    free(message);
+    free(cwd);
+    return sent;
+}
+
+/* --- the answers --------------------------------------------------------------------------------------- */
+
+static void end_with(int status)
+{
+    if (WIFSIGNALED(status)) {
+        struct rlimit none = {0, 0};
+        sigset_t only;
+        setrlimit(RLIMIT_CORE, &none); /* the tool has dumped its core, if any */
+        signal(WTERMSIG(status), SIG_DFL);
+        sigemptyset(&only);
+        sigaddset(&only, WTERMSIG(status));
+        sigprocmask(SIG_UNBLOCK, &only, NULL);
+        kill(getpid(), WTERMSIG(status));
+        _exit(128 + WTERMSIG(status));
+    }
+    _exit(WEXITSTATUS(status));
+}
+
+/* Run the real tool as a child with our descriptors, and return its wait status. */
+static int run_child(void)
+{
+    static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
+    struct tool tool;
+    sigset_t watched, before;
+    posix_spawnattr_t attributes;
+    pid_t child;
+    int tried = 0, error, status;
+
+    find_tool(&tool);
+    if (!tool.file) {
+        complain(name, 0);
+        return 127 << 8;
+    }
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would keep the child's status from us */
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGCHLD);
+    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) {
+        struct sigaction now;
+        if (sigaction(forwarded[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            sigaddset(&watched, forwarded[i]);
+    }
+    sigprocmask(SIG_BLOCK, &watched, &before);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &before);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    do
+        error = posix_spawn(&child, tool.file, NULL, &attributes, tool.argv, tool.environment);
+    while (error && adapt(&tool, error, &tried));
+    if (error) {
+        complain(tool.file, error);
+        status = (error == ENOENT ? 127 : 126) << 8;
+    } else {
+        while (waitpid(child, &status, WNOHANG) == 0) {
+            siginfo_t information;
+            int number = sigwaitinfo(&watched, &information);
+            if (number > 0 && number != SIGCHLD && information.si_code != SI_KERNEL)
+                kill(child, number);
+        }
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+static void print_whole(int fd, const char *data, size_t length)
+{
+    while (length) {
+        ssize_t written = write(fd, data, length);
+        if (written < 0 && errno == EAGAIN) {
+            struct pollfd ready = {.fd = fd, .events = POLLOUT};
+            poll(&ready, 1, -1);
+            continue;
+        }
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return;
+        data += written;
+        length -= (size_t)written;
+    }
+}
+
+/* Install `length` bytes of NUL-terminated (from, to) pairs; 0 or the errno of the first that failed. */
+static int install(const char *pairs, size_t length)
+{
+    for (const char *from = pairs; from < pairs + length;) {
+        const char *to = from + strlen(from) + 1;
+        if (rename(from, to) < 0)
+            return errno;
+        from = to + strlen(to) + 1;
+    }
+    return 0;
+}
+
+/* Take a D answer.  Does not return if it could be delivered; 1: ask again; 0: the conductor is gone. */
+static int take_delivery(int fd)
+{
+    unsigned char head[16];
+    if (!receive(fd, head, sizeof head))
+        return 0;
+    int status = (int)get_u32(head);
+    size_t output = get_u32(head + 4), errors = get_u32(head + 8), pairs = get_u32(head + 12);
+    char *body = malloc(output + errors + pairs + 2);
+    if (!body || !receive(fd, body, output + errors + pairs))
+        return 0;
+    memset(body + output + errors + pairs, 0, 2);
+    int error = install(body + output + errors, pairs);
+    int told = transmit_number(fd, 'A', error);
+    if (error) {
+        free(body);
+        return told;
+    }
+    print_whole(1, body, output);
+    print_whole(2, body + output, errors);
+    end_with(status);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 1)
+        return 127;
+    arguments = argv;
+    const char *slash = strrchr(argv[0], '/');
+    name = slash ? slash + 1 : argv[0];
+    if (strcmp(name, "buildfarm-stub") == 0) { /* the masquerade's check that we run on this machine */
+        puts("BFS1");
+        return 0;
+    }
+    is_make = strcmp(name, "make") == 0 || strcmp(name, "gmake") == 0;
+
+    const char *path = getenv("BUILDFARM_SOCKET");
+    int fd = path && *path ? reach_conductor(path) : -1;
+    if (fd < 0 || !send_call(fd))
+        exec_real();
+    for (;;) {
+        char answer, released;
+        if (!receive(fd, &answer, 1))
+            exec_real();
+        switch (answer) {
+        case 'R': {
+            int status = run_child();
+            if (transmit_number(fd, 'S', status))
+                receive(fd, &released, 1);
+            end_with(status);
+            break;
+        }
+        case 'D':
+            if (!take_delivery(fd))
+                exec_real();
+            break;
+        default: /* E, or something that we do not know */
+            exec_real();
+        }
+    }
+}

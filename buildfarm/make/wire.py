@@ -1,0 +1,203 @@
+"""Frames between the masquerade stub and the conductor: bytes in, values out, and their twins.
+
+It opens no socket and knows nothing of what is decided.  `server.py` uses it; `stub.c` and `stub.py` speak the
+same bytes on their own, for they must start without the package.
+
+The conversation (all integers little-endian; text is NUL-terminated, counts in text are decimal):
+
+    stub       "BFS1" u32 length, body: name, argv[0], pid, cwd, argc, argv..., envc, "K=V"...
+    conductor  "E"                               exec the real tool; no report; both ends close
+               "R"                               run it as a child and report:
+    stub       "S" i32 wait status
+    conductor  "K"                               the outputs have been looked at; the stub exits with that status
+    conductor  "D" i32 wait status, u32 length of stdout, of stderr, of renames;
+                   stdout, stderr, renames as (from, to) pairs
+    stub       "A" i32 0                         installed; the stub prints both texts and ends with the status
+               "A" i32 errno                     a rename failed; nothing printed, the stub waits for another answer
+
+A stub whose conductor goes away before an answer is whole executes the real tool; after R it carries on and
+ends with the tool's status.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildfarm.model import Invocation
+
+MAGIC = b"BFS1"
+EXEC = b"E"
+RUN = b"R"
+RELEASE = b"K"
+
+#: Longest call accepted, in bytes.  The kernel's limit for argv and environment is 6 MiB (execve(2)).
+LONGEST_CALL = 64 << 20
+
+_HEAD = struct.Struct("<4sI")
+_NUMBER = struct.Struct("<i")
+_DONE = struct.Struct("<ciIII")
+
+
+class PeerError(Exception):
+    """The other end sent bytes that are no message of this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call as the stub saw it.  `called_as` is argv[0]; `name` its basename."""
+
+    name: str
+    called_as: str
+    pid: int
+    invocation: Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The real tool, run as the stub's child, ended with this wait status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The stub performed the renames of a `D` answer (`error` 0) or failed with this errno."""
+
+    error: int
+
+
+Message = Call | Ended | Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A `D` answer: `status` is a wait status, `renames` are (from, to) paths."""
+
+    status: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    renames: tuple[tuple[str, str], ...] = ()
+
+
+# --- stub to conductor -----------------------------------------------------------------------------------
+
+
+def encode_call(call: Call) -> bytes:
+    """The first message of a stub."""
+    words = call.invocation.argv
+    variables = [f"{name}={value}" for name, value in call.invocation.env.items()]
+    head = (call.name, call.called_as, str(call.pid), call.invocation.cwd, str(len(words)))
+    body = b"".join(os.fsencode(text) + b"\0" for text in (*head, *words, str(len(variables)), *variables))
+    return _HEAD.pack(MAGIC, len(body)) + body
+
+
+def decode_call(body: bytes) -> Call:
+    """The call in `body` (without magic and length).  Raises PeerError."""
+    texts = os.fsdecode(body).split("\0")
+    try:
+        name, called_as, pid, cwd, argc = texts[:5]
+        first_variable = 5 + int(argc) + 1
+        envc = int(texts[first_variable - 1])
+        # Text ends with a NUL, so `split` leaves one empty string behind the last variable.
+        if int(argc) < 0 or envc < 0 or len(texts) != first_variable + envc + 1 or texts[-1]:
+            raise PeerError(f"counts of {argc} arguments and {envc} variables do not fit {len(texts)} texts")
+        return Call(
+            name,
+            called_as,
+            int(pid),
+            Invocation(tuple(texts[5 : first_variable - 1]), cwd, _environment(texts[first_variable:-1])),
+        )
+    except (ValueError, IndexError) as error:
+        raise PeerError(f"call of {len(body)} bytes is malformed: {error}") from error
+
+
+def encode_ended(ended: Ended) -> bytes:
+    return b"S" + _NUMBER.pack(ended.status)
+
+
+def encode_delivered(delivered: Delivered) -> bytes:
+    return b"A" + _NUMBER.pack(delivered.error)
+
+
+class MessageReader:
+    """Cuts the stub's stream into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._parser = self._parse()
+        self._wanted = next(self._parser)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that `data` completed.  Raises PeerError; the reader is of no use after that."""
+        self._buffer += data
+        messages: list[Message] = []
+        while isinstance(self._wanted, int) and len(self._buffer) >= self._wanted:
+            piece = bytes(self._buffer[: self._wanted])
+            del self._buffer[: self._wanted]
+            step = self._parser.send(piece)
+            while not isinstance(step, int):
+                messages.append(step)
+                step = next(self._parser)
+            self._wanted = step
+        return messages
+
+    @staticmethod
+    def _parse() -> Generator[int | Message, bytes, None]:
+        """Yields how many bytes it wants next, or a message."""
+        magic, length = _HEAD.unpack((yield _HEAD.size))
+        if magic != MAGIC:
+            raise PeerError(f"expected {MAGIC!r}, got {magic!r}")
+        if length > LONGEST_CALL:
+            raise PeerError(f"call of {length} bytes; at most {LONGEST_CALL} are accepted")
+        yield decode_call((yield length))
+        while True:
+            message = yield 1 + _NUMBER.size
+            (number,) = _NUMBER.unpack(message[1:])
+            match message[:1]:
+                case b"S":
+                    yield Ended(number)
+                case b"A":
+                    yield Delivered(number)
+                case other:
+                    raise PeerError(f"expected S or A, got {other!r}")
+
+
+# --- conductor to stub -----------------------------------------------------------------------------------
+
+
+def encode_done(status: int, stdout: bytes, stderr: bytes, renames: Iterable[Sequence[str]] = ()) -> bytes:
+    """A `D` answer."""
+    pairs = b"".join(os.fsencode(path) + b"\0" for pair in renames for path in pair)
+    head = _DONE.pack(b"D", status, len(stdout), len(stderr), len(pairs))
+    return b"".join((head, stdout, stderr, pairs))
+
+
+def decode_done(data: bytes) -> Done:
+    """A whole `D` answer.  Raises PeerError."""
+    try:
+        letter, status, output, errors, pairs = _DONE.unpack_from(data)
+    except struct.error as error:
+        raise PeerError(f"answer of {len(data)} bytes is no D answer: {error}") from error
+    at = _DONE.size
+    if letter != b"D" or len(data) != at + output + errors + pairs:
+        raise PeerError(f"answer of {len(data)} bytes does not hold what its head says")
+    paths = os.fsdecode(data[at + output + errors :]).split("\0")[:-1]
+    return Done(
+        status,
+        data[at : at + output],
+        data[at + output : at + output + errors],
+        tuple(zip(paths[::2], paths[1::2], strict=True)),
+    )
+
+
+def _environment(texts: Iterable[str]) -> Mapping[str, str]:
+    """The first of several definitions of a variable wins, as getenv(3) has it."""
+    environment: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if separator:
+            environment.setdefault(name, value)
+    return environment
