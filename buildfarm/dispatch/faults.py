@@ -1,0 +1,49 @@
+"""What can be wrong with a node, as exceptions: one class per outcome that the journal and the scheduler know.
+
+They carry no node and no unit; who catches one knows both.  A fault leads to another attempt, never to a failed
+unit.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NodeFault(Exception):  # noqa: N818 -- an outcome, not an error of ours
+    """An attempt ended through its node's fault.  `outcome` is the journal's word, `reason` one line for people."""
+
+    outcome: ClassVar[str] = "lost"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NodeRefused(NodeFault):
+    """No connection, or closed before an answer, or the node lacks what the unit needs."""
+
+    outcome = "refused"
+
+
+class NodeLost(NodeFault):
+    """The connection broke after the unit was sent."""
+
+    outcome = "lost"
+
+
+class NodeLate(NodeFault):
+    """A phase took longer than its deadline."""
+
+    outcome = "late"
+
+
+class NodeKilled(NodeFault):
+    """The compiler was killed or crashed there; the usual cause is memory."""
+
+    outcome = "killed"
+
+
+class NodeCorrupt(NodeFault):
+    """The node sent something that is no answer, or said success and sent no valid object."""
+
+    outcome = "corrupt"
