@@ -1,0 +1,362 @@
+"""The status of a tree as plain values, and its two forms: the JSON document of schema 1, and text for people.
+
+It imports no pydantic and no rich, because scripts ask for status often: `document` holds the models that this
+JSON is held to by a test, and `INTERFACE.md` says what each field means.  It finds nothing out by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from buildfarm.report.progress import NodeView, Running, View
+from buildfarm.report.text import clock, count, duration, encodable, harmless, printable
+
+SCHEMA = 1
+
+EXIT_CODES: Mapping[str, int] = {"complete": 0, "failed": 1, "running": 3, "interrupted": 4, "none": 5}
+"""`buildfarm status` exits with these; 64 and 78 are errors."""
+
+WAIT_LINES = 6
+"""At most so many lines of a failure's stderr are shown to people; the JSON has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """`build` of the document; times are seconds since the epoch."""
+
+    id: int
+    goals: tuple[str, ...]
+    variables: Mapping[str, str]
+    pid: int
+    started: float
+    ended: float | None = None
+    exit_status: int | None = None
+    eta_seconds: float | None = None
+    resumed_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """`units` of the document."""
+
+    total: int = 0
+    total_is_final: bool = False
+    done: int = 0
+    checked_out: int = 0
+    waiting: int = 0
+    failed: int = 0
+    remote: int = 0
+    local: int = 0
+    lookahead: int = 0
+    retried: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLine:
+    """One of `nodes`."""
+
+    name: str
+    port: int
+    state: str
+    slots: int
+    checked_out: int = 0
+    done: int = 0
+    failed: int = 0
+    compiler: str | None = None
+    reason: str | None = None
+    retry_in_seconds: float | None = None
+    mean_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """One of `checked_out`.  `output` is relative to the tree's directory."""
+
+    output: str
+    node: str | None
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One of `failures`."""
+
+    output: str
+    command: str
+    exit_status: int
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that `buildfarm status` knows at the time `now`."""
+
+    directory: str
+    state: str  # none, running, complete, failed, interrupted
+    now: float
+    build: Build | None = None
+    units: Units = Units()
+    links_done: int = 0
+    links_running: int = 0
+    nodes: tuple[NodeLine, ...] = ()
+    checked_out: tuple[Out, ...] = ()
+    failures: tuple[Failure, ...] = field(default=())
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in ("interrupted", "failed")
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.state]
+
+    @property
+    def elapsed_seconds(self) -> float:
+        if self.build is None:
+            return 0.0
+        return max(0.0, (self.build.ended if self.build.ended is not None else self.now) - self.build.started)
+
+
+# --- for programs ----------------------------------------------------------------------------------------------
+
+
+def document(status: Status) -> dict[str, object]:
+    """The status document, ready for `json.dumps`."""
+    units = status.units
+    return {
+        "schema": SCHEMA,
+        "directory": encodable(status.directory),
+        "state": status.state,
+        "resumable": status.resumable,
+        "build": None if status.build is None else _build(status.build, status.elapsed_seconds),
+        "units": {
+            "total": units.total,
+            "total_is_final": units.total_is_final,
+            "done": units.done,
+            "checked_out": units.checked_out,
+            "waiting": units.waiting,
+            "failed": units.failed,
+            "remote": units.remote,
+            "local": units.local,
+            "lookahead": units.lookahead,
+            "retried": units.retried,
+            "reused": units.reused,
+        },
+        "link_steps": {"done": status.links_done, "running": status.links_running},
+        "nodes": [_node(node) for node in status.nodes],
+        "checked_out": [
+            {
+                "output": encodable(out.output),
+                "node": out.node,
+                "attempt": out.attempt,
+                "seconds": round(out.seconds, 1),
+            }
+            for out in status.checked_out
+        ],
+        "failures": [
+            {
+                "output": encodable(failure.output),
+                "command": encodable(failure.command),
+                "exit_status": failure.exit_status,
+                "stderr": encodable(failure.stderr),
+            }
+            for failure in status.failures
+        ],
+    }
+
+
+def as_json(status: Status, *, indent: int | None = 2) -> str:
+    """The status document as JSON text in ASCII, without a newline at its end."""
+    return json.dumps(document(status), indent=indent)
+
+
+def iso(seconds: float) -> str:
+    """UTC in ISO 8601, `2026-11-22T10:00:00Z`, for seconds since the epoch."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rounded(seconds: float | None, digits: int = 1) -> float | None:
+    return None if seconds is None else round(max(0.0, seconds), digits)
+
+
+def _build(build: Build, elapsed: float) -> dict[str, object]:
+    return {
+        "id": build.id,
+        "goals": [encodable(goal) for goal in build.goals],
+        "variables": {encodable(name): encodable(value) for name, value in build.variables.items()},
+        "pid": build.pid,
+        "exit_status": build.exit_status,
+        "started": iso(build.started),
+        "ended": None if build.ended is None else iso(build.ended),
+        "elapsed_seconds": round(elapsed, 1),
+        "eta_seconds": _rounded(build.eta_seconds),
+        "resumed_from": build.resumed_from,
+    }
+
+
+def _node(node: NodeLine) -> dict[str, object]:
+    return {
+        "name": encodable(node.name),
+        "port": node.port,
+        "state": node.state,
+        "slots": node.slots,
+        "checked_out": node.checked_out,
+        "done": node.done,
+        "failed": node.failed,
+        "compiler": None if node.compiler is None else encodable(node.compiler),
+        "reason": None if node.reason is None else encodable(node.reason),
+        "retry_in_seconds": _rounded(node.retry_in_seconds),
+        "mean_seconds": _rounded(node.mean_seconds, 2),
+    }
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+
+def human(status: Status) -> str:
+    """The same for people: several lines, without a newline at the end and without escape codes."""
+    directory = printable(status.directory)
+    build = status.build
+    if build is None:
+        return f"{directory}: no build is known here; `buildfarm run` starts one"
+    lines = [f"{directory}: {_headline(status, build)}"]
+    words = [printable(goal) for goal in build.goals] or ["(default goal)"]
+    words += [f"{printable(name)}={printable(value)}" for name, value in build.variables.items()]
+    lines.append(f"  build {build.id}    {' '.join(words)}" + _resumed(build))
+    lines.append(f"  units      {_units(status.units)}")
+    if status.links_done or status.links_running:
+        running = f", {status.links_running} running" if status.links_running else ""
+        lines.append(f"  links      {status.links_done} done{running}")
+    if status.nodes:
+        lines.append("  nodes")
+        lines.extend("    " + line for line in node_table(status.nodes))
+    if status.checked_out:
+        title = "checked out" if status.state == "running" else "was checked out"
+        lines.append(f"  {title}")
+        width = max(len(printable(out.output)) for out in status.checked_out)
+        for out in status.checked_out:
+            again = f", attempt {out.attempt}" if out.attempt > 1 else ""
+            lines.append(
+                f"    {printable(out.output):<{width}}  {printable(out.node or 'here')}"
+                f"  {duration(out.seconds)}{again}"
+            )
+    for failure in status.failures:
+        lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status})")
+        lines.append(f"    {printable(failure.command)}")
+        words_of_tool = harmless(failure.stderr).rstrip("\n").split("\n")
+        lines.extend(f"    {line}" for line in words_of_tool[:WAIT_LINES] if line)
+        if len(words_of_tool) > WAIT_LINES:
+            lines.append(f"    ... {count(len(words_of_tool) - WAIT_LINES, 'more line')}: --json has them")
+    return "\n".join(lines)
+
+
+def _headline(status: Status, build: Build) -> str:
+    gone = duration(status.elapsed_seconds)
+    match status.state:
+        case "running":
+            left = "" if build.eta_seconds is None else f", {clock(build.eta_seconds)} left"
+            return f"running for {gone} (pid {build.pid}){left}"
+        case "complete":
+            return f"complete, {gone}, ended {iso(build.ended or status.now)}"
+        case "failed":
+            return f"failed with status {build.exit_status} after {gone}; mend it, then `buildfarm resume`"
+        case _:
+            return f"interrupted after {gone}; `buildfarm resume` continues it"
+
+
+def _resumed(build: Build) -> str:
+    return "" if build.resumed_from is None else f"  (resumed from build {build.resumed_from})"
+
+
+def _units(units: Units) -> str:
+    total = f"{units.total}{'' if units.total_is_final else '+'}"
+    parts = [f"{units.done}/{total} done"]
+    for number, word in (
+        (units.checked_out, "checked out"),
+        (units.waiting, "waiting"),
+        (units.failed, "failed"),
+        (units.remote, "on nodes"),
+        (units.local, "here"),
+        (units.lookahead, "ahead of make"),
+        (units.retried, "retried"),
+        (units.reused, "kept from before"),
+    ):
+        if number:
+            parts.append(f"{number} {word}")
+    return ", ".join(parts)
+
+
+def node_table(nodes: Iterable[NodeLine]) -> list[str]:
+    """A line for each node, in columns."""
+    rows = [
+        (
+            f"{printable(node.name)}:{node.port}" if node.port else printable(node.name),
+            node.state,
+            f"{node.checked_out}/{node.slots}",
+            f"{node.done} done",
+            f"{node.failed} failed" if node.failed else "",
+            f"{node.mean_seconds:.2f} s each" if node.mean_seconds is not None else "",
+            _node_remark(node),
+        )
+        for node in nodes
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(7)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
+        for row in rows
+    ]
+
+
+def _node_remark(node: NodeLine) -> str:
+    parts = [printable(node.reason)] if node.reason else []
+    if node.retry_in_seconds is not None:
+        parts.append(f"tried again in {clock(node.retry_in_seconds)}")
+    return "; ".join(parts) or (printable(node.compiler) if node.compiler else "")
+
+
+def view(status: Status) -> View:
+    """The status as the live view's model: `status --follow` draws what `run` draws."""
+    running: dict[str, list[Running]] = {}
+    for out in sorted(status.checked_out, key=lambda out: -out.seconds):
+        running.setdefault(out.node or "", []).append(Running(out.output, out.seconds, out.attempt))
+    elapsed = status.elapsed_seconds
+    nodes = [
+        NodeView(
+            name=f"{node.name}:{node.port}" if node.port else node.name,
+            state=node.state,
+            slots=node.slots,
+            running=tuple(running.pop(_key(node, running), ())),
+            done=node.done,
+            failed=node.failed,
+            per_minute=60 * node.done / elapsed if node.done and elapsed else None,
+            reason=node.reason,
+            retry_in_seconds=node.retry_in_seconds,
+        )
+        for node in status.nodes
+    ]
+    here = running.pop("", [])
+    if here or not nodes:
+        nodes.append(NodeView("this machine", "up", max(1, len(here)), tuple(here), done=status.units.local))
+    return View(
+        done=status.units.done,
+        total=status.units.total,
+        total_is_final=status.units.total_is_final,
+        failed=status.units.failed,
+        in_flight=status.units.checked_out,
+        elapsed_seconds=elapsed,
+        eta_seconds=status.build.eta_seconds if status.build else None,
+        nodes=tuple(nodes),
+        links=status.links_done,
+        retried=status.units.retried,
+    )
+
+
+def _key(node: NodeLine, running: Mapping[str, object]) -> str:
+    """How `checked_out` names the node: by its name, with the port where two nodes share the name."""
+    with_port = f"{node.name}:{node.port}"
+    return with_port if with_port in running else node.name
