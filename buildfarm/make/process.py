@@ -74,12 +74,21 @@ class MakeProcess:
     """One run of the real make with `arguments` (without argv[0], which is `make`) in `directory`."""
 
     def __init__(
-        self, make: RealMake, arguments: Sequence[str], *, directory: str, environment: Mapping[str, str]
+        self,
+        make: RealMake,
+        arguments: Sequence[str],
+        *,
+        directory: str,
+        environment: Mapping[str, str],
+        stdout: int | None = None,
+        stderr: int | None = None,
     ) -> None:
         self._make = make
         self._arguments = tuple(arguments)
         self._directory = directory
         self._environment = dict(environment)
+        self._stdout = stdout  # a descriptor instead of ours, e.g. the live view's terminal
+        self._stderr = stderr
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,6 +103,8 @@ class MakeProcess:
                 executable=self._make.path,
                 cwd=self._directory,
                 env=self._environment,
+                stdout=self._stdout,
+                stderr=self._stderr,
                 close_fds=False,  # Python's own are close-on-exec, an outer jobserver's must go on
             )
         except OSError as error:

@@ -61,6 +61,11 @@ class StubCall:
         self._reply: asyncio.Future[wire.Message] | None = None
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def answered(self) -> bool:
+        """Whether an answer was given; then `exec_real` comes too late."""
+        return self._reply is not None or self._transport.is_closing()
+
     async def exec_real(self) -> None:
         """Let the stub become the real tool.  Nothing more is heard of it."""
         self._transport.write(wire.EXEC)
