@@ -130,6 +130,7 @@ class Node:
     cpp: bool = False  # pump mode permitted (`,cpp`)
     ssh: bool = False
     user: str | None = None  # ssh only
+    command: str | None = None  # ssh only: the remote distccd, where it is not on PATH
 
     @property
     def key(self) -> str:

@@ -1,0 +1,102 @@
+"""Verifies that what a node sent is the kind of object that this machine's compiler would have made.
+
+It does not link, run or compare code: a well-formed object of the right kind with wrong instructions passes; the
+probe's canaries are for that.  Facts: `elf(5)`, the System V gABI chapters 4 ("Object Files") and its e_shnum
+escape.  A few `struct` reads per section, no pyelftools: this runs for every unit.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from buildfarm.dispatch.faults import NodeCorrupt
+
+_MAGIC = b"\x7fELF"
+_RELOCATABLE = 1  # ET_REL
+_BODILESS = (0, 8)  # SHT_NULL, SHT_NOBITS: sections without bytes in the file
+_CLASSES = {1: "32-bit", 2: "64-bit"}
+_ORDERS = {1: "<", 2: ">"}
+_HEADERS = {1: ("HHIIIIIHHHHHH", 52), 2: ("HHIQQQIHHHHHH", 64)}  # after e_ident; size of the whole
+_SECTIONS = {1: "IIIIIIIIII", 2: "IIQQQQIIQQ"}
+_IDENT = 16
+_DIRECTIVES = (b"\t.", b" .", b".")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The marks that all objects of one compiler with one family of flags share, taken from one made here."""
+
+    bits: int  # EI_CLASS: 1 for 32, 2 for 64
+    order: int  # EI_DATA: 1 little, 2 big endian
+    abi: int  # EI_OSABI; 3 (GNU) may stand for 0 (System V) in an object that uses GNU symbol types
+    machine: int  # e_machine
+    flags: int  # e_flags: the float ABI on ARM, RISC-V, MIPS
+
+    @classmethod
+    def of(cls, data: bytes) -> Reference:
+        """The marks of an object that this machine's compiler has just made.  Raises NodeCorrupt if it is none."""
+        return _parse(data)
+
+
+def verify(data: bytes, reference: Reference) -> None:
+    """Raise NodeCorrupt, saying why, unless `data` is a whole relocatable object with the reference's marks."""
+    found = _parse(data)
+    for name, here, there in (
+        ("class", reference.bits, found.bits),
+        ("byte order", reference.order, found.order),
+        ("machine", reference.machine, found.machine),
+        ("flags", reference.flags, found.flags),
+    ):
+        if here != there:
+            raise NodeCorrupt(f"sent a foreign object: ELF {name} 0x{there:x}, here 0x{here:x}")
+    if found.abi != reference.abi and {found.abi, reference.abi} != {0, 3}:
+        raise NodeCorrupt(f"sent a foreign object: ELF ABI {found.abi}, here {reference.abi}")
+
+
+def verify_assembler(data: bytes) -> None:
+    """Raise NodeCorrupt unless `data` (what `-S` makes) looks like whole assembler text."""
+    if not data:
+        raise NodeCorrupt("sent empty assembler text")
+    if b"\0" in data or data.startswith(_MAGIC):
+        raise NodeCorrupt("sent binary data for assembler text")
+    if not data.endswith(b"\n"):
+        raise NodeCorrupt("sent assembler text that ends within a line")
+    if not any(line.startswith(_DIRECTIVES) for line in data[:65536].splitlines()):
+        raise NodeCorrupt("sent text without an assembler directive")
+
+
+def _parse(data: bytes) -> Reference:
+    """The marks of a relocatable object whose section table and sections lie inside it."""
+    if not data:
+        raise NodeCorrupt("sent an empty object")
+    if data[:4] != _MAGIC:
+        raise NodeCorrupt(f"sent no object: it begins with {data[:4]!r}")
+    if len(data) < _IDENT or data[4] not in _CLASSES or data[5] not in _ORDERS:
+        raise NodeCorrupt("sent a broken object: no such ELF class or byte order")
+    bits, order = data[4], data[5]
+    layout, size = _HEADERS[bits]
+    if len(data) < size:
+        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, the ELF header alone has {size}")
+    kind, machine, _, _, _, table, flags, _, _, _, entry, count, names = struct.unpack_from(
+        _ORDERS[order] + layout, data, _IDENT
+    )
+    if kind != _RELOCATABLE:
+        raise NodeCorrupt(f"sent an ELF file of type {kind}, not a relocatable object")
+    section = struct.Struct(_ORDERS[order] + _SECTIONS[bits])
+    if entry != section.size or table < size:
+        raise NodeCorrupt("sent a broken object: no section table")
+    if table + section.size > len(data):
+        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, its section table is at {table}")
+    first = section.unpack_from(data, table)
+    count = count or first[5]  # more than 0xff00 sections: the number is the size of section 0
+    names = first[6] if names == 0xFFFF else names
+    end = table + count * section.size
+    if end > len(data):
+        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, its section table ends at {end}")
+    if count < 2 or not 0 < names < count:
+        raise NodeCorrupt("sent an object without sections")
+    for _, kind, _, _, offset, length, _, _, _, _ in section.iter_unpack(memoryview(data)[table:end]):
+        if kind not in _BODILESS and offset + length > len(data):
+            raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, a section ends at {offset + length}")
+    return Reference(bits, order, data[7], machine, flags)
