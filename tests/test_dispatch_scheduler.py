@@ -14,6 +14,7 @@ from buildfarm.dispatch.scheduler import (
     Failed,
     GiveUp,
     Join,
+    LocalSlotFreed,
     Policy,
     Probe,
     Probed,
@@ -259,3 +260,14 @@ def test_whatever_happens_slots_are_respected_and_every_unit_ends_once(
                 feed(Succeeded(*flight, seconds=1.0))
         feed(Tick())
     assert ended == submitted
+
+
+def test_a_local_slot_takes_what_make_waits_for_only_when_every_node_is_full() -> None:
+    scheduler = farm(Node("pi", slots=1), policy=Policy(local_slots=1))
+    assert starts(scheduler.handle(Submit(1, "c"), 0.0)) == [(1, 1, "pi:3632")]
+    assert scheduler.handle(Submit(2, "c", demanded=False), 0.0) == []
+    (here,) = scheduler.handle(Submit(3, "c"), 0.0)
+    assert isinstance(here, RunHere) and (here.unit, here.slot) == (3, True)
+    assert scheduler.handle(Submit(4, "c"), 0.0) == []
+    (here,) = scheduler.handle(LocalSlotFreed(), 1.0)
+    assert isinstance(here, RunHere) and here.unit == 4

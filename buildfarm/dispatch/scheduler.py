@@ -117,11 +117,16 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalSlotFreed:
+    """A unit that was sent away with `RunHere(slot=True)` has ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Submit | Demand | Withdraw | Succeeded | Failed | Unsettled | Join | Probed | Quarantine | Tick
+Event = Submit | Demand | Withdraw | Succeeded | Failed | Unsettled | Join | Probed | Quarantine | LocalSlotFreed | Tick
 
 
 # --- actions -----------------------------------------------------------------------------------------------
@@ -148,10 +153,14 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class RunHere:
-    """No node can take it: compile it on the master.  The unit is gone from the scheduler."""
+    """Compile it on the master: no node can take it, or one of the host list's `localhost/N` slots is free.
+
+    The unit is gone from the scheduler; with `slot`, `LocalSlotFreed` must tell of its end.
+    """
 
     unit: int
     reason: str
+    slot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +235,7 @@ class Policy:
     io_timeout: float | None = None  # DISTCC_IO_TIMEOUT, seconds; None: from history
     remote_attempts: int = 4  # of one unit, before the master takes it
     patience: float = 60.0  # with no fallback: how long a unit waits for any node to come up, seconds
+    local_slots: int = 0  # `localhost/N`: units that the master compiles while all nodes are full
     hedge: bool = True  # second attempts of stragglers
 
 
@@ -238,6 +248,7 @@ class Scheduler:
         self._nodes: dict[str, _Member] = {}
         self._queue: list[tuple[tuple[bool, float, int], int]] = []
         self._arrivals = 0
+        self._local = 0  # units in local slots
 
     # -- what others may look at ----------------------------------------------------------------------------
 
@@ -319,10 +330,13 @@ class Scheduler:
                 self._probed(event, now)
             case Quarantine(key, reason):
                 self._nodes[key].health.quarantine(reason)
+            case LocalSlotFreed():
+                self._local -= 1
             case Tick():
                 pass
         self._probes(now, actions)
         self._assign(now, actions)
+        self._keep(actions)
         self._strand(now, actions)
         if isinstance(event, Tick):
             self._hedge(now, actions)
@@ -510,6 +524,21 @@ class Scheduler:
                 self._start(unit, entry, member, now, actions)
         for item in held:
             heapq.heappush(self._queue, item)
+
+    def _keep(self, actions: list[Action]) -> None:
+        """Give what make waits for to free local slots, once the nodes are full."""
+        while self._queue and self._local < self.policy.local_slots:
+            key, unit = self._queue[0]
+            entry = self._units.get(unit)
+            if entry is None or entry.life is not _Life.WAITING or entry.key() != key:
+                heapq.heappop(self._queue)
+                continue
+            if not entry.demanded:
+                return
+            heapq.heappop(self._queue)
+            del self._units[unit]
+            self._local += 1
+            actions.append(RunHere(unit, "all nodes are full and localhost has a slot", slot=True))
 
     def _strand(self, now: float, actions: list[Action]) -> None:
         """Send away units that no node can take: to the master, or with no fallback, after a while, nowhere."""
