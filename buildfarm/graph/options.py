@@ -103,54 +103,16 @@ _OPERAND: Final[dict[str, tuple[Role, int]]] = {
 
 # Options whose operand is always the next argument and that keep a compile here: operand read, never passed on.
 _SEPARATE_LOCAL: Final = frozenset(
-    [
-        "-Xpreprocessor",
-        "-Xassembler",
-        "-Xclang",
-        "-Xarch_host",
-        "-aux-info",
-        "-dumpbase",
-        "-dumpbase-ext",
-        "-dumpdir",
-        "-wrapper",
-        "-mllvm",
-        "-fintrinsic-modules-path",
-        "-arch",
-        "-target",
-        "-B",
-        "-F",
-        "-Hd",
-        "-Hf",
-        "-Xf",
-        "-gnatO",
-        "--assert",
-        "--define-macro",
-        "--dump",
-        "--dumpbase",
-        "--dumpbase-ext",
-        "--dumpdir",
-        "--imacros",
-        "--include",
-        "--include-directory",
-        "--include-directory-after",
-        "--include-prefix",
-        "--include-with-prefix",
-        "--include-with-prefix-after",
-        "--include-with-prefix-before",
-        "--undefine-macro",
-        "--prefix",
-        "--specs",
-        "--sysroot",
-        "--language",
-        "--output",
-        "--for-assembler",
-        "--for-linker",
-        "--force-link",
-        "--entry",
-        "--library-directory",
-        "--write-dependencies",
-        "--write-user-dependencies",
-    ]
+    word
+    for row in (
+        "-Xpreprocessor -Xassembler -Xclang -Xarch_host -aux-info -dumpbase -dumpbase-ext -dumpdir -wrapper",
+        "-mllvm -fintrinsic-modules-path -arch -target -B -F -Hd -Hf -Xf -gnatO --assert --define-macro --dump",
+        "--dumpbase --dumpbase-ext --dumpdir --imacros --include --include-directory --include-directory-after",
+        "--include-prefix --include-with-prefix --include-with-prefix-after --include-with-prefix-before",
+        "--undefine-macro --prefix --specs --sysroot --language --output --for-assembler --for-linker",
+        "--force-link --entry --library-directory",
+    )
+    for word in row.split()
 )
 
 _EXACT: Final[dict[str, tuple[Role, int]]] = {
@@ -184,6 +146,7 @@ _EXACT: Final[dict[str, tuple[Role, int]]] = {
     "-I-": (Role.PLAIN, PREPROCESS),
     "-ansi": (Role.PLAIN, BOTH),
     "-w": (Role.PLAIN, BOTH),
+    "-trigraphs": (Role.PLAIN, BOTH),
     "-pthread": (Role.PLAIN, BOTH),
     "-pthreads": (Role.PLAIN, BOTH),
     "-pedantic": (Role.PLAIN, BOTH),
@@ -243,11 +206,15 @@ _FAMILIES: Final[tuple[tuple[str, Role, int], ...]] = (
 )
 
 # -g options that tune debug information and don't ask for it (GCC manual, "Debugging Options").
-_DEBUG_TUNING: Final = (
-    "-gno-", "-gas-", "-gcolumn-info", "-gstrict-dwarf", "-grecord-gcc-switches", "-gstatement-frontiers",
-    "-gvariable-location-views", "-ginternal-reset-location-views", "-ginline-points", "-gz", "-gdescribe-dies",
-    "-gdwarf32", "-gdwarf64", "-gpubnames", "-ggnu-pubnames",
-)  # fmt: skip
+_DEBUG_TUNING: Final = tuple(
+    word
+    for row in (
+        "-gno- -gas- -gcolumn-info -gstrict-dwarf -grecord-gcc-switches -gstatement-frontiers -gz -gdescribe-dies",
+        "-gvariable-location-views -ginternal-reset-location-views -ginline-points -gdwarf32 -gdwarf64",
+        "-gpubnames -ggnu-pubnames",
+    )
+    for word in row.split()
+)
 
 _SIDE_FILES = "{}: writes files beside the object"
 _PROFILE = "{}: reads or writes profile files on this machine"
@@ -292,7 +259,7 @@ _LOCAL: Final[tuple[tuple[str, str], ...]] = (
     ("-fmem-report", _REPORT),
     ("-fstats", _REPORT),
     ("-freport-bug", _SIDE_FILES),
-    ("-fverbose-asm", _REPORT),
+    ("-fverbose-asm", "{}: writes its own options into the assembler text"),
     ("-fmodules", "{}: reads and writes compiled modules"),
     ("-fmodule-", "{}: reads and writes compiled modules"),
     ("-foffload", "{}: needs this machine's offload compilers"),
@@ -358,8 +325,7 @@ def look_up(arg: str) -> Option:
         return Option(Role.NATIVE, BOTH, arg, "")
     if arg in _SEPARATE_LOCAL:
         role = Role.OUTPUT if arg == "--output" else Role.PLAIN
-        value = "" if arg.startswith("--write") else None
-        return Option(role, 0, arg, value, _UNKNOWN.format(arg))
+        return Option(role, 0, arg, None, _UNKNOWN.format(arg))
     reason = _reason(arg)
     if arg.startswith("-g") and not arg.startswith("-gnat"):
         role = Role.PLAIN if arg.startswith(_DEBUG_TUNING) else Role.DEBUG

@@ -1,0 +1,367 @@
+"""What `classify` says of single commands: kinds, outputs, arguments, and the reasons to stay here."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
+from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.model import Kind, Language, ToolCall, Unit
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def call(command: str, **environment: str) -> ToolCall:
+    return classify(command.split(), environment=environment)
+
+
+def unit(command: str, **environment: str) -> Unit:
+    found = call(command, **environment).unit
+    assert found is not None, command
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "output"),
+    [
+        ("gcc -c a.c", "a.c", "a.o"),
+        ("gcc -c ../src/a.b.c", "../src/a.b.c", "a.b.o"),
+        ("cc -c -o x/y.lo a.c", "a.c", "x/y.lo"),
+        ("gcc-12 -ox.o -c a.c", "a.c", "x.o"),
+        ("x86_64-linux-gnu-gcc a.c -c", "a.c", "a.o"),
+        ("/usr/bin/arm-linux-gnueabihf-g++-12 -c a.cc", "a.cc", "a.o"),
+        ("gcc -S a.c", "a.c", "a.s"),
+        ("gcc -c -S a.c", "a.c", "a.s"),
+        ("gfortran -c m.F90 -J mod", "m.F90", "m.o"),
+        ("mpif90 -c m.f90 -o obj/m.o", "m.f90", "obj/m.o"),
+        ("mpicc.openmpi -c m.c", "m.c", "m.o"),
+        ("gcc -c x.f90", "x.f90", "x.o"),
+        ("gcc -c a.c -lm -L/x -Wl,-z,now -rdynamic", "a.c", "a.o"),
+    ],
+)
+def test_a_single_source_to_an_object_is_a_unit_that_may_travel(
+    command: str, source: str, output: str
+) -> None:
+    found = call(command)
+    assert (found.kind, found.outputs) == (Kind.COMPILE, (output,))
+    assert found.unit is not None
+    assert (found.unit.source, found.unit.output, found.unit.local_reason) == (source, output, None)
+    assert found.unit.argv == tuple(command.split())
+    assert found.unit.tool == found.tool == command.split()[0].rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "language"),
+    [
+        ("gcc -c a.c", Language.C),
+        ("g++ -c a.c", Language.CXX),
+        ("mpicxx -c a.c", Language.CXX),
+        ("gcc -c a.C", Language.CXX),
+        ("gcc -c a.cpp", Language.CXX),
+        ("gcc -x c++ -c a.c", Language.CXX),
+        ("gcc -xc++ -c a.inc", Language.CXX),
+        ("g++ -x c -c a.cc", Language.C),
+        ("gcc -x c++ -x none -c a.c", Language.C),
+        ("gcc -c a.f", Language.FORTRAN),
+        ("gfortran -c a.c", Language.C),
+        ("gcc -c a.S", Language.OTHER),
+        ("gcc -c a.m", Language.OTHER),
+    ],
+)
+def test_the_language_comes_from_x_the_tool_and_the_suffix(command: str, language: Language) -> None:
+    assert unit(command).language is language
+
+
+def test_preprocessing_and_compiling_get_what_matters_to_each() -> None:
+    found = unit(
+        "gcc -O2 -g -Wall -std=c99 -fPIC -mavx -I inc -Iinc2 -D A=1 -DB -U C -include c.h -isystem s -iquote q "
+        "-idirafter d -imacros m.h -pthread --param max-inline-insns-single=9 -Wa,--noexecstack -pipe -w -ansi "
+        "-Wp,-D_FORTIFY_SOURCE=2 -nostdinc -o o/a.o -c a.c"
+    )
+    assert found.local_reason is None
+    assert found.preprocess_arguments == words(
+        "-O2 -g -Wall -std=c99 -fPIC -mavx -Iinc -Iinc2 -DA=1 -DB -UC -includec.h -isystems -iquoteq -idirafterd "
+        "-imacrosm.h -pthread --param=max-inline-insns-single=9 -w -ansi -Wp,-D_FORTIFY_SOURCE=2 -nostdinc"
+    )
+    assert found.compile_arguments == words(
+        "-O2 -g -Wall -std=c99 -fPIC -mavx -pthread --param=max-inline-insns-single=9 -Wa,--noexecstack -pipe "
+        "-w -ansi"
+    )
+
+
+def test_fortran_keeps_its_include_directories_and_leaves_j_and_macros_to_the_master() -> None:
+    found = unit("gfortran -cpp -DA -Iinc -I ../m -J mod -O2 -ffree-form -fopenmp -c a.f -o a.o")
+    assert found.local_reason is None
+    assert found.preprocess_arguments == words("-cpp -DA -Iinc -I../m -Jmod -O2 -ffree-form -fopenmp")
+    assert found.compile_arguments == words("-Iinc -I../m -O2 -ffree-form -fopenmp")
+    assert found.fortran is not None
+    assert found.fortran.cpp and found.fortran.free_form
+    assert found.fortran.module_directory == "mod"
+    assert found.fortran.include_directories == ("inc", "../m")
+
+
+@pytest.mark.parametrize(
+    ("command", "cpp", "free_form"),
+    [
+        ("gfortran -c a.f", False, False),
+        ("gfortran -c a.F", True, False),
+        ("gfortran -c a.for", False, False),
+        ("gfortran -c a.fpp", True, False),
+        ("gfortran -c a.f90", False, True),
+        ("gfortran -c a.F08", True, True),
+        ("gfortran -nocpp -c a.F08", False, True),
+        ("gfortran -cpp -c a.f03", True, True),
+        ("gfortran -ffixed-form -c a.f90", False, False),
+        ("gfortran -x f95-cpp-input -c a.f90", True, True),
+        ("gfortran -x f95-cpp-input -c a.f", True, False),
+        ("gfortran -x f95 -c a.F90", False, True),
+    ],
+)
+def test_fortran_form_and_cpp_follow_suffix_and_options(command: str, cpp: bool, free_form: bool) -> None:
+    found = unit(command)
+    assert found.fortran is not None
+    assert (found.fortran.cpp, found.fortran.free_form, found.local_reason) == (cpp, free_form, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "debug"),
+    [
+        ("gcc -c a.c", False),
+        ("gcc -g -c a.c", True),
+        ("gcc -ggdb3 -c a.c", True),
+        ("gcc -gdwarf-4 -c a.c", True),
+        ("gcc -g -g0 -c a.c", False),
+        ("gcc -g0 -g1 -c a.c", True),
+        ("gcc -gno-column-info -gz -c a.c", False),
+    ],
+)
+def test_debug_says_whether_debug_information_is_asked_for(command: str, debug: bool) -> None:
+    assert unit(command).debug is debug
+
+
+@pytest.mark.parametrize("flag", ["-Wunused-macros", "-frecord-gcc-switches"])
+def test_flags_that_need_full_preprocessing(flag: str) -> None:
+    assert unit(f"gcc {flag} -c a.c").full_preprocessing
+    assert not unit("gcc -Wall -c a.c").full_preprocessing
+
+
+@pytest.mark.parametrize(
+    "flag",
+    words(
+        "-flto -flto=auto --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
+        "-gsplit-dwarf -save-temps -save-temps=obj -fstack-usage -fdump-tree-all -fcallgraph-info -Wa,-a=l "
+        "-Wa,-g,-alh=x.lst -Wa,--MD,x -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
+        "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x -Wp,-MD,x,-MT,y -MT=x -weird "
+        "-fmodules-ts -Wa,-I. -finput-charset=latin1 --include=x"
+    ),
+)
+def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str) -> None:
+    found = unit(f"gcc -O2 {flag} -c a.c")
+    assert found.local_reason is not None
+    assert found.local_reason.startswith(flag.split("=")[0][:3]), found.local_reason
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -c -o /dev/null a.c",
+        "gcc -c -o - a.c",
+        "gcc -c a.s",
+        "gcc -c a.S",
+        "gcc -c a.i",
+        "gcc -c x.h",
+        "g++ -x c++-header -c x.h -o x.gch",
+        "gcc -g -S a.c",
+        "gcc -c a.c b.o",
+        "gfortran -S a.f90",
+        "gfortran -MD -c a.f90",
+        "gfortran -x f77 -c a.f90",
+        "gfortran -x f95 -c a.inc",
+        "clang -c a.c",
+        "clang++-15 -c a.cc",
+        "gcc -MF x.d -c a.c",
+        "gcc -MD -MF - -c a.c",
+        "gcc -MD -Wp,-MD,y -c a.c",
+        "gcc -Xassembler -g -c a.c",
+        "gcc -c a.c -I",
+    ],
+)
+def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
+    found = call(command)
+    assert found.kind is Kind.COMPILE
+    assert found.unit is not None and found.unit.local_reason is not None
+    assert not any(path.startswith("/dev/") for path in found.outputs)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    words(
+        "-DNDEBUG -pg -Werror -fmacro-prefix-map=a=b -ffile-prefix-map=/x=. -frandom-seed=1 -fworking-directory "
+        "-fno-lto -Wa,--noexecstack -trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
+    ),
+)
+def test_flags_that_may_travel(flag: str) -> None:
+    assert unit(f"gcc {flag} -c a.c").local_reason is None
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "COMPILER_PATH", "GCC_EXEC_PREFIX", "GCC_COMPARE_DEBUG"],
+)
+def test_variables_that_keep_a_unit_here(variable: str) -> None:
+    reason = unit("gcc -c a.c", **{variable: "x"}).local_reason
+    assert reason is not None and reason.startswith(f"${variable}")
+    assert unit("gcc -c a.c", **{variable: ""}).local_reason is None
+
+
+def test_native_options_stay_until_they_are_expanded() -> None:
+    found = unit("gcc -O2 -march=native -mtune=native -g -c a.c")
+    assert needs_native_expansion(found)
+    assert found.local_reason == "-march=native: stands for this machine's processor"
+    expanded = with_native_expansion(found, ("-march=armv8-a", "-mtune=cortex-a72"))
+    assert expanded.local_reason is None and not needs_native_expansion(expanded)
+    assert expanded.compile_arguments == ("-O2", "-march=armv8-a", "-mtune=cortex-a72", "-g")
+    assert expanded.preprocess_arguments == expanded.compile_arguments
+    assert not needs_native_expansion(unit("gcc -march=native -flto -c a.c"))
+    assert not needs_native_expansion(unit("gcc -c a.c"))
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "outputs"),
+    [
+        ("gcc a.o b.o -o prog", Kind.LINK, ("prog",)),
+        ("gcc a.o", Kind.LINK, ("a.out",)),
+        ("gcc a.c -o prog -lm", Kind.LINK, ("prog",)),
+        ("gcc -shared -fPIC a.o -o liba.so", Kind.LINK, ("liba.so",)),
+        ("gcc -r a.o b.o -o c.o", Kind.LINK, ("c.o",)),
+        ("gcc -MD a.c b.c", Kind.LINK, ("a.out", "a-a.d", "a-b.d")),
+        ("gcc -MD a.c -o x/prog.so -shared", Kind.LINK, ("x/prog.so", "x/prog.d")),
+        ("gcc a.o -Wl,-Map=p.map -o p", Kind.LINK, ("p", "p.map")),
+        ("gcc a.o -Wl,-Map,p.map -o p", Kind.LINK, ("p", "p.map")),
+        ("gcc a.o -o /dev/null", Kind.LINK, ()),
+        ("gfortran m.o -o model", Kind.LINK, ("model",)),
+        ("ld -r -o all.o a.o b.o", Kind.LINK, ("all.o",)),
+        ("ld.gold a.o -Map m -ofoo", Kind.LINK, ("foo", "m")),
+        ("ar rcs lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar -rcs lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar cru x/lib.a a.o b.o", Kind.ARCHIVE, ("x/lib.a",)),
+        ("gcc-ar-12 -r -c lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar rb first.o lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar dN 2 lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar --plugin p.so qc lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar s lib.a", Kind.ARCHIVE, ("lib.a",)),
+        ("ar m lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar t lib.a", Kind.QUERY, ()),
+        ("ar p lib.a a.o", Kind.QUERY, ()),
+        ("ar x lib.a", Kind.OTHER, ()),
+        ("ar -M", Kind.OTHER, ()),
+        ("ranlib lib.a b.a", Kind.ARCHIVE, ("lib.a", "b.a")),
+        ("arm-linux-gnueabihf-ranlib -D lib.a", Kind.ARCHIVE, ("lib.a",)),
+        ("ranlib --version", Kind.QUERY, ()),
+        ("ar --version", Kind.QUERY, ()),
+        ("ld --version", Kind.QUERY, ()),
+        ("ld -v", Kind.QUERY, ()),
+    ],
+)
+def test_links_and_archives_name_what_they_write(command: str, kind: Kind, outputs: tuple[str, ...]) -> None:
+    found = call(command)
+    assert (found.kind, found.outputs, found.unit) == (kind, outputs, None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc --version",
+        "gcc -v",
+        "gcc -dumpmachine",
+        "gcc -print-search-dirs",
+        "gcc -print-file-name=x.o",
+        "gcc --help=target",
+        "gcc -### -c a.c",
+        "gcc -E a.c",
+        "gcc -E -",
+        "gcc -dM -E -x c /dev/null",
+        "gcc -M a.c",
+        "gcc -MM -MT a.o a.c b.c",
+        "gcc -c -MM a.c",
+        "gcc -fsyntax-only a.c",
+        "gcc -E a.c -o /dev/null",
+        "mpicc -show",
+        "mpif90 --showme:compile",
+        "gcc",
+        "gcc -c",
+    ],
+)
+def test_a_query_writes_no_file(command: str) -> None:
+    found = call(command)
+    assert (found.kind, found.outputs, found.unit) == (Kind.QUERY, (), None)
+
+
+@pytest.mark.parametrize(
+    ("command", "outputs"),
+    [
+        ("gcc -E a.c -o a.i", ("a.i",)),
+        ("gcc -E -MD a.c", ("a.d",)),
+        ("gcc -E -MD -MF x.d a.c", ("x.d",)),
+        ("gcc -MM -MF .depend a.c", (".depend",)),
+        ("gcc -M a.c -o a.d", ("a.d",)),
+        ("gcc -fsyntax-only -MMD -o obj/a.o a.c", ("obj/a.d",)),
+        ("gfortran -fsyntax-only a.f90", ()),
+        ("gcc -c a.c b.c", ("a.o", "b.o")),
+        ("gcc -x c -c - -o a.o", ("a.o",)),
+        ("gcc -c conftest.c", ("conftest.o",)),
+        ("gcc -o conftest conftest.c", ("conftest",)),
+        ("gfortran -c conftest.f90 -o x.o", ("x.o",)),
+        ("gcc x.h", ("x.h.gch",)),
+        ("gcc -c a.o", ()),
+        ("ccache gcc -c a.c", ()),
+        ("distcc gcc -c a.c", ()),
+        ("libtool --mode=compile gcc -c a.c", ()),
+        ("as a.s", ()),
+    ],
+)
+def test_what_is_not_understood_runs_here_with_a_reason(command: str, outputs: tuple[str, ...]) -> None:
+    found = call(command)
+    assert (found.kind, found.outputs, found.unit) == (Kind.OTHER, outputs, None)
+    assert found.reason
+
+
+def test_an_empty_command_is_no_error() -> None:
+    assert classify(()).kind is Kind.OTHER
+    assert classify(("gcc", "")).kind is Kind.LINK
+
+
+def test_classifying_a_typical_command_costs_little() -> None:
+    argv = words(
+        "gcc -std=c99 -pedantic -O2 -g -Wall -Wextra -Wno-missing-field-initializers -I ../deps/hiredis "
+        "-I../deps/linenoise -I../deps/lua/src -DREDIS_STATIC= -DUSE_JEMALLOC -DFOO=bar -fPIC "
+        "-fno-omit-frame-pointer -MMD -MP -MF obj/a.d -o obj/a.o -c src/a.c"
+    )
+    best = 1.0
+    for _ in range(20):
+        start = time.process_time()
+        for _ in range(100):
+            classify(argv)
+        best = min(best, (time.process_time() - start) / 100)
+    assert best < 200e-6, f"{best * 1e6:.0f} microseconds a call"
+
+
+def test_the_fingerprint_covers_what_can_change_a_compile_and_nothing_else() -> None:
+    argv = ("gcc", "-c", "a.c")
+    base = fingerprint("/x", argv, {"HOME": "/h"})
+    assert base == fingerprint("/x", argv, {"TERM": "dumb", "MAKELEVEL": "2"})
+    others = {
+        fingerprint("/y", argv, {}),
+        fingerprint("/x", (*argv, "-g"), {}),
+        fingerprint("/x", ("gcc", "-c a.c"), {}),
+        fingerprint("/x", argv, {"CPATH": "/i"}),
+        fingerprint("/x", argv, {"OMPI_CC": "clang"}),
+        fingerprint("/x", argv, {"LC_ALL": "C"}),
+        fingerprint("/x", argv, {"SOURCE_DATE_EPOCH": "1"}),
+        fingerprint("/x\udcff", argv, {}),
+    }
+    assert len(others) == 8 and base not in others
