@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from buildfarm.dispatch.faults import NodeCorrupt
-
 _MAGIC = b"\x7fELF"
 _RELOCATABLE = 1  # ET_REL
 _BODILESS = (0, 8)  # SHT_NULL, SHT_NOBITS: sections without bytes in the file
@@ -24,8 +22,8 @@ _DIRECTIVES = (b"\t.", b" .", b".")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """The marks that all objects of one compiler with one family of flags share, taken from one made here."""
+class ObjectIdentity:
+    """The marks that all objects of one compiler with one family of flags share."""
 
     bits: int  # EI_CLASS: 1 for 32, 2 for 64
     order: int  # EI_DATA: 1 little, 2 big endian
@@ -33,70 +31,85 @@ class Reference:
     machine: int  # e_machine
     flags: int  # e_flags: the float ABI on ARM, RISC-V, MIPS
 
-    @classmethod
-    def of(cls, data: bytes) -> Reference:
-        """The marks of an object that this machine's compiler has just made.  Raises NodeCorrupt if it is none."""
-        return _parse(data)
+    def difference(self, other: ObjectIdentity) -> str | None:
+        """What makes `other` foreign to this, in words; None: nothing."""
+        for name, here, there in (
+            ("class", self.bits, other.bits),
+            ("byte order", self.order, other.order),
+            ("machine", self.machine, other.machine),
+            ("flags", self.flags, other.flags),
+        ):
+            if here != there:
+                return f"ELF {name} 0x{there:x}, here 0x{here:x}"
+        if other.abi != self.abi and {other.abi, self.abi} != {0, 3}:
+            return f"ELF ABI {other.abi}, here {self.abi}"
+        return None
 
 
-def verify(data: bytes, reference: Reference) -> None:
-    """Raise NodeCorrupt, saying why, unless `data` is a whole relocatable object with the reference's marks."""
+def identify(data: bytes) -> ObjectIdentity | None:
+    """The marks of an object that this machine's compiler has just made; None if it is no ELF object."""
     found = _parse(data)
-    for name, here, there in (
-        ("class", reference.bits, found.bits),
-        ("byte order", reference.order, found.order),
-        ("machine", reference.machine, found.machine),
-        ("flags", reference.flags, found.flags),
-    ):
-        if here != there:
-            raise NodeCorrupt(f"sent a foreign object: ELF {name} 0x{there:x}, here 0x{here:x}")
-    if found.abi != reference.abi and {found.abi, reference.abi} != {0, 3}:
-        raise NodeCorrupt(f"sent a foreign object: ELF ABI {found.abi}, here {reference.abi}")
+    return None if isinstance(found, str) else found
 
 
-def verify_assembler(data: bytes) -> None:
-    """Raise NodeCorrupt unless `data` (what `-S` makes) looks like whole assembler text."""
+def inspect(data: bytes, reference: ObjectIdentity | None, *, assembler: bool = False) -> str | None:
+    """What is wrong with a node's object, in words that follow the node's name; None: nothing.
+
+    It must be a whole relocatable object with the marks of `reference` (None: of any kind); with `assembler`,
+    which is what `-S` makes, plausible assembler text instead.
+    """
+    if assembler:
+        return _inspect_text(data)
+    found = _parse(data)
+    if isinstance(found, str):
+        return found
+    foreign = None if reference is None else reference.difference(found)
+    return None if foreign is None else f"sent a foreign object: {foreign}"
+
+
+def _inspect_text(data: bytes) -> str | None:
     if not data:
-        raise NodeCorrupt("sent empty assembler text")
+        return "sent empty assembler text"
     if b"\0" in data or data.startswith(_MAGIC):
-        raise NodeCorrupt("sent binary data for assembler text")
+        return "sent binary data for assembler text"
     if not data.endswith(b"\n"):
-        raise NodeCorrupt("sent assembler text that ends within a line")
+        return "sent assembler text that ends within a line"
     if not any(line.startswith(_DIRECTIVES) for line in data[:65536].splitlines()):
-        raise NodeCorrupt("sent text without an assembler directive")
+        return "sent text without an assembler directive"
+    return None
 
 
-def _parse(data: bytes) -> Reference:
-    """The marks of a relocatable object whose section table and sections lie inside it."""
+def _parse(data: bytes) -> ObjectIdentity | str:
+    """The marks of a relocatable object whose section table and sections lie inside it; or what is wrong."""
     if not data:
-        raise NodeCorrupt("sent an empty object")
+        return "sent an empty object"
     if data[:4] != _MAGIC:
-        raise NodeCorrupt(f"sent no object: it begins with {data[:4]!r}")
+        return f"sent no object: it begins with {data[:4]!r}"
     if len(data) < _IDENT or data[4] not in _CLASSES or data[5] not in _ORDERS:
-        raise NodeCorrupt("sent a broken object: no such ELF class or byte order")
+        return "sent a broken object: no such ELF class or byte order"
     bits, order = data[4], data[5]
     layout, size = _HEADERS[bits]
     if len(data) < size:
-        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, the ELF header alone has {size}")
+        return f"sent a cut object: {len(data)} bytes, the ELF header alone has {size}"
     kind, machine, _, _, _, table, flags, _, _, _, entry, count, names = struct.unpack_from(
         _ORDERS[order] + layout, data, _IDENT
     )
     if kind != _RELOCATABLE:
-        raise NodeCorrupt(f"sent an ELF file of type {kind}, not a relocatable object")
+        return f"sent an ELF file of type {kind}, not a relocatable object"
     section = struct.Struct(_ORDERS[order] + _SECTIONS[bits])
     if entry != section.size or table < size:
-        raise NodeCorrupt("sent a broken object: no section table")
+        return "sent a broken object: no section table"
     if table + section.size > len(data):
-        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, its section table is at {table}")
+        return f"sent a cut object: {len(data)} bytes, its section table is at {table}"
     first = section.unpack_from(data, table)
     count = count or first[5]  # more than 0xff00 sections: the number is the size of section 0
     names = first[6] if names == 0xFFFF else names
     end = table + count * section.size
     if end > len(data):
-        raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, its section table ends at {end}")
+        return f"sent a cut object: {len(data)} bytes, its section table ends at {end}"
     if count < 2 or not 0 < names < count:
-        raise NodeCorrupt("sent an object without sections")
+        return "sent an object without sections"
     for _, kind, _, _, offset, length, _, _, _, _ in section.iter_unpack(memoryview(data)[table:end]):
         if kind not in _BODILESS and offset + length > len(data):
-            raise NodeCorrupt(f"sent a cut object: {len(data)} bytes, a section ends at {offset + length}")
-    return Reference(bits, order, data[7], machine, flags)
+            return f"sent a cut object: {len(data)} bytes, a section ends at {offset + length}"
+    return ObjectIdentity(bits, order, data[7], machine, flags)

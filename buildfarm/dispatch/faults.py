@@ -1,7 +1,7 @@
-"""What can be wrong with a node, as exceptions: one class per outcome that the journal and the scheduler know.
+"""What can go wrong between here and a node, as exceptions, one class per outcome of the journal's.
 
 They carry no node and no unit; who catches one knows both.  A fault leads to another attempt, never to a failed
-unit.
+unit.  What a whole answer says of its node is `verdict`'s affair.
 """
 
 from __future__ import annotations
@@ -37,13 +37,7 @@ class NodeLate(NodeFault):
     outcome = "late"
 
 
-class NodeKilled(NodeFault):
-    """The compiler was killed or crashed there; the usual cause is memory."""
-
-    outcome = "killed"
-
-
 class NodeCorrupt(NodeFault):
-    """The node sent something that is no answer, or said success and sent no valid object."""
+    """The node sent something that is no answer."""
 
     outcome = "corrupt"

@@ -12,7 +12,7 @@ file that is there and can't be read is an error here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildfarm.dispatch.hosts import HostList, parse
@@ -36,7 +36,7 @@ class Hosts:
     """A host list that was read.  `nodes` can be reached by this version; `notes` says what can't, and why."""
 
     nodes: tuple[Node, ...] = ()
-    list: HostList = HostList()
+    listed: HostList = field(default_factory=HostList)  # as written, ssh nodes and slots included
     source: HostText | None = None  # None: nobody named any nodes
     notes: tuple[str, ...] = ()
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildfarm.dispatch.faults import NodeCorrupt, NodeFault, NodeKilled, NodeLate, NodeLost, NodeRefused
 from buildfarm.model import Answer
 
 _COMPILER_MISSING = 110  # EXIT_COMPILER_MISSING, distcc's src/exitcode.h
@@ -38,31 +37,41 @@ class Ok:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAtFault:
+    """The node is at fault: another attempt.  `outcome` is a word of `faults`, or `killed`."""
+
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LocalVerdict:
     """The compiler failed there; whether the source is wrong, and in which words, this machine's must say."""
 
     reason: str
 
 
-def judge(answer: Answer) -> Ok | NodeFault | LocalVerdict:
-    """What an answer means.  A NodeFault is returned, not raised."""
+def judge(answer: Answer) -> Ok | NodeAtFault | LocalVerdict:
+    """What an answer means."""
     signal, status = answer.status & 0x7F, answer.status >> 8 & 0xFF
     if answer.status == 0:
-        return Ok(answer) if answer.object else NodeCorrupt("said success and sent an empty object")
+        return (
+            Ok(answer) if answer.object else NodeAtFault("corrupt", "said success and sent an empty object")
+        )
     if signal:
-        return NodeKilled(f"the compiler driver died of signal {signal}")
+        return NodeAtFault("killed", f"the compiler driver died of signal {signal}")
     if status == _COMPILER_MISSING:
-        return NodeRefused(f"the compiler is not installed: {_line(answer.stderr)}")
+        return NodeAtFault("refused", f"the compiler is not installed: {_line(answer.stderr)}")
     if status == _TIMEOUT:
-        return NodeLate("the node's --job-lifetime was over")
+        return NodeAtFault("late", "the node's --job-lifetime was over")
     if status >= _DISTCC_FAILED:
-        return NodeLost(f"distccd failed with status {status}: {_line(answer.stderr)}")
+        return NodeAtFault("lost", f"distccd failed with status {status}: {_line(answer.stderr)}")
     if _KILLED in answer.stderr:
-        return NodeKilled("the compiler was killed")
+        return NodeAtFault("killed", "the compiler was killed")
     if _CRASHED in answer.stderr:
-        return NodeKilled("the compiler crashed: internal compiler error")
+        return NodeAtFault("killed", "the compiler crashed: internal compiler error")
     if not answer.stderr.strip():
-        return NodeRefused(f"status {status} without a word; is its disk full?")
+        return NodeAtFault("refused", f"status {status} without a word; is its disk full?")
     return LocalVerdict(f"the compiler failed with status {status}: {_line(answer.stderr)}")
 
 
