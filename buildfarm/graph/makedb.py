@@ -1,0 +1,328 @@
+"""Parses what GNU make prints under `-n -p --trace` into values.
+
+It runs nothing, reads no file and resolves no path: names stay as make writes them, relative to make's directory.
+
+Theory of operation.  The text is `trace, data base` once, and once more for every re-exec after a remade
+makefile; the last pair counts, because it is made with the newest makefiles.  In the trace each recipe that make
+would run is announced by a line with its place and target (`job.c`, `new_job`; wording of 4.0 to 4.3 and of 4.4),
+then the expanded recipe lines follow.  In the data base (`file.c`, `print_file`) each name is a block that ends in
+an empty line; the rule line is the one right before the first line that begins with `#` and two spaces, which
+skips target-specific variables, even those whose value has several lines.  Blocks are cut with `str.find`, not
+line by line: 100,000 rules take about a second.
+
+The data base joins names by single spaces.  A name with spaces is told from several names by the names that have
+blocks of their own: every name that make knows has one.
+
+A line that begins with `\\x1e` and a number says that the recipe line before it was stopped by the plan shell
+(`make/dryrun.py`), which kept a record of that number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+STOPPED = "\x1e"  # begins the mark that the plan shell's record leaves behind a recipe line
+
+_TRACE = re.compile(
+    r"(?P<place>.+?:\d+|<builtin>): "
+    r"(?:target '(?P<absent>.+)' does not exist|update target '(?P<name>.+?)' due to: (?P<due>.*))"
+)
+_OWN_WORDS = re.compile(
+    r"\S*make(?:\[\d+\])?: (?:Entering directory|Leaving directory|Nothing to be done for|'.*' is up to date)"
+)
+_START = re.compile(r"^# Make data base, printed on .*$", re.MULTILINE)
+_END = re.compile(r"^# Finished Make data base on .*$", re.MULTILINE)
+_VARIABLE = re.compile(
+    r"^(\.DEFAULT_GOAL|MAKECMDGOALS|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
+)
+_LONGEST_NAME = 16  # words of one file name
+_ALSO = re.compile(r"^#  Also makes: (.*)$", re.MULTILINE)
+_NO_RULE = re.compile(
+    r"^\S+: \*\*\* No rule to make target '(?P<target>.*?)'(?:, needed by '(?P<parent>.*)')?\.(?:  Stop\.)?$",
+    re.MULTILINE,
+)
+_NOT_REMADE = re.compile(r"^\S+: Target '(.*)' not remade because of errors\.$", re.MULTILINE)
+_FATAL = re.compile(
+    r"^(?:\S+: \*\*\* |.+:\d+: \*\*\* |.+:\d+: .+: No such file or directory$).*$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeLine:
+    """One line of a recipe as its shell gets it: expanded, continuations joined by backslash and newline."""
+
+    text: str
+    record: int | None = None  # the plan shell's record, if make would have run this line even under -n
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A recipe that make would run now, in make's serial order."""
+
+    target: str
+    place: str | None  # `Makefile:12`; None: built into make
+    due_to: str  # the newer prerequisites as make names them; empty: the target does not exist
+    lines: tuple[RecipeLine, ...]
+    also: tuple[str, ...] = ()  # other targets of the same grouped rule, as far as the trace names them
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What make knows of one name.  The rules of a double-colon target are joined, in their order."""
+
+    name: str
+    is_target: bool  # False: make found the name as a prerequisite or a makefile only
+    prerequisites: tuple[str, ...] = ()
+    order_only: tuple[str, ...] = ()
+    phony: bool = False
+    double_colon: bool = False
+    also_makes: tuple[str, ...] = ()
+    place: str | None = None  # of the recipe
+    absent: bool = False  # "File does not exist" at the end of the dry run, which counts what it would make
+    failed: bool = False  # "Failed to be updated": it, or what it needs, can't be made yet
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRule:
+    """`No rule to make target`: what a plan lacks, and for whom."""
+
+    target: str
+    needed_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDatabase:
+    """One make instance as make itself describes it."""
+
+    rules: Mapping[str, Rule]
+    steps: tuple[Step, ...]
+    goals: tuple[str, ...]  # as given on the command line, else the default goal, else nothing
+    directory: str | None  # CURDIR
+    shell: str
+    one_shell: bool
+    not_parallel: bool
+    complete: bool  # a whole data base was found
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """What make wrote to stderr, sorted."""
+
+    missing: tuple[MissingRule, ...]
+    not_remade: tuple[str, ...]
+    fatal: tuple[str, ...]  # every other `***` line, and makefiles that could not be read
+
+
+def parse(text: str) -> MakeDatabase:
+    """Parse one run's stdout.  Never raises on strange text: what is not understood is left out."""
+    trace, base, complete = _last_pass(text)
+    variables, files = _split_base(base)
+    rules = _rules(files)
+    one_shell = ".ONESHELL" in rules
+    goals = variables.get("MAKECMDGOALS", "").split() or variables.get(".DEFAULT_GOAL", "").split()
+    return MakeDatabase(
+        rules=rules,
+        steps=tuple(_steps(trace, one_shell)),
+        goals=tuple(_names(goals, rules)),
+        directory=variables.get("CURDIR"),
+        shell=variables.get("SHELL", "/bin/sh"),
+        one_shell=one_shell,
+        not_parallel=".NOTPARALLEL" in rules,
+        complete=complete,
+    )
+
+
+def complaints(stderr: str) -> Complaints:
+    """Sort make's own stderr (untranslated messages): missing rules, targets not remade, fatal errors."""
+    missing = dict.fromkeys(
+        MissingRule(found["target"], found["parent"]) for found in _NO_RULE.finditer(stderr)
+    )
+    fatal = (line for line in _FATAL.findall(stderr) if not _NO_RULE.match(line))
+    return Complaints(
+        missing=tuple(missing),
+        not_remade=tuple(dict.fromkeys(_NOT_REMADE.findall(stderr))),
+        fatal=tuple(fatal),
+    )
+
+
+def _last_pass(text: str) -> tuple[str, str, bool]:
+    """The last trace, the last data base, and whether it is whole."""
+    starts = list(_START.finditer(text))
+    if not starts:
+        return text, "", False
+    start = starts[-1]
+    ends = list(_END.finditer(text))
+    before = [end for end in ends if end.end() < start.start()]
+    trace = text[before[-1].end() if before else 0 : start.start()]
+    after = [end for end in ends if end.start() > start.end()]
+    base = text[start.end() : after[0].start() if after else len(text)]
+    return trace, base, bool(after)
+
+
+def _split_base(base: str) -> tuple[dict[str, str], str]:
+    files = base.find("\n# Files\n")
+    if files < 0:
+        return dict(_VARIABLE.findall(base)), ""
+    end = base.find("\n# files hash-table stats:", files)
+    if end < 0:
+        end = len(base)
+    return dict(_VARIABLE.findall(base, 0, files)), base[files + len("\n# Files\n") : end]
+
+
+# --- the data base's files -------------------------------------------------------------------------------
+
+
+def _rules(files: str) -> dict[str, Rule]:
+    heads: list[tuple[str, str, bool, str, str]] = []
+    known: dict[str, None] = {}
+    for block in files.split("\n\n"):
+        facts = block.find("\n#  ")
+        if facts < 0 or block.startswith("#  Builtin rule", facts + 1):
+            continue
+        line_start = block.rfind("\n", 0, facts) + 1
+        name, separator, prerequisites = _split_rule(block[line_start:facts])
+        if not separator:
+            continue
+        is_target = "# Not a target:" not in block[:line_start]
+        automatic = block.find("\n# automatic", facts)
+        recipe = block.find("\n#  recipe to execute (from '", facts)
+        place = _place(block, recipe + len("\n#  recipe to execute (from '")) if recipe >= 0 else None
+        end = automatic if automatic >= 0 else recipe
+        heads.append((name, prerequisites, is_target, block[facts : end if end >= 0 else None], place or ""))
+        known[name] = None
+    rules: dict[str, Rule] = {}
+    for name, prerequisites, is_target, facts_text, place in heads:
+        double = name.endswith(":") and name != ":"
+        rule = _rule(
+            name[:-1] if double else name, prerequisites, is_target, facts_text, known, place or None
+        )
+        if double:
+            rule = replace(rule, double_colon=True)
+        rules[rule.name] = _joined(rules[rule.name], rule) if rule.name in rules else rule
+    return rules
+
+
+def _place(block: str, start: int) -> str | None:
+    """`Makefile', line 12):` as `Makefile:12`."""
+    end = block.find("\n", start)
+    file, separator, number = block[start : end if end >= 0 else None].rpartition("', line ")
+    return f"{file}:{number[:-2]}" if separator else None
+
+
+def _split_rule(line: str) -> tuple[str, str, str]:
+    """`name: a b | c` into name and the rest; a name's own colons are not followed by a space."""
+    if line.endswith(":"):
+        return line[:-1], ":", ""
+    return line.partition(": ")
+
+
+def _rule(
+    name: str, prerequisites: str, is_target: bool, facts: str, known: Collection[str], place: str | None
+) -> Rule:
+    normal = order = also = ()  # type: tuple[str, ...]
+    if prerequisites:
+        words = prerequisites.split(" ")
+        if "|" in words:
+            bar = words.index("|")
+            order = tuple(dict.fromkeys(_names(words[bar + 1 :], known)))
+            words = words[:bar]
+        normal = tuple(dict.fromkeys(_names(words, known)))
+    if (found := _ALSO.search(facts)) is not None:
+        also = tuple(other for other in _names(found[1].split(" "), known) if other != name)
+    return Rule(
+        name=name,
+        is_target=is_target,
+        prerequisites=normal,
+        order_only=order,
+        phony="\n#  Phony target" in facts,
+        also_makes=also,
+        place=place,
+        absent="\n#  File does not exist" in facts,
+        failed="\n#  Failed to be updated" in facts,
+    )
+
+
+def _names(words: list[str], known: Collection[str]) -> Sequence[str]:
+    """Join words back to names with spaces where only the joined name is known to make."""
+    if all(word in known for word in words):
+        return words
+    names = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        end = at + 1
+        if word not in known:
+            for stop in range(min(len(words), at + _LONGEST_NAME), at + 1, -1):
+                joined = " ".join(words[at:stop])
+                if joined in known:
+                    word, end = joined, stop
+                    break
+        if word:
+            names.append(word)
+        at = end
+    return names
+
+
+def _joined(first: Rule, second: Rule) -> Rule:
+    return replace(
+        first,
+        is_target=first.is_target or second.is_target,
+        prerequisites=tuple(dict.fromkeys(first.prerequisites + second.prerequisites)),
+        order_only=tuple(dict.fromkeys(first.order_only + second.order_only)),
+        phony=first.phony or second.phony,
+        failed=first.failed or second.failed,
+        also_makes=tuple(dict.fromkeys(first.also_makes + second.also_makes)),
+        place=first.place or second.place,
+    )
+
+
+# --- the trace -------------------------------------------------------------------------------------------
+
+
+def _steps(trace: str, one_shell: bool) -> Iterator[Step]:
+    step: Step | None = None
+    lines: list[RecipeLine] = []
+    open_line = False  # the last line goes on after its backslash
+    for text in trace.split("\n"):
+        if not open_line and " target '" in text and (found := _TRACE.fullmatch(text)):
+            if step is not None:
+                yield _finished(step, lines, one_shell)
+            step = _announced(found)
+            lines = []
+        elif step is None:
+            continue
+        elif text.startswith(STOPPED):
+            if lines and text[1:].isdigit():
+                lines[-1] = replace(lines[-1], record=int(text[1:]))
+        elif open_line:
+            lines[-1] = RecipeLine(f"{lines[-1].text}\n{text}")
+            open_line = _continues(text)
+        elif text and not _OWN_WORDS.match(text) and not text.startswith("# GNU Make "):
+            lines.append(RecipeLine(text))
+            open_line = _continues(text)
+        elif text.startswith("# GNU Make "):
+            break
+    if step is not None:
+        yield _finished(step, lines, one_shell)
+
+
+def _announced(found: re.Match[str]) -> Step:
+    place = None if found["place"] == "<builtin>" else found["place"]
+    if found["absent"] is not None:
+        return Step(found["absent"], place, "", ())
+    name, *also = found["name"].split("', '")
+    due = "" if found["due"] == "target does not exist" else found["due"]
+    return Step(name, place, due, (), tuple(also))
+
+
+def _finished(step: Step, lines: list[RecipeLine], one_shell: bool) -> Step:
+    if one_shell and len(lines) > 1:
+        record = next((line.record for line in lines if line.record is not None), None)
+        lines = [RecipeLine("\n".join(line.text for line in lines), record)]
+    return replace(step, lines=tuple(lines))
+
+
+def _continues(line: str) -> bool:
+    return line.endswith("\\") and (len(line) - len(line.rstrip("\\"))) % 2 == 1

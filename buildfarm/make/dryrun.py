@@ -1,0 +1,340 @@
+"""Asks make what it would do, without letting anything happen: `make -n -p --trace` in a shell of ours.
+
+It does not parse the answer (`graph/makedb.py`) and follows no recursion: a recursive call comes back as a record
+of its recipe line with the environment that make gave it.
+
+Theory of operation.  A bare `make -n` runs recipe lines for real: those that begin with `+` or name `$(MAKE)`, and
+all that remake an included makefile.  So a makefile of ours is read last (`-f` behind the project's own).  Until
+then make is what it always is: a parse-time `$(shell ...)` runs in the makefile's own shell.  Ours then overrides
+`.SHELLFLAGS` with the plan shell's script, the real shell and the real flags: every later command becomes
+`SHELL script level SHELL FLAGS 'line'`, whatever SHELL is, target-specific or not.  `$(SHELL)` in recipes keeps its
+value.  The script executes a `$(shell ...)` and answers a recipe line with a record and success.  It tells them
+apart by stdout, a pipe for `$(shell ...)` only (`func_shell_base`), and up to make 4.3 by MAKELEVEL too, which is one
+more for recipes; from 4.4 on (`shell-export` in `.FEATURES`) both have the same level, by the sources of 4.4.90.
+
+A remade makefile: its recipes reach the plan shell, nothing is written, success is reported.  make re-executes
+itself only if the file's mtime has changed (`update_goal_chain`), so there is no loop, and what depends on it stays
+in the plan.  To learn the environment of recipes (exported variables, MAKEFLAGS), ours includes a file that is never
+there, with a `+` rule: make "remakes" it first, and the script records what it got.
+
+`$(shell ...)` and `$(file ...)` may write.  make proper will run them; the plan must not do so a second time, so the
+whole dry run is forbidden to change files (`make/confine.py`) but for temporary ones.  A `$(shell ...)` that writes
+then fails in the plan only: the plan gets less clever, the tree stays untouched.  Where Landlock is missing
+(`confined` is False) such calls do run once more than make alone would run them.
+
+Rejected: `SHELL=` on the command line (the makefile's own SHELL is lost, `$(SHELL)` is changed in recipes);
+following the text of -n alone (no environment for recursive calls, `+` lines do harm); no -n with a shell that
+does nothing (a process for each line, and make sees that no target changed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from buildfarm.errors import UsageError
+from buildfarm.make.arguments import MakeArguments, parse
+from buildfarm.make.confine import confine_thread
+from buildfarm.make.instance import MakeInstance, split_flags
+from buildfarm.make.masquerade import MARKER
+
+_LARGEST_OUTPUT = 1 << 30  # bytes
+_OURS = ("TMPDIR", "LANGUAGE", "BUILDFARM_SOCKET")  # changed for the dry run, put back in what it reports
+
+_SCRIPT = """\
+# The plan shell: runs $(shell ...), answers a recipe line with a record.
+level=$1
+shift
+if test -p /dev/fd/1 && { test "$level" = any || test "${MAKELEVEL:-0}" = "$level"; }; then
+  exec "$@"
+fi
+for line do :; done
+case ${MAKEFLAGS%%%% *} in
+  -*|*=*) planning= ;;
+  *n*) planning=yes ;;
+  *) planning= ;;
+esac
+if test "$line" = ": %(token)s" || test -n "$planning"; then
+  printf '\\036%(token)s\\n'
+  cat "/proc/$$/environ"
+  printf '\\036%%s\\036%(token)s\\n' "$line"
+fi
+exit 0
+"""
+_MAKEFILE = """\
+MAKEFILE_LIST := $(filter-out %(makefile)s,$(MAKEFILE_LIST))
+override .SHELLFLAGS := %(script)s $(if $(filter shell-export,$(.FEATURES)),any,%(level)d) \
+$(SHELL) $(.SHELLFLAGS)
+ifeq ($(filter sh bash dash ash ksh rksh zsh,$(notdir $(lastword $(SHELL)))),)
+override SHELL := /bin/sh
+endif
+-include %(probe)s
+ifeq ($(.DEFAULT_GOAL),)
+%(probe)s: ; +: %(token)s
+.DEFAULT_GOAL :=
+else
+%(probe)s: ; +: %(token)s
+endif
+%(makefile)s: ;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RecursiveLine:
+    """A recipe line that make would run even under -n: nearly always a recursive make."""
+
+    line: str
+    environment: Mapping[str, str]  # as make gives it to the line; MAKEFLAGS without jobserver and -j
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunOutput:
+    """What a dry run said.  `text` is for `graph.makedb.parse`, `stderr` for `graph.makedb.complaints`."""
+
+    text: str
+    stderr: str
+    seconds: float
+    returncode: int  # make's own; 2 when something can't be made yet
+    submakes: tuple[RecursiveLine, ...]  # by the numbers of the marks in `text`
+    environment: Mapping[str, str]  # of recipe lines, target-specific exports aside
+    confined: bool  # nothing that make ran could change a file
+    error: str | None  # why there is no usable plan; None: there is one, perhaps not whole
+
+
+async def dry_run(
+    instance: MakeInstance, timeout: float, *, make: str | None = None, confined: bool = True
+) -> DryRunOutput:
+    """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
+
+    `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
+    in BUILDFARM_MASQUERADE).  After a timeout, or when cancelled, make and all that it started are killed.
+    """
+    try:
+        words = parse(instance.argv[1:])
+    except UsageError as error:
+        return _refused(error.message)
+    flags = split_flags(instance.environment.get("MAKEFLAGS", ""))
+    if words.dry_run or not {"n", "q", "t"}.isdisjoint(flags.letters):
+        return _refused("a make call with -n, -q, -t, -v or -h does not build: nothing to plan")
+    if words.reads_stdin:
+        return _refused("the makefile comes from standard input: can't plan")
+    program = make or _real_make(instance)
+    if program is None:
+        return _refused("no make on PATH")
+    directory = os.path.join(instance.directory, words.directory)
+    if not os.path.isdir(directory):
+        return _refused(f"{directory}: no such directory yet")
+    private = tempfile.mkdtemp(prefix="buildfarm-plan-")
+    try:
+        return await _run(instance, words, program, private, timeout, confined)
+    except OSError as error:
+        return _refused(f"{program}: {error.strerror or error}")
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _refused(reason: str) -> DryRunOutput:
+    return DryRunOutput("", "", 0.0, -1, (), {}, True, reason)
+
+
+def _real_make(instance: MakeInstance) -> str | None:
+    name = instance.argv[0]
+    if "/" in name and not os.path.exists(os.path.join(os.path.dirname(name), MARKER)):
+        return os.path.join(instance.directory, name)
+    entries = instance.environment.get("PATH", os.defpath).split(os.pathsep)
+    real = (entry for entry in entries if not os.path.exists(os.path.join(entry, MARKER)))
+    return shutil.which(os.path.basename(name), path=os.pathsep.join(real))
+
+
+async def _run(
+    instance: MakeInstance, words: MakeArguments, program: str, private: str, timeout: float, confined: bool
+) -> DryRunOutput:
+    token = f"buildfarm-{secrets.token_hex(8)}"
+    names = {
+        "token": token,
+        "level": instance.makelevel,
+        "script": os.path.join(private, "planshell"),
+        "makefile": os.path.join(private, "plan.mk"),
+        "probe": os.path.join(private, "probe.mk"),
+    }
+    _write(str(names["script"]), _SCRIPT % names)
+    _write(str(names["makefile"]), _MAKEFILE % names)
+    directory = os.path.normpath(os.path.join(instance.directory, words.directory))
+    tree = os.path.realpath(directory)
+    writable = ["/dev", private]
+    environment = dict(instance.environment)
+    common = os.path.realpath(environment.get("TMPDIR") or tempfile.gettempdir())
+    if os.path.commonpath((common, tree)) == common:
+        environment["TMPDIR"] = private
+    else:
+        writable.append(common)
+    environment["LANGUAGE"] = "C"  # make's own words untranslated; the locale stays
+    environment["MAKEFLAGS"] = split_flags(environment.get("MAKEFLAGS", "")).text()
+    if instance.makelevel:
+        environment["MAKELEVEL"] = str(instance.makelevel)
+    environment.pop("BUILDFARM_SOCKET", None)  # compilers that $(shell ...) asks are not the build's
+    command = _command(instance.argv[0], words, directory, str(names["makefile"]))
+    began = time.monotonic()
+    returncode, out, err, was_confined = await _spawn(
+        program, command, directory, environment, timeout, writable if confined else None
+    )
+    seconds = time.monotonic() - began
+    text, records = _records(out, token)
+    restored = [RecursiveLine(line, _restored(env, instance, words)) for line, env in records]
+    probe = f": {token}"
+    recipe_environment = next((r.environment for r in restored if r.line == probe), {})
+    text = _without_probe(text, names, token)
+    error = None
+    if returncode is None:
+        error = f"make had not finished its dry run after {timeout:g} s"
+    elif "\n# Finished Make data base on " not in text:
+        error = err.strip().splitlines()[-1] if err.strip() else f"make printed no data base ({returncode})"
+    return DryRunOutput(
+        text=text,
+        stderr=err,
+        seconds=seconds,
+        returncode=-1 if returncode is None else returncode,
+        submakes=tuple(restored),
+        environment=recipe_environment or _restored(environment, instance, words),
+        confined=was_confined,
+        error=error,
+    )
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def _command(name: str, words: MakeArguments, directory: str, makefile: str) -> list[str]:
+    own = default_makefile(directory)
+    makefiles = words.makefiles or ((own,) if own is not None else ())
+    flags = [word for word in words.flags if word != "-d" and not word.startswith("--debug")]
+    command = [name, *flags, "-n", "-p", "-k", "--trace"]
+    command += [word for file in (*makefiles, makefile) for word in ("-f", file)]
+    command += [f"{d.name}{d.operator}{d.value}" for d in words.definitions]
+    return [*command, "--", *words.goals] if words.goals else command
+
+
+def default_makefile(directory: str) -> str | None:
+    """The name that make would read without -f (manual, "What Name to Give Your Makefile")."""
+    names = ("GNUmakefile", "makefile", "Makefile")
+    return next((name for name in names if os.path.exists(os.path.join(directory, name))), None)
+
+
+async def _spawn(
+    program: str,
+    command: Sequence[str],
+    cwd: str,
+    environment: Mapping[str, str],
+    timeout: float,
+    writable: Sequence[str] | None,
+) -> tuple[int | None, str, str, bool]:
+    """Status (None: timed out), stdout, stderr, confined.  The output goes to memory, never to a pipe."""
+    out, err = os.memfd_create("plan-stdout"), os.memfd_create("plan-stderr")
+    try:
+
+        def start() -> tuple[subprocess.Popen[bytes], bool]:
+            confined = writable is not None and confine_thread(writable)
+            process = subprocess.Popen(
+                command,
+                executable=program,
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+            return process, confined
+
+        with ThreadPoolExecutor(1) as fresh_thread:  # Landlock binds the thread and its children
+            process, confined = fresh_thread.submit(start).result()
+        try:
+            async with asyncio.timeout(timeout):
+                await _ended(process.pid)
+            status: int | None = process.wait()
+        except TimeoutError:
+            status = None
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        return status, _content(out), _content(err), confined
+    finally:
+        os.close(out)
+        os.close(err)
+
+
+async def _ended(pid: int) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    handle = os.pidfd_open(pid)
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+def _content(fd: int) -> str:
+    size = min(os.fstat(fd).st_size, _LARGEST_OUTPUT)
+    parts = []
+    offset = 0
+    while offset < size and (part := os.pread(fd, size - offset, offset)):
+        parts.append(part)
+        offset += len(part)
+    return os.fsdecode(b"".join(parts))
+
+
+def _records(out: str, token: str) -> tuple[str, list[tuple[str, dict[str, str]]]]:
+    """The text with a numbered mark for each record, and the records: line and environment."""
+    records: list[tuple[str, dict[str, str]]] = []
+    pattern = re.compile(f"\x1e{token}\n([^\x1e]*(?:\x1e(?!{token})[^\x1e]*)*)\x1e{token}\n")
+
+    def number(found: re.Match[str]) -> str:
+        environment, _, line = found[1].rpartition("\0\x1e")
+        pairs = (entry.partition("=") for entry in environment.split("\0") if "=" in entry)
+        records.append((line, {name: value for name, _, value in pairs}))
+        return f"\x1e{len(records) - 1}\n"
+
+    return pattern.sub(number, out), records
+
+
+def _without_probe(text: str, names: Mapping[str, object], token: str) -> str:
+    """Take out the step that made our own makefile's probe."""
+    pattern = re.compile(
+        rf"^.*:\d+: (?:update )?target '{re.escape(str(names['probe']))}'.*\n: {token}\n\x1e\d+\n",
+        re.MULTILINE,
+    )
+    return pattern.sub("", text)
+
+
+def _restored(environment: Mapping[str, str], instance: MakeInstance, words: MakeArguments) -> dict[str, str]:
+    """Undo what the dry run itself changed in an environment that make handed down."""
+    restored = dict(environment)
+    for name in _OURS:
+        restored.pop(name, None)
+        if name in instance.environment:
+            restored[name] = instance.environment[name]
+    before = split_flags(instance.environment.get("MAKEFLAGS", "")).letters
+    added = {"n", "p", "k"} - set(before) - ({"k"} if words.keep_going else set())
+    flags = split_flags(restored.get("MAKEFLAGS", ""))
+    flags = replace(flags, letters="".join(letter for letter in flags.letters if letter not in added))
+    restored["MAKEFLAGS"] = flags.text()
+    if "MFLAGS" in restored:
+        restored["MFLAGS"] = " ".join(filter(None, (f"-{flags.letters}".rstrip("-"), *flags.words)))
+    return restored
