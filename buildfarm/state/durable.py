@@ -7,10 +7,9 @@ power, as does `fsync` + rename + directory `fsync` per object; rename alone kee
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-from functools import cache
+import time
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -67,17 +66,14 @@ def _fsync(path: str | Path, flags: int) -> None:
         os.close(descriptor)
 
 
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def syncfs(path: str | Path) -> None:
     """Make durable all that was written so far on the file system of `path`; raises OSError.
 
     syncfs(2) tells of failed writes since Linux 5.8; where the call is missing, `os.sync` does more, not less.
     """
-    function = getattr(_libc(), "syncfs", None)
+    import ctypes  # a few ms that `status` does without
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
         os.sync()
         return
@@ -121,3 +117,18 @@ def _unescape(field: bytes) -> bytes:
 def suits_wal(kind: str) -> bool:
     """Whether SQLite's write-ahead log works on a file system of this type."""
     return kind not in UNSUITABLE_FOR_WAL
+
+
+def touch(path: Path) -> int:
+    """Write a byte into a file and return its mtime in ns: this moment by the clock of its file system."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        os.pwrite(descriptor, b"\n", 0)
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+
+
+def clock_offset_ns() -> int:
+    """Wall clock minus time since boot: it changes only when somebody sets the clock (clock_gettime(2))."""
+    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -10,10 +10,8 @@ output's row alone, so a result of an earlier attempt or an orphan never passes 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,9 +26,8 @@ from buildfarm.model import (
     CheckOut,
     NodeStatus,
     OutputRecord,
-    StepState,
 )
-from buildfarm.state import database
+from buildfarm.state import database, durable, place
 from buildfarm.state.encoding import (
     pack,
     pack_mapping,
@@ -41,11 +38,12 @@ from buildfarm.state.encoding import (
     unpack_words,
 )
 from buildfarm.state.identity import ProcessIdentity
+from buildfarm.state.salvage import salvage
+from buildfarm.state.steps import STEP_BITS, StepTable
 
-STEP_BITS = 32
+CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
+CLOCK_STEP_NS = 1_000_000_000  # less is a clock being adjusted, more one that was set
 BUILDS_KEPT = 10  # builds whose steps stay for `explain` and `report`
-STDERR_KEPT = 64 * 1024  # bytes of a step's messages
-NOT_RETRIES = frozenset({"cancelled", "late", "stale", "superseded"})  # attempt ends that are nobody's fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,7 @@ class Journal:
         self.path = path
         self.healed: str | None = None
         self.notice: str | None = None
-        self._inputs: dict[str, int] = {}  # ids known to be marked with `_inputs_build`
-        self._inputs_build = 0
+        self._steps = StepTable(connection)
 
     @classmethod
     def open(cls, state_dir: Path) -> Journal:
@@ -97,17 +94,22 @@ class Journal:
         Damage is set aside and told in `healed`.  Raises StateError (a newer schema), MachineError (full disk,
         unwritable directory).
         """
-        database.prepare_directory(state_dir)
-        place = database.find_place(state_dir)
-        connection, broken = database.open_database(place)
-        journal = cls(connection, state_dir, place.database)
-        journal.notice = place.notice
+        place.prepare_directory(state_dir)
+        found = place.find_place(state_dir)
+        connection, broken = database.open_database(found)
+        journal = cls(connection, state_dir, found.database)
+        journal.notice = found.notice
         if broken is not None:
-            journal.healed = (
-                f"{place.database} was damaged and is now {broken.name}; "
-                "what it knew of earlier builds is made anew"
+            saved = salvage(broken, connection, journal.first_seen_ns)
+            journal.healed = f"{found.database} was damaged and is now {broken.name}; " + (
+                "its last build and outputs were saved from it" if saved else "nothing in it was readable"
             )
         return journal
+
+    @property
+    def first_seen_ns(self) -> int:
+        """When buildfarm first came to this tree, by the tree's own clock."""
+        return (self.state_dir / ".gitignore").stat().st_mtime_ns
 
     def close(self) -> None:
         self._connection.close()
@@ -131,7 +133,7 @@ class Journal:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            self._inputs.clear()
+            self._steps.forget_cache()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -143,7 +145,7 @@ class Journal:
         try:
             yield
         except BaseException:
-            self._inputs.clear()
+            self._steps.forget_cache()
             if self._connection.in_transaction:  # a full disk has already undone it all
                 self._connection.execute("ROLLBACK TO part")
                 self._connection.execute("RELEASE part")
@@ -257,12 +259,22 @@ class Journal:
             self._connection.execute("UPDATE progress SET reused = ? WHERE build = ?", (units, build))
 
     def set_barrier(self, build: int, barrier_ns: int | None = None) -> None:
-        """All that was written before `barrier_ns` (the tree's own clock; now) is whole and durable."""
+        """All that was written up to `barrier_ns` (the tree's own clock; now) is whole and durable.
+
+        It only moves forward, unless the clock was set back.
+        """
         now, clock_ns = self._clock()
         with self.transaction():
             self._connection.execute(
-                "UPDATE progress SET barrier_ns = ?, clock_ns = ? WHERE build = ?",
-                (now if barrier_ns is None else barrier_ns, clock_ns, build),
+                "UPDATE progress SET clock_ns = :clock, barrier_ns ="
+                " CASE WHEN :clock < clock_ns - :step THEN :barrier ELSE max(barrier_ns, :barrier) END"
+                " WHERE build = :build",
+                {
+                    "clock": clock_ns,
+                    "step": CLOCK_STEP_NS,
+                    "barrier": now if barrier_ns is None else barrier_ns,
+                    "build": build,
+                },
             )
 
     def set_nodes(self, build: int, nodes: Sequence[NodeStatus]) -> None:
@@ -298,25 +310,20 @@ class Journal:
         """Journal that these steps, or another attempt at them, are about to start."""
         with self.transaction():
             for step in steps:
-                self._check_out(build, step)
+                self._steps.check_out(build, step)
 
     def attempt_end(self, build: int, end: AttemptEnd) -> None:
         """An attempt came to nothing; its step stays checked out."""
-        number = _number(build, end.step)
         with self.transaction():
-            self._connection.execute(
-                "UPDATE attempt SET ended = ?, outcome = ?, reason = ? WHERE step = ? AND attempt = ?",
-                (end.time, end.outcome, plain(end.reason), number, end.attempt),
-            )
-            if end.outcome not in NOT_RETRIES:
-                self._connection.execute("UPDATE step SET retried = 1 WHERE id = ?", (number,))
+            self._steps.attempt_end(build, end)
 
     def arrive(self, build: int, step: CheckIn) -> bool:
         """The outputs are in place and hashed, but not yet known to be on the disk; the step stays checked out.
 
         A kill of the build loses nothing of it, a cut of power leaves it to the sweep's hash.
         """
-        return self._take_in(build, step, durable=False)
+        with self.transaction():
+            return self._steps.take_in(build, step, durable=False)
 
     def check_in(self, build: int, steps: Sequence[CheckIn]) -> int:
         """Journal that these steps are done, their outputs durable, or failed for good; how many counted.
@@ -324,148 +331,19 @@ class Journal:
         One that is not checked out any more does not count (a second result of the same step).
         """
         with self.transaction():
-            return sum(self._take_in(build, step, durable=True) for step in steps)
+            return sum(self._steps.take_in(build, step, durable=True) for step in steps)
 
-    def _check_out(self, build: int, step: CheckOut) -> None:
-        number = _number(build, step.step)
-        execute = self._connection.execute
-        main = pack(step.outputs[0]) if step.outputs else None
-        known = execute("SELECT temporaries FROM step WHERE id = ?", (number,)).fetchone()
-        if known is None:
-            execute(
-                "INSERT INTO step (id, build, kind, state, command, output, fingerprint, node, attempt,"
-                " lookahead, started, reason, temporaries)"
-                " VALUES (?, ?, ?, 'checked_out', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    build,
-                    step.kind.value,
-                    self._command(step.cwd, step.argv),
-                    main,
-                    step.fingerprint,
-                    plain(step.node),
-                    step.attempt,
-                    step.lookahead,
-                    step.time,
-                    plain(step.reason),
-                    pack_words(step.temporaries),
-                ),
-            )
-        else:
-            kept = dict.fromkeys((*unpack_words(known[0]), *step.temporaries))
-            execute(
-                "UPDATE step SET state = 'checked_out', node = ?, attempt = ?, started = ?, reason = ?,"
-                " temporaries = ? WHERE id = ?",
-                (plain(step.node), step.attempt, step.time, plain(step.reason), pack_words(kept), number),
-            )
-        execute(
-            "INSERT OR REPLACE INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?)",
-            (number, step.attempt, plain(step.node), step.time),
-        )
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO output (path, step, standing, time) VALUES (?, ?, 'pending', ?)",
-            [(pack(path), number, step.time) for path in step.outputs],
-        )
+    def settle_sweep(
+        self, *, dropped: Sequence[str], restored: Sequence[str], adopted: Sequence[int], swept: Sequence[int]
+    ) -> None:
+        """Journal what a sweep has done: output paths and row numbers of steps, as recovery.py found them.
 
-    def _take_in(self, build: int, step: CheckIn, *, durable: bool) -> bool:
-        number = _number(build, step.step)
-        assert step.state in (StepState.DONE, StepState.FAILED), (
-            f"BUG: step {number} checked in as {step.state}"
-        )
+        `dropped` outputs are known no more, `restored` ones stand as checked in before, `adopted` steps are done,
+        the other `swept` ones ended with their build.  What was running is interrupted.
+        """
         with self.transaction():
-            attempt = self._connection.execute(
-                "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
-                " WHERE step.id = ? AND state = 'checked_out' AND (? = 0 OR attempt.attempt = ?)"
-                " ORDER BY attempt.ended IS NULL DESC, attempt.attempt DESC LIMIT 1",
-                (number, step.attempt, step.attempt),
-            ).fetchone()
-            if attempt is None:
-                return False
-            self._connection.execute(
-                "UPDATE step SET state = ?, attempt = ?, node = ?, started = ?, ended = ?, seconds = ?,"
-                " exit_status = ?, bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?,"
-                " temporaries = CASE WHEN ? THEN x'' ELSE temporaries END WHERE id = ?",
-                (
-                    step.state.value if durable else StepState.CHECKED_OUT.value,
-                    *attempt,
-                    step.time,
-                    step.seconds,
-                    step.exit_status,
-                    step.bytes_sent,
-                    step.bytes_received,
-                    step.stderr[:STDERR_KEPT] or None,
-                    self._input_ids(build, step.inputs),
-                    durable,
-                    number,
-                ),
-            )
-            if durable:
-                self._connection.execute(
-                    "UPDATE attempt SET ended = ?, outcome = ? WHERE step = ? AND attempt = ?",
-                    (step.time, step.state.value, number, attempt[0]),
-                )
-            self._settle_outputs(number, step, durable=durable)
-            if durable and step.state is StepState.DONE:
-                self._learn_duration(number, step.seconds)
-        return True
-
-    def _settle_outputs(self, number: int, step: CheckIn, *, durable: bool) -> None:
-        self._connection.executemany(
-            "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ?"
-            " WHERE path = ? AND step = ?",
-            [
-                (
-                    "checked_in" if durable else "arrived",
-                    o.size,
-                    o.mtime_ns,
-                    o.digest,
-                    step.time,
-                    pack(o.path),
-                    number,
-                )
-                for o in step.outputs
-            ],
-        )
-        if durable and step.exit_status >= 0:
-            # What the step claimed and did not make, or made and then failed with, stays as make would leave
-            # it.  A tool that a signal killed (a negative status) may have left half a file: it stays pending.
-            self._connection.execute(
-                "DELETE FROM output WHERE step = ? AND standing <> 'checked_in'", (number,)
-            )
-
-    def _learn_duration(self, number: int, seconds: float) -> None:
-        self._connection.execute(
-            "INSERT INTO duration (output, fingerprint, seconds)"
-            " SELECT output, fingerprint, ? FROM step WHERE id = ? AND output IS NOT NULL"
-            " ON CONFLICT (output) DO UPDATE SET"
-            " fingerprint = excluded.fingerprint, seconds = (duration.seconds + excluded.seconds) / 2",
-            (seconds, number),
-        )
-
-    def _command(self, cwd: str, argv: Sequence[str]) -> int:
-        where, words = pack(cwd), pack_words(argv)
-        digest = hashlib.blake2b(where + b"\0" + words, digest_size=16).digest()
-        row = self._connection.execute("SELECT id FROM command WHERE digest = ?", (digest,)).fetchone()
-        if row is not None:
-            return int(row[0])
-        cursor = self._connection.execute(
-            "INSERT INTO command (digest, cwd, argv) VALUES (?, ?, ?)", (digest, where, words)
-        )
-        assert cursor.lastrowid is not None, "BUG: an INSERT without a row number"
-        return cursor.lastrowid
-
-    def _input_ids(self, build: int, paths: Sequence[str]) -> bytes | None:
-        if self._inputs_build != build:
-            self._inputs.clear()
-            self._inputs_build = build
-        for path in paths:
-            if path not in self._inputs:
-                (self._inputs[path],) = self._connection.execute(
-                    "INSERT INTO input (path, build) VALUES (?, ?)"
-                    " ON CONFLICT (path) DO UPDATE SET build = excluded.build RETURNING id",
-                    (pack(path), build),
-                ).fetchone()
-        return struct.pack(f"<{len(paths)}I", *(self._inputs[path] for path in paths)) or None
+            self._steps.settle(dropped, restored, adopted, swept)
+            self._connection.execute("UPDATE build SET state = 'interrupted' WHERE state = 'running'")
 
     # --- what is known -----------------------------------------------------------------------------------
 
@@ -515,11 +393,4 @@ class Journal:
 
     def _clock(self) -> tuple[int, int]:
         """This moment by the clock of the tree's file system, and wall clock minus time since boot."""
-        stamp = self.state_dir / "clock"
-        stamp.touch()
-        return stamp.stat().st_mtime_ns, time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def _number(build: int, step: int) -> int:
-    assert 0 <= step < 1 << STEP_BITS, f"BUG: step number {step}"
-    return (build << STEP_BITS) + step
+        return durable.touch(self.state_dir / CLOCK), durable.clock_offset_ns()

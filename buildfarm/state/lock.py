@@ -27,7 +27,8 @@ NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINV
 class TreeLock:
     """The lock of one tree; a context manager, or `acquire` and `release`.
 
-    `state_dir` is the tree's `.buildfarm`, which must exist.
+    `state_dir` is the tree's `.buildfarm`, which must exist.  After `acquire`, `left_behind` is the holder before
+    if it died without letting go.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -35,6 +36,7 @@ class TreeLock:
         self._owner = state_dir / "lock.owner"
         self._lock = FileLock(state_dir / "lock", timeout=0, thread_local=False)
         self._held = False
+        self.left_behind: ProcessIdentity | None = None
 
     def acquire(self) -> None:
         """Take the lock at once or raise: TreeLocked names the holder's pid, MachineError says what is wrong."""
@@ -52,6 +54,7 @@ class TreeLock:
                     hint="make the directory writable for this user",
                 ) from error
             self._acquire_by_owner_file()
+        self.left_behind = read_owner(self._state_dir)
         try:
             self._write_owner()
         except OSError as error:

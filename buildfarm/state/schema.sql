@@ -99,8 +99,9 @@ CREATE TABLE output (
     standing TEXT NOT NULL,                    -- pending: checked out; arrived: in place; checked_in: and durable
     size     INTEGER,
     mtime_ns INTEGER,
-    digest   TEXT,
-    time     REAL NOT NULL                     -- of the check-in
+    digest   TEXT,                             -- of a pending one these three are of the check-in before
+    own_source INTEGER NOT NULL DEFAULT 0,     -- the step's command names it as an operand too
+    time     REAL NOT NULL                     -- of the latest word
 ) WITHOUT ROWID;
 CREATE INDEX output_unsure ON output(standing) WHERE standing <> 'checked_in';
 

@@ -4,13 +4,13 @@ It knows `Journal` and durability barriers, not what a build is; it never makes 
 
 Theory of operation.  Operations queue up while a commit is under way and go together in the next one; a future
 resolves after the commit that holds it.  A check-in goes three steps: it is journaled at once as *arrived* (no
-wait for the disk: after a kill, size and mtime still vouch for it), then held until a barrier, one `syncfs` of
-the tree's file system once there are `batch` check-ins or the first is `hold` seconds old, made by a thread of its own so that
-check-outs never wait for it, then journaled as checked in.  So no row says "checked in" whose bytes a cut of
-power could take.
+wait for the disk: after a kill its hash still vouches for it), then held until a barrier, one `syncfs` of the
+tree's file system once there are `batch` check-ins or the first is `hold` seconds old, made by a thread of its
+own so that check-outs never wait for it, then journaled as checked in.  So no row says "checked in" whose bytes
+a cut of power could take.
 
 When a commit fails (a full disk), it is rolled back, told through `on_trouble`, and tried again after a pause,
-in the same order, until it succeeds or the writer is closed; then what is left fails with `JournalTrouble`.
+in the same order, until it succeeds or the writer is closed; then what is left fails with `JournalError`.
 After a failed barrier (EIO) the kernel forgets which pages were lost and a second try would lie, so those
 steps stay *arrived*: the next sweep judges them by hash.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from buildfarm.errors import MachineError
-from buildfarm.model import CheckIn
+from buildfarm.model import CheckIn, StepState
 from buildfarm.state import durable
 from buildfarm.state.journal import Journal
 
@@ -39,7 +39,7 @@ SPACING = 0.004  # seconds between commits; an idle journal commits at once
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
 
-class JournalTrouble(MachineError):
+class JournalError(MachineError):
     """The writer was closed before this could be committed; nothing of it is claimed."""
 
 
@@ -64,10 +64,11 @@ def _ignore(_: str) -> None: ...
 class JournalWriter:
     """Thread-safe.  `tree` is any path on the file system that holds the outputs.
 
-    `batch` check-ins or `hold` seconds call for a barrier, which takes all that is there.  `on_trouble` is called from the writer's threads with
-    what goes wrong, once for each new text, and with "" when commits succeed again.  `recipes_since` tells,
-    before a barrier, when (ns, the tree's clock) the oldest recipe still running had started; without it the
-    sweep trusts no file that make wrote by other means than a step.
+    `batch` check-ins or `hold` seconds call for a barrier, which takes all that is there.  `on_trouble` is
+    called from the writer's threads with what goes wrong, once for each new text, and with "" when commits
+    succeed again.  `recipes_since` tells, before a barrier, when (ns, the tree's clock) the oldest recipe that
+    still runs had started (`recipes.oldest_start`); without it the sweep trusts no file that make wrote by other
+    means than a step.
     """
 
     def __init__(
@@ -115,13 +116,19 @@ class JournalWriter:
         future: Future[T] = Future()
         with self._condition:
             if self._closing:
-                raise JournalTrouble("the journal is closed")
+                raise JournalError("the journal is closed")
             self._queue.append(_Operation(operation, future, durable))
             self._condition.notify_all()
         return future
 
     def check_in(self, build: int, step: CheckIn) -> Future[bool]:
-        """Journal a step as arrived now and as checked in after a barrier; False: it did not count."""
+        """Journal a step as arrived now and as checked in after a barrier; False: it did not count.
+
+        The future fails with OSError when the barrier did: the step stays as arrived.  A failed step has no
+        bytes to wait for and is checked in with the next commit.
+        """
+        if step.state is not StepState.DONE or not step.outputs:
+            return self.submit(lambda journal: journal.check_in(build, [step]) == 1)
         self.submit(lambda journal: journal.arrive(build, step), durable=False)
         future: Future[bool] = Future()
         with self._condition:
@@ -299,7 +306,7 @@ class JournalWriter:
             self._held.clear()
         for future in futures:
             if not future.done():
-                future.set_exception(JournalTrouble(self.trouble or "the journal was closed"))
+                future.set_exception(JournalError(self.trouble or "the journal was closed"))
 
 
 def _check_in_of(held: _Held) -> Callable[[Journal], bool]:

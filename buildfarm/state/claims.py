@@ -1,0 +1,78 @@
+"""What the sweep reads from the journal: every output that a step has claimed, and the last build.
+
+It reads; recovery.py judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from buildfarm.model import OutputRecord
+from buildfarm.state.encoding import unpack, unpack_words
+from buildfarm.state.journal import BuildRow, Journal
+
+
+class Standing(StrEnum):
+    """How far an output's step has come with it."""
+
+    PENDING = "pending"  # checked out
+    ARRIVED = "arrived"  # in place and hashed; a cut of power could still take it
+    CHECKED_IN = "checked_in"  # and durable
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One output.  `record` is what was checked in; of a pending one, what was checked in before."""
+
+    path: str
+    step: int  # the step's row number
+    standing: Standing
+    record: OutputRecord | None
+    own_source: bool = False  # the step's command names it as an operand too
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRows:
+    """All that a sweep needs to know of the journal."""
+
+    build: BuildRow | None
+    claims: tuple[Claim, ...] = ()
+    temporaries: tuple[str, ...] = ()  # of steps that are checked out
+    open_steps: tuple[int, ...] = ()
+    chain_units: frozenset[int] = frozenset()  # compile steps of the last build and those it resumed
+    inputs_read: frozenset[str] = frozenset()  # by the last build's checked-in steps
+
+
+def read_rows(journal: Journal) -> JournalRows:
+    """Everything at once, as it stands."""
+    build = journal.last_build()
+    if build is None:
+        return JournalRows(None)
+    claims = tuple(
+        Claim(
+            path := unpack(raw),
+            step,
+            Standing(standing),
+            None if digest is None else OutputRecord(path, size, mtime_ns, digest),
+            bool(own_source),
+        )
+        for raw, step, standing, size, mtime_ns, digest, own_source in journal.select(
+            "SELECT path, step, standing, size, mtime_ns, digest, own_source FROM output ORDER BY step, path"
+        )
+    )
+    unfinished = journal.select("SELECT id, temporaries FROM step WHERE state = 'checked_out'").fetchall()
+    units = journal.select(
+        "WITH RECURSIVE chain(id) AS (VALUES (?) UNION SELECT resumed_from FROM build JOIN chain USING (id)"
+        " WHERE resumed_from IS NOT NULL)"
+        " SELECT step.id FROM step JOIN chain ON build = chain.id WHERE kind = 'compile'",
+        (build.id,),
+    )
+    return JournalRows(
+        build,
+        claims,
+        tuple(path for _, words in unfinished for path in unpack_words(words)),
+        tuple(step for step, _ in unfinished),
+        frozenset(step for (step,) in units),
+        frozenset(journal.inputs_read(build.id)),
+    )

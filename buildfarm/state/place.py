@@ -1,0 +1,87 @@
+"""Where a tree's database is, and what tells it from any other file.
+
+It decides between the tree and this machine's own disk, by the kind of file system; it opens no database.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildfarm.errors import MachineError
+from buildfarm.state import durable
+from buildfarm.state.digest import digest_bytes
+from buildfarm.state.encoding import pack, unpack
+
+APPLICATION_ID = 0x42464A31  # "BFJ1"
+SCHEMA_VERSION = 1
+DATABASE = "state.db"
+POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tree's database is.  `notice` is what the user should be told about it, once."""
+
+    database: Path
+    journal_mode: str  # WAL, or TRUNCATE where WAL does not work
+    notice: str | None = None
+
+
+def prepare_directory(state_dir: Path) -> None:
+    """Make `.buildfarm` with a `.gitignore` of its own; raises MachineError where it can't be written."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        ignore = state_dir / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="ascii")
+    except OSError as error:
+        raise MachineError(
+            f"{state_dir}: can't keep buildfarm's state here: {error.strerror}",
+            hint="make the directory writable for this user, or free space on its disk",
+        ) from error
+
+
+def find_place(state_dir: Path) -> Place:
+    """The place of the database: in `state_dir`, or on this machine's own disk when the tree is on another's.
+
+    On NFS and its like WAL does not work; then the database goes to `$XDG_STATE_HOME/buildfarm/<hash of the
+    tree's path>/` and `state_dir` gets a pointer to it.  Where that is no local disk either, it stays beside the
+    tree with a rollback journal, which needs no shared memory.  Raises MachineError.
+    """
+    kind = durable.filesystem_type(state_dir)
+    if durable.suits_wal(kind):
+        return Place(state_dir / DATABASE, "WAL")
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    tree = digest_bytes(pack(os.path.realpath(state_dir.parent)))
+    place = home / "buildfarm" / tree
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        local = durable.suits_wal(durable.filesystem_type(place))
+    except OSError:
+        local = False
+    if not local:
+        return Place(
+            state_dir / DATABASE,
+            "TRUNCATE",
+            f"{state_dir} is on {kind} and so is {home}: the journal is kept there without a write-ahead log; "
+            "set XDG_STATE_HOME to a directory on a local disk",
+        )
+    database = place / DATABASE
+    try:
+        if read_pointer(state_dir) != database:
+            (state_dir / POINTER).write_bytes(pack(os.fspath(database)) + b"\n")
+    except OSError as error:
+        raise MachineError(f"{state_dir / POINTER}: {error.strerror}") from error
+    return Place(database, "WAL", f"{state_dir} is on {kind}: the journal is kept in {database}")
+
+
+def read_pointer(state_dir: Path) -> Path | None:
+    """Where the pointer file sends readers; None: there is none."""
+    try:
+        text = (state_dir / POINTER).read_bytes().removesuffix(b"\n")
+    except OSError:
+        return None
+    return Path(unpack(text)) if text else None

@@ -1,0 +1,352 @@
+"""Read the journal without touching it: what `status`, `report` and `explain` show.
+
+It works while a build runs, after a crash and in a directory that can't be written.  It imports only the
+standard library and what of ours does so too, because `status` must start fast; it does not judge files and
+never repairs.
+
+How it opens (https://sqlite.org/wal.html, "Read-only databases"): `mode=ro`; where that fails because the log's
+shared memory can't be made, `immutable=1` if there is no log, else a private copy of database and log.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote_from_bytes
+
+from buildfarm.errors import StateError
+from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
+from buildfarm.state.identity import ProcessIdentity
+from buildfarm.state.place import APPLICATION_ID, DATABASE, SCHEMA_VERSION, SIDE_FILES, read_pointer
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildView:
+    """The last build.  Times are seconds since the epoch."""
+
+    id: int
+    goals: tuple[str, ...]
+    variables: Mapping[str, str]
+    directory: str
+    pid: int
+    exit_status: int | None
+    started: float
+    ended: float | None
+    resumed_from: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Units, and links and archives, of the last build."""
+
+    total: int | None = None  # None: not known yet
+    total_is_final: bool = False
+    done: int = 0
+    checked_out: int = 0
+    failed: int = 0
+    remote: int = 0
+    local: int = 0
+    lookahead: int = 0
+    retried: int = 0
+    reused: int = 0
+    links_done: int = 0
+    links_running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as the build last saw it; fields as in `model.NodeStatus`."""
+
+    key: str
+    host: str
+    port: int
+    state: str
+    slots: int
+    checked_out: int
+    done: int
+    failed: int
+    compiler: str | None
+    reason: str | None
+    retry_at: float | None
+    mean_seconds: float | None
+    languages: str  # separated by blanks
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOutView:
+    """A step under way, or under way when its build died."""
+
+    output: str
+    kind: str
+    node: str | None
+    attempt: int
+    started: float
+    arrived: int  # 1: in place already, waiting for a barrier
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    output: str
+    argv: tuple[str, ...]
+    cwd: str
+    exit_status: int
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRows:
+    """One consistent view of the last build.
+
+    `state` is that of the status document; a build that calls itself running and whose process is gone is
+    `interrupted`.  `problem` says why there is nothing to show of a journal that is there.
+    """
+
+    state: str
+    build: BuildView | None = None
+    counters: Counters = Counters()
+    nodes: tuple[NodeView, ...] = ()
+    checked_out: tuple[CheckedOutView, ...] = ()
+    failures: tuple[FailureView, ...] = ()
+    eta_seconds: float | None = None  # as estimated at `eta_at`
+    eta_at: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    attempt: int
+    node: str | None
+    started: float
+    ended: float | None
+    outcome: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step with its whole story; for `explain`, `report` and the trace."""
+
+    build: int
+    step: int
+    kind: str
+    state: str
+    output: str | None
+    argv: tuple[str, ...]
+    cwd: str
+    fingerprint: str
+    node: str | None
+    attempt: int
+    lookahead: bool
+    started: float
+    ended: float | None
+    seconds: float | None
+    exit_status: int | None
+    bytes_sent: int | None
+    bytes_received: int | None
+    reason: str | None
+    stderr: bytes
+    inputs: tuple[str, ...]
+    attempts: tuple[AttemptView, ...]
+
+
+def snapshot(state_dir: Path) -> StatusRows:
+    """The last build of the tree whose `.buildfarm` this is; raises StateError for a newer schema only."""
+    return _read(state_dir, _status, StatusRows("none"), lambda problem: StatusRows("none", problem=problem))
+
+
+def steps(state_dir: Path, build: int | None = None) -> tuple[StepView, ...]:
+    """All steps of a build (the last one by default) in the order of their start."""
+    condition = "build = coalesce(?, (SELECT max(id) FROM build))"
+    return _read(state_dir, lambda db: _steps(db, condition, (build,)), (), lambda _: ())
+
+
+def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
+    """Every step that had `output` (absolute) for its main or another output, the latest first."""
+    condition = "output = ?1 OR step.id = (SELECT step FROM output WHERE path = ?1)"
+    return _read(state_dir, lambda db: _steps(db, condition, (pack(output),))[::-1], (), lambda _: ())
+
+
+def _read(
+    state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]
+) -> T:
+    database = read_pointer(state_dir) or state_dir / DATABASE
+    if not database.exists():
+        return nothing
+    failure: Exception | None = None
+    for way in (_in_place, _immutable, _copied):
+        try:
+            with way(database) as connection:
+                _check(connection, database)
+                return query(connection)
+        except StateError:
+            raise
+        except (sqlite3.OperationalError, OSError) as error:
+            failure = error
+        except (sqlite3.DatabaseError, ValueError, struct.error) as error:
+            failure = error
+            break
+    return broken(f"{database}: {failure}; the next build sets it aside and starts a new one")
+
+
+@contextmanager
+def _in_place(database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(_connect(_uri(database, "mode=ro"))) as connection:
+        yield connection
+
+
+@contextmanager
+def _immutable(database: Path) -> Iterator[sqlite3.Connection]:
+    log = database.with_name(database.name + SIDE_FILES[0])
+    if log.exists() and log.stat().st_size > 0:
+        raise OSError(errno.EBUSY, f"{log.name} holds commits")
+    with closing(_connect(_uri(database, "mode=ro&immutable=1"))) as connection:
+        yield connection
+
+
+@contextmanager
+def _copied(database: Path) -> Iterator[sqlite3.Connection]:
+    import shutil  # rarely needed, and `status` must start fast
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="buildfarm-") as scratch:
+        copy = Path(scratch) / database.name
+        log = database.with_name(database.name + SIDE_FILES[0])
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(log.name))
+        shutil.copyfile(database, copy)
+        with closing(_connect(_uri(copy, "mode=rw"))) as connection:
+            yield connection
+
+
+def _uri(database: Path, options: str) -> str:
+    return f"file:{quote_from_bytes(pack(str(database.absolute())))}?{options}"
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("BEGIN")  # one snapshot for all that is read
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, database: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise ValueError("not a journal of buildfarm's")
+    if version > SCHEMA_VERSION:
+        raise StateError(
+            f"{database}: written by a newer buildfarm (schema {version}; this one reads up to {SCHEMA_VERSION})",
+            hint="upgrade buildfarm",
+        )
+
+
+def _status(db: sqlite3.Connection) -> StatusRows:
+    row = db.execute(
+        "SELECT id, goals, variables, directory, pid, exit_status, started, ended, resumed_from, state, pid_start,"
+        " boot_id FROM build ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return StatusRows("none")
+    build = BuildView(row[0], unpack_words(row[1]), unpack_mapping(row[2]), unpack(row[3]), *row[4:9])
+    state = row[9]
+    if state == "running" and not ProcessIdentity(build.pid, row[10], row[11]).is_alive():
+        state = "interrupted"
+    progress = db.execute(
+        "SELECT total, total_is_final, done, checked_out, failed, remote, local, lookahead, retried, reused,"
+        " links_done, links_running, eta_seconds, eta_at FROM progress WHERE build = ?",
+        (build.id,),
+    ).fetchone()
+    nodes = db.execute(
+        "SELECT key, host, port, state, slots, checked_out, done, failed, compiler, reason, retry_at,"
+        " mean_seconds, languages FROM node WHERE build = ? ORDER BY key",
+        (build.id,),
+    )
+    under_way = db.execute(
+        "SELECT output, kind, node, attempt, started, ended IS NOT NULL FROM step"
+        " WHERE build = ? AND state = 'checked_out' ORDER BY started",
+        (build.id,),
+    )
+    failed = db.execute(
+        "SELECT output, argv, cwd, exit_status, stderr FROM step JOIN command ON command.id = command"
+        " WHERE build = ? AND state = 'failed' ORDER BY ended",
+        (build.id,),
+    )
+    return StatusRows(
+        state,
+        build,
+        Counters(progress[0], bool(progress[1]), *progress[2:12]),
+        tuple(NodeView(*node) for node in nodes),
+        tuple(CheckedOutView(unpack(output or b""), *rest) for output, *rest in under_way),
+        tuple(
+            FailureView(unpack(f[0] or b""), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"")
+            for f in failed
+        ),
+        progress[12],
+        progress[13],
+    )
+
+
+def _steps(db: sqlite3.Connection, condition: str, parameters: tuple[object, ...]) -> tuple[StepView, ...]:
+    rows = db.execute(
+        "SELECT step.id, build, kind, state, output, argv, cwd, fingerprint, node, attempt, lookahead, started,"
+        " ended, seconds, exit_status, bytes_sent, bytes_received, reason, stderr, inputs"
+        f" FROM step JOIN command ON command.id = command WHERE {condition} ORDER BY build, started, step.id",
+        parameters,
+    ).fetchall()
+    names: dict[int, str] = {}
+    return tuple(
+        StepView(
+            build=r[1],
+            step=r[0] & 0xFFFFFFFF,
+            kind=r[2],
+            state=r[3],
+            output=None if r[4] is None else unpack(r[4]),
+            argv=unpack_words(r[5]),
+            cwd=unpack(r[6]),
+            fingerprint=r[7],
+            node=r[8],
+            attempt=r[9],
+            lookahead=bool(r[10]),
+            started=r[11],
+            ended=r[12],
+            seconds=r[13],
+            exit_status=r[14],
+            bytes_sent=r[15],
+            bytes_received=r[16],
+            reason=r[17],
+            stderr=r[18] or b"",
+            inputs=_inputs(db, r[19] or b"", names),
+            attempts=tuple(
+                AttemptView(*attempt)
+                for attempt in db.execute(
+                    "SELECT attempt, node, started, ended, outcome, reason FROM attempt WHERE step = ?"
+                    " ORDER BY attempt",
+                    (r[0],),
+                )
+            ),
+        )
+        for r in rows
+    )
+
+
+def _inputs(db: sqlite3.Connection, packed: bytes, names: dict[int, str]) -> tuple[str, ...]:
+    numbers = struct.unpack(f"<{len(packed) // 4}I", packed)
+    for number in numbers:
+        if number not in names:
+            (path,) = db.execute("SELECT path FROM input WHERE id = ?", (number,)).fetchone()
+            names[number] = unpack(path)
+    return tuple(names[number] for number in numbers)

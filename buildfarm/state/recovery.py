@@ -1,0 +1,360 @@
+"""The sweep: which files of an interrupted build can be vouched for, and which must go before make runs again.
+
+`plan_sweep` is pure: journal rows and a view of the files in, verdicts out.  `perform` does what a plan says.
+Neither starts make nor knows its graph; the caller has the lock and has ended what was left of the old build.
+
+Theory of operation.  make takes a half-written file for an up-to-date target, so a file that may be half-written
+must not be there when make looks.
+
+- *pending* (checked out, no word since): its step may be in the middle of it; it goes.  When nothing that the
+  step claims has been touched (size, mtime and hash are those of the check-in before), the step had not begun,
+  and all stays as it was: make wants it remade for the reason it had then.
+- *arrived* (in place and hashed, not known to be on the disk): stays if its hash says so, else goes.
+- *checked in*: stays if size and mtime are the recorded ones, after a reboot its hash too.  A file that was
+  changed since, by its own recipe (`objcopy`, `strip`) before the last barrier, is whole and stays; changed
+  later, or with another hash, it goes.
+- The outputs of one step live or die together: an object whose `.mod` went would never be made again.
+- After a build that ended by itself only *pending* is looked at; records that no longer fit (someone else has
+  made the file since) are dropped, the files are left.
+
+Only a path that a step claimed as its output is ever removed, and only a regular file (what a symbolic link
+leads to, never the link).  Not removed either: what the step's own command reads under the same name
+(`gcc -c x.c -o x.c`), and whatever `protected` names.  Times decide nothing about what a step wrote; they only
+bound what `unvouched` and a recipe's later commands may have touched, by the clock of the tree's own file
+system, and a clock that was set back only makes the sweep remove more.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildfarm.errors import MachineError
+from buildfarm.model import BuildState, OutputRecord
+from buildfarm.state import durable
+from buildfarm.state.claims import Claim, JournalRows, Standing
+from buildfarm.state.digest import digest_file
+from buildfarm.state.journal import BuildRow, Journal
+
+HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it stands, links followed; `real` is where it really is."""
+
+    real: str
+    regular: bool
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @property
+    def changed_ns(self) -> int:
+        """The later of both: `cp -p` sets mtime, nothing sets ctime."""
+        return max(self.mtime_ns, self.ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A file to go.  `path` is as journaled, `real` what is removed."""
+
+    path: str
+    real: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """Verdicts.  `kept_units` counts compile steps of the interrupted build, and of those it resumed, that stand."""
+
+    build: int | None
+    interrupted: bool
+    rebooted: bool
+    kept: tuple[Kept, ...] = ()
+    removed: tuple[Removal, ...] = ()
+    forgotten: tuple[str, ...] = ()  # records to drop; the files are gone or someone else's
+    restored: tuple[str, ...] = ()  # pending, never touched: the record before stands again
+    adopted: tuple[int, ...] = ()  # steps that had arrived whole
+    open_steps: tuple[int, ...] = ()  # checked out when the build died
+    kept_units: int = 0
+
+
+Look = Callable[[str], Seen | None]
+Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
+
+
+def _nothing(_: str) -> bool:
+    return False
+
+
+def look(path: str) -> Seen | None:
+    """The file now; None: there is none.  Raises OSError when it can't be told."""
+    try:
+        found = os.stat(path)
+        real = os.path.realpath(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Seen(real, stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def hash_files(paths: Sequence[str]) -> dict[str, str | None]:
+    """BLAKE2b-128 of each file, several at a time; None where it can't be read."""
+
+    def one(path: str) -> str | None:
+        try:
+            return digest_file(path)
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(min(HASHERS, os.cpu_count() or 1)) as pool:
+        return dict(zip(paths, pool.map(one, paths), strict=True))
+
+
+def trusted_before(build: BuildRow, boot_id: str, clock_ns: int) -> int:
+    """What was last changed at or before this moment (ns, the tree's clock) was whole at the last barrier.
+
+    `clock_ns` is wall clock minus time since boot, now: if it went down in the same boot, the clock was set back
+    after the barrier, and later files may bear earlier times.
+    """
+    if build.owner.boot_id != boot_id:
+        return build.barrier_ns
+    return build.barrier_ns - max(0, build.clock_ns - clock_ns)
+
+
+def plan_sweep(
+    rows: JournalRows,
+    *,
+    boot_id: str,
+    clock_ns: int,
+    look: Look = look,
+    hash_files: Hash = hash_files,
+    protected: Callable[[str], bool] = _nothing,
+    recipe_continues: Callable[[str], bool] = _nothing,
+) -> SweepPlan:
+    """Judge every file that the journal knows; touches nothing.
+
+    `protected(path)`: never remove it (make has no rule for it).  `recipe_continues(path)`: the recipe that made
+    this output has commands after the step's, so that a check-in after the last barrier does not say that the
+    recipe had ended.
+    """
+    build = rows.build
+    if build is None:
+        return SweepPlan(None, False, False)
+    interrupted = build.state in (BuildState.RUNNING, BuildState.INTERRUPTED)
+    rebooted = not boot_id or build.owner.boot_id != boot_id
+    judge = _Judge(rows, interrupted, rebooted, trusted_before(build, boot_id, clock_ns), look, protected)
+    judge.recipe_continues = recipe_continues
+    judge.look_at_all()
+    digests = hash_files(sorted(judge.to_hash))
+    return judge.verdicts(digests)
+
+
+@dataclass
+class _Judge:
+    """One sweep's working memory."""
+
+    rows: JournalRows
+    interrupted: bool
+    rebooted: bool
+    trusted_ns: int
+    look: Look
+    protected: Callable[[str], bool]
+    recipe_continues: Callable[[str], bool] = _nothing
+    seen: dict[str, Seen] = field(default_factory=dict)
+    to_hash: set[str] = field(default_factory=set)
+
+    def look_at_all(self) -> None:
+        for claim in self.rows.claims:
+            found = self.look(claim.path)
+            if found is None:
+                continue
+            self.seen[claim.path] = found
+            wanted = claim.standing is not Standing.CHECKED_IN or (self.interrupted and self.rebooted)
+            if wanted and claim.record is not None and _fits(found, claim.record):
+                self.to_hash.add(found.real)
+
+    def verdicts(self, digests: Mapping[str, str | None]) -> SweepPlan:
+        kept: list[Kept] = []
+        removed: dict[str, Removal] = {}
+        forgotten: list[str] = []
+        restored: list[str] = []
+        adopted: list[int] = []
+        kept_steps: set[int] = set()
+        for step, claims in _by_step(self.rows.claims).items():
+            present = [claim for claim in claims if claim.path in self.seen]
+            forgotten += [claim.path for claim in claims if claim.path not in self.seen]
+            faults = {claim.path: self._fault(claim, digests) for claim in present}
+            if claims[0].standing is Standing.PENDING and present and not any(faults.values()):
+                restored += [claim.path for claim in present]
+                kept += [Kept(claim.path, "its step had not begun") for claim in present]
+                continue
+            fault = next((f"{os.path.basename(p)}: {f}" for p, f in faults.items() if f), None)
+            if fault is not None and not self.interrupted and claims[0].standing is Standing.CHECKED_IN:
+                forgotten += [path for path, why in faults.items() if why]
+                continue
+            for claim in present:
+                reason = faults[claim.path] or fault
+                if reason is None:
+                    kept.append(Kept(claim.path, self._why_kept(claim)))
+                    if not _fits(self.seen[claim.path], claim.record):
+                        forgotten.append(claim.path)
+                elif (spared := self._spared(claim)) is not None:
+                    kept.append(Kept(claim.path, spared))
+                    forgotten.append(claim.path)
+                else:
+                    removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, reason)
+            if fault is None and present:
+                kept_steps.add(step)
+                if claims[0].standing is Standing.ARRIVED:
+                    adopted.append(step)
+        for path in self.rows.temporaries:
+            found = self.look(path)
+            if found is not None and found.regular:
+                removed[path] = Removal(path, found.real, "a temporary file of a step that did not end")
+        units = kept_steps & self.rows.chain_units
+        assert self.rows.build is not None, "BUG: a sweep without a build"
+        return SweepPlan(
+            self.rows.build.id,
+            self.interrupted,
+            self.rebooted,
+            tuple(kept),
+            tuple(removed.values()),
+            tuple(forgotten),
+            tuple(restored),
+            tuple(adopted),
+            self.rows.open_steps,
+            len(units) if self.interrupted else 0,
+        )
+
+    def _fault(self, claim: Claim, digests: Mapping[str, str | None]) -> str | None:
+        """Why this output can't be vouched for; None: it can."""
+        found = self.seen[claim.path]
+        if not found.regular:
+            return "not a regular file"
+        if claim.standing is Standing.PENDING and claim.record is None:
+            return "checked out, never checked in"
+        if claim.record is None:
+            return "arrived without a record"
+        fits = _fits(found, claim.record)
+        if claim.standing is Standing.PENDING:
+            whole = fits and digests.get(found.real) == claim.record.digest
+            return None if whole else "checked out, never checked in"
+        if claim.standing is Standing.ARRIVED:
+            if not fits:
+                return "changed after it arrived"
+            return (
+                None
+                if digests.get(found.real) == claim.record.digest
+                else "its bytes are not those that arrived"
+            )
+        if not fits:
+            if not self.interrupted or found.changed_ns > self.trusted_ns:
+                return "changed after its check-in"
+            return None
+        if self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
+            return "its bytes are not those that were checked in"
+        if self.interrupted and found.changed_ns > self.trusted_ns and self.recipe_continues(claim.path):
+            return "its recipe may not have ended"
+        return None
+
+    def _why_kept(self, claim: Claim) -> str:
+        if not _fits(self.seen[claim.path], claim.record):
+            return "changed by its recipe before the last barrier"
+        if (self.rebooted and self.interrupted) or claim.standing is Standing.ARRIVED:
+            return "size, mtime and hash are as recorded"
+        return "size and mtime are as recorded"
+
+    def _spared(self, claim: Claim) -> str | None:
+        """Why this file is not removed although nothing vouches for it."""
+        if not self.seen[claim.path].regular:
+            return "not a regular file"
+        if claim.own_source:
+            return "its own command reads it"
+        if self.protected(claim.path):
+            return "not a file that make can make again"
+        return None
+
+
+def unvouched(
+    targets: Iterable[str],
+    rows: JournalRows,
+    *,
+    since_ns: int,
+    until_ns: int | None = None,
+    look: Look = look,
+    verified: Callable[[str], bool] = _nothing,
+) -> list[Removal]:
+    """File targets of make's that no step wrote and that may be half-written.
+
+    `targets` are the absolute paths for which make has a recipe, and no sources.  One stays if a step claims it
+    (`plan_sweep` has judged it), if a checked-in step of the interrupted build has read it (so its recipe had
+    ended), if it was last changed at or before `since_ns` (`trusted_before`) or after `until_ns` (the last sign
+    of life of the build, and a margin: a file from the future is not this build's), or if `verified` says that
+    it is whole.
+    """
+    claimed = {claim.path for claim in rows.claims}
+    found = []
+    for path in dict.fromkeys(targets):
+        if path in claimed or path in rows.inputs_read:
+            continue
+        seen = look(path)
+        if seen is None or not seen.regular or seen.changed_ns <= since_ns:
+            continue
+        if (until_ns is not None and seen.mtime_ns > until_ns) or verified(path):
+            continue
+        found.append(Removal(path, seen.real, "written after the last barrier, and nothing vouches for it"))
+    return found
+
+
+def perform(plan: SweepPlan, journal: Journal, tree: Path, also: Iterable[Removal] = ()) -> int:
+    """Remove what must go, make that durable, then settle the journal; how many files went.
+
+    Interrupted half-way it can simply be done again.  Raises MachineError when a file can't be removed: make
+    would take it for whole.
+    """
+    count = 0
+    for removal in (*plan.removed, *also):
+        try:
+            os.unlink(removal.real)
+            count += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise MachineError(
+                f"{removal.path}: {removal.reason}, and it can't be removed: {error.strerror}",
+                hint="remove it by hand, or make its directory writable",
+            ) from error
+    if plan.adopted or plan.restored or count:
+        try:
+            durable.syncfs(tree)
+        except OSError as error:
+            raise MachineError(f"{tree}: {error.strerror}", hint="check this disk: `dmesg`") from error
+    journal.settle_sweep(
+        dropped=[*(removal.path for removal in plan.removed), *plan.forgotten],
+        restored=plan.restored,
+        adopted=plan.adopted,
+        swept=plan.open_steps,
+    )
+    return count
+
+
+def _by_step(claims: Iterable[Claim]) -> dict[int, list[Claim]]:
+    grouped: dict[int, list[Claim]] = {}
+    for claim in claims:
+        grouped.setdefault(claim.step, []).append(claim)
+    return grouped
+
+
+def _fits(found: Seen, record: OutputRecord | None) -> bool:
+    return record is not None and found.size == record.size and found.mtime_ns == record.mtime_ns

@@ -1,0 +1,215 @@
+"""The rows of steps, attempts and outputs: what each check-out, arrival and check-in changes in the tables.
+
+It runs inside the journal's transactions and opens none.  It does not judge files (recovery.py) and does not
+know the writer's threads.
+
+An output belongs to the step that claimed it last; another step's word on it is stale and changes nothing, so a
+result of an earlier attempt or of an orphan never passes for the newer one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import struct
+from collections.abc import Iterable, Sequence
+
+from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, StepState
+from buildfarm.state.encoding import pack, pack_words, plain, unpack_words
+
+STEP_BITS = 32  # a step's row number is build * 2^32 + the conductor's number
+STDERR_KEPT = 64 * 1024  # bytes of a step's messages
+NOT_RETRIES = frozenset({"cancelled", "late", "stale", "superseded"})  # attempt ends that are nobody's fault
+
+
+def step_number(build: int, step: int) -> int:
+    """The row number of a build's step."""
+    assert 0 <= step < 1 << STEP_BITS, f"BUG: step number {step}"
+    return (build << STEP_BITS) + step
+
+
+class StepTable:
+    """The statements on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._inputs: dict[str, int] = {}  # rows of `input` known to be marked with `_inputs_build`
+        self._inputs_build = 0
+
+    def forget_cache(self) -> None:
+        """After a rollback."""
+        self._inputs.clear()
+
+    def check_out(self, build: int, step: CheckOut) -> None:
+        number = step_number(build, step.step)
+        execute = self._connection.execute
+        known = execute("SELECT temporaries FROM step WHERE id = ?", (number,)).fetchone()
+        if known is None:
+            execute(
+                "INSERT INTO step (id, build, kind, state, command, output, fingerprint, node, attempt,"
+                " lookahead, started, reason, temporaries)"
+                " VALUES (?, ?, ?, 'checked_out', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    number,
+                    build,
+                    step.kind.value,
+                    self._command(step.cwd, step.argv),
+                    pack(step.outputs[0]) if step.outputs else None,
+                    step.fingerprint,
+                    plain(step.node),
+                    step.attempt,
+                    step.lookahead,
+                    step.time,
+                    plain(step.reason),
+                    pack_words(step.temporaries),
+                ),
+            )
+        else:
+            kept = dict.fromkeys((*unpack_words(known[0]), *step.temporaries))
+            execute(
+                "UPDATE step SET state = 'checked_out', node = ?, attempt = ?, started = ?, reason = ?,"
+                " temporaries = ? WHERE id = ?",
+                (plain(step.node), step.attempt, step.time, plain(step.reason), pack_words(kept), number),
+            )
+        execute(
+            "INSERT OR REPLACE INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?)",
+            (number, step.attempt, plain(step.node), step.time),
+        )
+        # The record of the check-in before stays in the row: it tells the sweep whether the step had begun.
+        self._connection.executemany(
+            "INSERT INTO output (path, step, standing, own_source, time) VALUES (?, ?, 'pending', ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET step = excluded.step, standing = 'pending',"
+            " own_source = excluded.own_source, time = excluded.time",
+            [(pack(path), number, _is_own_source(step, path), step.time) for path in step.outputs],
+        )
+
+    def attempt_end(self, build: int, end: AttemptEnd) -> None:
+        number = step_number(build, end.step)
+        self._connection.execute(
+            "UPDATE attempt SET ended = ?, outcome = ?, reason = ? WHERE step = ? AND attempt = ?",
+            (end.time, end.outcome, plain(end.reason), number, end.attempt),
+        )
+        if end.outcome not in NOT_RETRIES:
+            self._connection.execute("UPDATE step SET retried = 1 WHERE id = ?", (number,))
+
+    def take_in(self, build: int, step: CheckIn, *, durable: bool) -> bool:
+        """A check-in, or with `durable` False an arrival; False: the step is not checked out any more."""
+        number = step_number(build, step.step)
+        assert step.state in (StepState.DONE, StepState.FAILED), (
+            f"BUG: step {number} checked in as {step.state}"
+        )
+        attempt = self._connection.execute(
+            "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
+            " WHERE step.id = ? AND state = 'checked_out' AND (? = 0 OR attempt.attempt = ?)"
+            " ORDER BY attempt.ended IS NULL DESC, attempt.attempt DESC LIMIT 1",
+            (number, step.attempt, step.attempt),
+        ).fetchone()
+        if attempt is None:
+            return False
+        self._connection.execute(
+            "UPDATE step SET state = ?, attempt = ?, node = ?, started = ?, ended = ?, seconds = ?,"
+            " exit_status = ?, bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?,"
+            " temporaries = CASE WHEN ? THEN x'' ELSE temporaries END WHERE id = ?",
+            (
+                step.state.value if durable else StepState.CHECKED_OUT.value,
+                *attempt,
+                step.time,
+                step.seconds,
+                step.exit_status,
+                step.bytes_sent,
+                step.bytes_received,
+                step.stderr[:STDERR_KEPT] or None,
+                self._input_ids(build, step.inputs),
+                durable,
+                number,
+            ),
+        )
+        self._settle_outputs(number, step, "checked_in" if durable else "arrived")
+        if durable:
+            self._connection.execute(
+                "UPDATE attempt SET ended = ?, outcome = ? WHERE step = ? AND attempt = ?",
+                (step.time, step.state.value, number, attempt[0]),
+            )
+            if step.state is StepState.DONE:
+                self._learn_duration(number, step.seconds)
+        return True
+
+    def settle(
+        self, dropped: Iterable[str], restored: Iterable[str], adopted: Sequence[int], swept: Iterable[int]
+    ) -> None:
+        """See `Journal.settle_sweep`."""
+        many = self._connection.executemany
+        many("DELETE FROM output WHERE path = ?", [(pack(path),) for path in dropped])
+        many("UPDATE output SET standing = 'checked_in' WHERE path = ?", [(pack(path),) for path in restored])
+        many("UPDATE output SET standing = 'checked_in' WHERE step = ?", [(step,) for step in adopted])
+        many("UPDATE attempt SET outcome = 'done', ended = (SELECT ended FROM step WHERE id = attempt.step)"
+             " WHERE step = ? AND attempt = (SELECT attempt FROM step WHERE id = attempt.step)",
+             [(step,) for step in adopted])  # fmt: skip
+        many("UPDATE step SET state = 'done', temporaries = x'' WHERE id = ?", [(step,) for step in adopted])
+        many("UPDATE attempt SET outcome = 'died' WHERE step = ? AND outcome IS NULL", [(s,) for s in swept])
+        many(
+            "UPDATE step SET state = 'swept', temporaries = x'' WHERE id = ? AND state = 'checked_out'",
+            [(step,) for step in swept],
+        )
+
+    def _settle_outputs(self, number: int, step: CheckIn, standing: str) -> None:
+        self._connection.executemany(
+            "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ?"
+            " WHERE path = ? AND step = ?",
+            [(standing, o.size, o.mtime_ns, o.digest, step.time, pack(o.path), number) for o in step.outputs],
+        )
+        if step.exit_status >= 0:
+            # What the step claimed and did not make, or made and then failed with, stays as make would leave
+            # it.  A tool that a signal killed (a negative status) may have left half a file: it stays pending.
+            self._connection.execute("DELETE FROM output WHERE step = ? AND standing = 'pending'", (number,))
+
+    def _learn_duration(self, number: int, seconds: float) -> None:
+        self._connection.execute(
+            "INSERT INTO duration (output, fingerprint, seconds)"
+            " SELECT output, fingerprint, ? FROM step WHERE id = ? AND output IS NOT NULL"
+            " ON CONFLICT (output) DO UPDATE SET"
+            " fingerprint = excluded.fingerprint, seconds = (duration.seconds + excluded.seconds) / 2",
+            (seconds, number),
+        )
+
+    def _command(self, cwd: str, argv: Sequence[str]) -> int:
+        where, words = pack(cwd), pack_words(argv)
+        digest = hashlib.blake2b(where + b"\0" + words, digest_size=16).digest()
+        row = self._connection.execute("SELECT id FROM command WHERE digest = ?", (digest,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        cursor = self._connection.execute(
+            "INSERT INTO command (digest, cwd, argv) VALUES (?, ?, ?)", (digest, where, words)
+        )
+        assert cursor.lastrowid is not None, "BUG: an INSERT without a row number"
+        return cursor.lastrowid
+
+    def _input_ids(self, build: int, paths: Sequence[str]) -> bytes | None:
+        if self._inputs_build != build:
+            self._inputs.clear()
+            self._inputs_build = build
+        for path in paths:
+            if path not in self._inputs:
+                (self._inputs[path],) = self._connection.execute(
+                    "INSERT INTO input (path, build) VALUES (?, ?)"
+                    " ON CONFLICT (path) DO UPDATE SET build = excluded.build RETURNING id",
+                    (pack(path), build),
+                ).fetchone()
+        return struct.pack(f"<{len(paths)}I", *(self._inputs[path] for path in paths)) or None
+
+
+def _is_own_source(step: CheckOut, path: str) -> bool:
+    """Whether the command of a compile or link names its output as an operand too (`gcc -c x.c -o x.c`)."""
+    if step.kind not in (Kind.COMPILE, Kind.LINK):
+        return False
+    name = os.path.basename(path)
+    previous = ""
+    for word in step.argv[1:]:
+        operand = (
+            word.endswith(name) and not word.startswith("-") and previous not in ("-o", "-MF", "-MT", "-MQ")
+        )
+        if operand and os.path.normpath(os.path.join(step.cwd, word)) == os.path.normpath(path):
+            return True
+        previous = word
+    return False
