@@ -3,10 +3,10 @@
 It starts no make and answers no call.  The directory lives in the user's cache and is never removed, because
 configure scripts record its path; without BUILDFARM_SOCKET its stubs act as the real tools.
 
-Theory of operation.  `stub/KEY` is the compiled stub, KEY the hash of its source and this machine's kind (a home
-may be shared by a PC and a Pi).  `masquerade/KEY` holds the links, KEY the hash of stub and names: a name without a
-real tool behind it would make `command -v clang` lie to configure scripts, so every set of tools has its own
-directory.  Everything is made under a private name and renamed, so that two runs may do it at once.
+Theory of operation.  `stub/KEY/buildfarm-stub` is the stub, KEY the hash of its source and this machine's kind (a
+home may be shared by a PC and a Pi).  `masquerade/KEY` holds the links, KEY the hash of stub and names: a name
+without a real tool behind it would make `command -v clang` lie to configure scripts, so every set of tools has its
+own directory.  Everything is made under a private name and renamed, so that two runs may do it at once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = 
     names = sorted({*find_names(directories), *extra_names})
     try:
         stub, kind = _prepare_stub(cache / "stub", directories)
-        key = _hash(stub.name, *names)
+        key = _hash(stub.parent.name, *names)
         directory = cache / "masquerade" / key
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (directory / MARKER).touch()
@@ -135,14 +135,13 @@ def _link(link: Path, target: str) -> None:
 
 def _prepare_stub(directory: Path, path: list[str]) -> tuple[Path, str]:
     """The stub for this machine, compiled if need be, else the Python one.  Raises OSError, MachineError."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     source = resources.files("buildfarm.make").joinpath("stub.c").read_bytes()
-    stub = directory / _hash(source, platform.machine(), platform.libc_ver()[0])
+    stub = _place(directory, _hash(source, platform.machine(), platform.libc_ver()[0]))
     if _runs(stub) or _compile(source, stub, path):
         return stub, "c"
     script = resources.files("buildfarm.make").joinpath("stub.py").read_bytes()
     text = f"#!{_interpreter()} -ISE\n".encode() + script
-    stub = directory / f"{_hash(text)}.py"
+    stub = _place(directory, _hash(text))
     if not _runs(stub):
         _install(text, stub)
         if not _runs(stub):
@@ -153,12 +152,19 @@ def _prepare_stub(directory: Path, path: list[str]) -> tuple[Path, str]:
     return stub, "python"
 
 
+def _place(directory: Path, key: str) -> Path:
+    """The stub's path; called by this name it only says that it runs."""
+    home = directory / key
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return home / "buildfarm-stub"
+
+
 def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
     """Compile stub.c to `stub`, static if that links; whether there is a stub that runs now."""
     search = os.pathsep.join(path)
     environment = {**os.environ, "PATH": search}
     with tempfile.TemporaryDirectory(dir=stub.parent, prefix=".compile-") as scratch:
-        program = Path(scratch) / "stub"
+        program = Path(scratch) / stub.name
         text = Path(scratch) / "stub.c"
         text.write_bytes(source)
         for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
@@ -187,9 +193,7 @@ def _install(text: bytes, stub: Path) -> None:
 def _runs(stub: Path) -> bool:
     """Whether `stub` can be executed here and is ours."""
     try:
-        result = subprocess.run(
-            ["buildfarm-stub"], executable=stub, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
-        )
+        result = subprocess.run([stub], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return result.returncode == 0 and result.stdout == b"BFS1\n"
