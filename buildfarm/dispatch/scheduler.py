@@ -27,6 +27,7 @@ from enum import Enum, auto
 from buildfarm.dispatch.health import Fault, Health, Standing
 from buildfarm.model import Node, NodeStatus
 
+NOT_PROBED = "being asked who it is"
 DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
 STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...
 STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
@@ -298,7 +299,7 @@ class Scheduler:
                     done=health.done,
                     failed=health.failed,
                     compiler=health.compiler,
-                    reason=health.reason or ("not probed yet" if health.standing is Standing.UNPROBED else None),
+                    reason=health.reason or (NOT_PROBED if health.standing is Standing.UNPROBED else None),
                     retry_at=health.retry_at,
                     mean_seconds=health.mean_seconds,
                     languages=tuple(sorted(health.languages)),

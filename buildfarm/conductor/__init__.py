@@ -1,0 +1,35 @@
+"""The conductor: one asyncio process that answers make's compiler calls and keeps the farm busy.
+
+`run` is the only way in.  It prints nothing itself (reporters do) and exits nothing (the CLI does).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from buildfarm.make.process import find_make
+from buildfarm.request import RunRequest
+
+__all__ = ["run"]
+
+
+def run(request: RunRequest, *, cache: Path | None = None) -> int:
+    """Run one build; the exit code of the process.  Raises BuildfarmError.
+
+    `cache` is where the masquerade is kept; the user's cache directory by default.  A dry run (`-n`, `-q`, `-t`,
+    ...) becomes make and does not return: it starts nothing, so nothing is journaled.
+    """
+    if request.dry_run:
+        make = find_make(request.environment)
+        os.chdir(request.directory)
+        jobs = () if request.jobs is None else (f"-j{request.jobs or ''}",)
+        os.execve(make.path, ["make", *jobs, *request.make_words], dict(request.environment))
+
+    from buildfarm.conductor.build import Build
+    from buildfarm.report.console import open_reporters
+
+    with open_reporters(plain=request.plain, color=request.color, events=request.events) as reporters:
+        return Build(request, reporters, cache or user_cache_path("buildfarm")).run()

@@ -1,0 +1,249 @@
+"""One build from its lock to its closing line.
+
+It decides what a build's life is made of and in which order; how a unit is compiled is `units`, how the nodes are
+used is `farm`.
+
+Order matters, and this is it: lock the tree; open the journal; end what a dead build left running; sweep what it
+left half-written; begin the build in the journal; listen; start make; when make has ended, flush; close the build.
+A kill at any point leaves a journal from which the next build starts at the top of this list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+from buildfarm.conductor.calls import Calls
+from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.here import Here
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.recovery import Recovered, recover
+from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.conductor.units import Units
+from buildfarm.make import masquerade
+from buildfarm.make.process import MakeProcess, RealMake, find_make
+from buildfarm.make.server import StubServer
+from buildfarm.model import BuildState
+from buildfarm.report.console import Reporters
+from buildfarm.report.reporter import BuildStarted, Summary
+from buildfarm.request import UNLIMITED_JOBS, RunRequest
+from buildfarm.state.journal import Journal
+from buildfarm.state.lock import TreeLock
+from buildfarm.state.writer import JournalWriter
+
+STATE_DIRECTORY = ".buildfarm"
+FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
+CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
+SIGINT_PATIENCE = 0.5  # a terminal's Ctrl-C reaches make by itself; a lone `kill -INT` is passed on after this
+JOBS_BEYOND_SLOTS = 2  # recipes that wait for a node burn no core: make's -j exceeds slots and cores
+
+
+class Build:
+    """Runs one request."""
+
+    def __init__(self, request: RunRequest, reporters: Reporters, cache: Path) -> None:
+        self._request = request
+        self._reporters = reporters
+        self._cache = cache
+        self._state_dir = request.directory / STATE_DIRECTORY
+        self._token = secrets.token_hex(16)
+        self._cores = len(os.sched_getaffinity(0))
+        self._interrupted_by: signal.Signals | None = None
+        self._started = time.time()
+
+    def run(self) -> int:
+        """The process's exit code.  Raises BuildfarmError."""
+        make = find_make(self._request.environment)
+        journal = Journal.open(self._state_dir)
+        with TreeLock(self._state_dir):
+            if journal.healed:
+                self._reporters.note(journal.healed)
+            recovered = recover(journal, self._request, self._reporters.note)
+            with JournalWriter(journal, self._request.directory, on_trouble=self._trouble) as writer:
+                return asyncio.run(self._conduct(make, writer, recovered))
+
+    def _trouble(self, text: str) -> None:
+        if text:
+            self._reporters.note(text)
+
+    async def _conduct(self, make: RealMake, writer: JournalWriter, recovered: Recovered) -> int:
+        spec = self._request.spec()
+        build = await asyncio.wrap_future(
+            writer.submit(
+                lambda journal: journal.begin_build(
+                    spec, started=self._started, resumed_from=self._request.resumed_from, token=self._token
+                )
+            )
+        )
+        ledger = Ledger(writer, build, self._reporters)
+        ledger.reused(recovered.reused)
+        code: int | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+                status = await self._open_farm(make, ledger, recovered, tasks, stack)
+                await asyncio.to_thread(writer.flush, FLUSH_SECONDS)
+            code = self._exit_code(status)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            state = self._state(code)
+            closing = writer.submit(lambda journal: journal.end_build(build, state, code))
+        await asyncio.wrap_future(closing)
+        self._reporters.finished(self._summary(ledger, code, state, recovered))
+        return code
+
+    async def _open_farm(
+        self, make: RealMake, ledger: Ledger, recovered: Recovered, tasks: asyncio.TaskGroup, stack: AsyncExitStack
+    ) -> int:
+        """Set up everything that a build needs, run make in it, and take it down again; make's exit status."""
+        request = self._request
+        costume = masquerade.prepare(self._cache, path=request.environment.get("PATH"))
+        toolbox = Toolbox(costume.directory)
+        membership = Membership(request, toolbox)
+        farm = Farm(membership.policy(), membership.probe, ledger, tasks)
+        stack.push_async_callback(farm.close)
+        stack.callback(lambda: ledger.nodes(farm.statuses()))
+        here = Here(ledger, self._cores)
+        units = Units(
+            farm,
+            here,
+            ledger,
+            toolbox,
+            membership,
+            token=self._token,
+            workroom=stack.enter_context(self._workroom()),
+            estimates=recovered.durations,
+            preparations=membership.preparations or self._cores + 1,
+        )
+        calls = Calls(units, here, ledger)
+        server = StubServer(None, calls.handle, tasks)
+        await server.start()
+        stack.push_async_callback(server.close)
+        nodes = membership.nodes
+        for note in membership.notes:
+            ledger.note(note)
+        farm.join(nodes)
+        self._reporters.started(
+            BuildStarted(
+                build=ledger.build,
+                directory=str(request.directory),
+                time=self._started,
+                goals=request.goals,
+                variables=request.variables,
+                nodes=tuple(farm.statuses()),
+                local_slots=self._cores,
+                resumed_from=request.resumed_from,
+                reused=recovered.reused,
+            )
+        )
+        assert server.path is not None, "BUG: the server listens nowhere"
+        process = MakeProcess(
+            make,
+            (*self._jobs(sum(node.slots for node in nodes)), *request.make_words),
+            directory=str(request.directory),
+            environment=masquerade.environment(request.environment, costume, server.path, self._token),
+            stdout=self._reporters.make_stdout,
+            stderr=self._reporters.make_stderr,
+        )
+        return await self._run_make(process, calls, tasks)
+
+    async def _run_make(self, process: MakeProcess, calls: Calls, tasks: asyncio.TaskGroup) -> int:
+        """Start make and wait for it; pass on what asks us to stop."""
+        loop = asyncio.get_running_loop()
+        stopping: set[asyncio.Task[None]] = set()
+
+        def stop(number: signal.Signals) -> None:
+            if self._interrupted_by is None:
+                self._interrupted_by = number
+                stopping.add(tasks.create_task(self._stop(process, calls, number)))
+            else:
+                process.signal(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            await process.start()
+            return await process.wait()
+        finally:
+            for task in stopping:
+                task.cancel()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR):
+                loop.remove_signal_handler(number)
+
+    async def _stop(self, process: MakeProcess, calls: Calls, number: signal.Signals) -> None:
+        """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
+        if number is signal.SIGINT:
+            await asyncio.sleep(SIGINT_PATIENCE)
+            process.signal(signal.SIGINT)
+            return
+        self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
+        await calls.checkpoint(CHECKPOINT_SECONDS)
+        process.signal(signal.SIGTERM)
+
+    def _jobs(self, slots: int) -> tuple[str, ...]:
+        """make's -j: as the user said, else what farm and master can hold together."""
+        jobs = self._request.jobs
+        if jobs == UNLIMITED_JOBS:
+            return ("-j",)
+        if jobs is not None:
+            return (f"-j{jobs}",)
+        if "jobserver" in self._request.environment.get("MAKEFLAGS", ""):
+            return ()  # an outer make's job server rules
+        return (f"-j{slots + self._cores + JOBS_BEYOND_SLOTS if slots else self._cores}",)
+
+    @contextmanager
+    def _workroom(self) -> Iterator[Path]:
+        """A private directory of this build, on the tree's file system; those of dead builds go."""
+        room = self._state_dir / "work"
+        shutil.rmtree(room, ignore_errors=True)
+        room.mkdir(mode=0o700)
+        try:
+            yield room
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+
+    def _exit_code(self, status: int) -> int:
+        if self._interrupted_by is not None:
+            return 128 + self._interrupted_by
+        return status if status >= 0 else 128 - status
+
+    def _state(self, code: int | None) -> BuildState:
+        if code == 0:
+            return BuildState.COMPLETE
+        if code is None or self._interrupted_by is not None or code > 128:
+            return BuildState.INTERRUPTED
+        return BuildState.FAILED
+
+    def _summary(self, ledger: Ledger, code: int, state: BuildState, recovered: Recovered) -> Summary:
+        tally = ledger.tally
+        now = time.time()
+        return Summary(
+            exit_status=code,
+            time=now,
+            seconds=now - self._started,
+            done=tally.done,
+            failed=tally.failed,
+            remote=tally.remote,
+            local=tally.local,
+            lookahead=tally.lookahead,
+            retried=tally.retried,
+            reused=recovered.reused,
+            links=tally.links,
+            interrupted=state is BuildState.INTERRUPTED,
+        )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The innermost first exception: what went wrong first is what the user must know."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner

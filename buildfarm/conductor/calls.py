@@ -1,0 +1,91 @@
+"""Answers the stubs: says what a call is and passes it to those who serve its kind.
+
+It compiles and journals nothing.  A fault of ours here ends in `exec the real tool`: never worse than make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from buildfarm.conductor.here import Here
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.units import Units
+from buildfarm.graph.classify import classify
+from buildfarm.graph.response import expand_response, response_files
+from buildfarm.make.server import StubCall, StubLost
+from buildfarm.model import Kind, ToolCall
+
+MAKES = frozenset({"make", "gmake"})
+RESPONSE_DEPTH = 8  # nested @files
+
+
+class Calls:
+    """Serves every call of one build."""
+
+    def __init__(self, units: Units, here: Here, ledger: Ledger) -> None:
+        self._units = units
+        self._here = here
+        self._ledger = ledger
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def handle(self, call: StubCall) -> None:
+        """Answer one call.  StubLost is the server's to take; anything else unexpected is told once and passed by."""
+        if call.name in MAKES:
+            await call.exec_real()
+            return
+        await self._open.wait()
+        self._under_way += 1
+        self._quiet.clear()
+        try:
+            await self._answer(call)
+        except (StubLost, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._ledger.note(f"BUG: {call.name}: {type(error).__name__}: {error}; it ran here, please report this")
+            if not call.answered:
+                await call.exec_real()
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+
+    async def checkpoint(self, seconds: float) -> None:
+        """Hold back new calls and wait, at most `seconds`, for those under way."""
+        self._open.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            pass
+
+    async def _answer(self, call: StubCall) -> None:
+        tool_call = self._classify(call)
+        if tool_call.kind is Kind.COMPILE:
+            await self._units.serve(call, tool_call)
+        elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
+            await call.exec_real()
+        else:
+            await self._here.run(call, tool_call, step=self._ledger.new_step(), reason=tool_call.reason)
+
+    def _classify(self, call: StubCall) -> ToolCall:
+        argv = call.invocation.argv
+        texts: dict[str, str] = {}
+        for _ in range(RESPONSE_DEPTH):
+            names = [name for name in response_files(argv) if name not in texts]
+            if not names:
+                break
+            for name in names:
+                try:
+                    texts[name] = os.fsdecode(Path(call.invocation.cwd, name).read_bytes())
+                except OSError:
+                    pass  # gcc takes an @file that it can't read for a file of that name
+            if not any(name in texts for name in names):
+                break
+            argv = expand_response(argv, texts)
+        return classify((call.name, *argv[1:]), environment=call.invocation.env)

@@ -1,0 +1,116 @@
+"""Puts a unit's results beside their places, for the stub to rename: verified bytes, whole or not at all.
+
+It neither renames (the stub does, so that a stub that dies leaves no half delivery) nor journals.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildfarm.dispatch.prepared import Made
+from buildfarm.model import OutputRecord
+from buildfarm.state.digest import digest_bytes
+
+Stamp = tuple[int, int, int] | None
+MODULE_SUFFIXES = (".mod", ".smod")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Results under temporary names on the right file systems, and what they will be once renamed."""
+
+    renames: tuple[tuple[str, str], ...]
+    records: tuple[OutputRecord, ...]
+
+    def discard(self) -> None:
+        """Take the temporaries away again; those already renamed are gone by themselves."""
+        for temporary, _ in self.renames:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def temporary_name(output: str, token: str, step: int) -> str:
+    """The private name of `output` while it is written: hidden, so that no `*.o` of a recipe matches it."""
+    directory, name = os.path.split(output)
+    return os.path.join(directory, f".{name[:180]}.bf-{token[:8]}-{step}")
+
+
+def ordinary(output: str) -> bool:
+    """Whether a rename does what the compiler does when it opens `output` for writing.
+
+    It does not where the name is a link, has other hard links, or is no regular file.
+    """
+    try:
+        status = os.lstat(output)
+    except FileNotFoundError:
+        return os.path.isdir(os.path.dirname(output))
+    except OSError:
+        return False
+    return os.path.isfile(output) and not os.path.islink(output) and status.st_nlink == 1
+
+
+def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
+    """Write `content` beside `output` and gather the files already made.
+
+    A module file whose bytes are in place already is left untouched, as gfortran leaves it: its time matters to
+    make.  Raises OSError (disk full, no permission); nothing stays behind then.
+    """
+    renames: list[tuple[str, str]] = []
+    records: list[OutputRecord] = []
+    temporary = temporary_name(output, token, step)
+    try:
+        renames.append((temporary, output))
+        write(temporary, content)
+        records.append(_record(temporary, output, digest_bytes(content)))
+        for item in made:
+            data = Path(item.temporary).read_bytes()
+            if item.final.endswith(MODULE_SUFFIXES) and _holds(item.final, data):
+                records.append(_record(item.final, item.final, digest_bytes(data)))
+                continue
+            beside = temporary_name(item.final, token, step)
+            renames.append((beside, item.final))
+            shutil.copyfile(item.temporary, beside)
+            records.append(_record(beside, item.final, digest_bytes(data)))
+    except OSError:
+        Placement(tuple(renames), ()).discard()
+        raise
+    return Placement(tuple(renames), tuple(records))
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a new file whole; raises OSError, ENOSPC included."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def stamps(paths: Sequence[str]) -> dict[str, Stamp]:
+    """(mtime in ns, size, inode) of each file; None where there is none.  Cheap: one stat each."""
+    return {path: _stamp(path) for path in paths}
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        return os.stat(path).st_size == len(data) and Path(path).read_bytes() == data
+    except OSError:
+        return False
+
+
+def _record(path: str, final: str, digest: str) -> OutputRecord:
+    status = os.stat(path)
+    return OutputRecord(final, status.st_size, status.st_mtime_ns, digest)

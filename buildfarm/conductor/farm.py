@@ -1,0 +1,256 @@
+"""The farm in motion: performs what the scheduler decides, with tasks, probes and a clock.
+
+It decides nothing itself and knows neither make nor the journal; what an attempt does is given by the unit's owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from buildfarm.dispatch import scheduler as s
+from buildfarm.dispatch.health import Fault
+from buildfarm.model import Answer, Node, NodeStatus
+
+TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """The attempt's object is verified."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """The attempt ended through the node's fault."""
+
+    fault: Fault
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """The node says that the unit does not compile; the local compiler must say so too."""
+
+    reason: str
+
+
+AttemptResult = Valid | Faulty | Doubtful
+Attempt = Callable[[Node, int, float], Awaitable[AttemptResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A prepared unit and the function that makes one attempt: (node, attempt number, deadline in seconds)."""
+
+    unit: int
+    language: str
+    attempt: Attempt
+    estimate: float | None = None
+    priority: float = 0.0
+    demanded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A node compiled it."""
+
+    answer: Answer
+    node: Node
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The master must compile it.  `slot`: in a slot of the host list's `localhost/N`, to be given back."""
+
+    reason: str
+    slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Nobody may compile it (`--fallback never`)."""
+
+    reason: str
+
+
+Settlement = Won | Here | Stranded
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What a probe found out."""
+
+    languages: frozenset[str] = frozenset()
+    compiler: str = ""
+    error: str | None = None
+    quarantine: bool = False
+
+
+class Observer(Protocol):
+    """Who is told what happens on the farm."""
+
+    def attempt_ended(self, unit: int, attempt: int, node: Node, outcome: str, reason: str) -> None: ...
+
+    def node_changed(self, status: NodeStatus) -> None: ...
+
+
+@dataclass(slots=True)
+class _Ticket:
+    work: Work
+    future: asyncio.Future[Settlement]
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    valid: dict[int, Won] = field(default_factory=dict)
+
+
+class Farm:
+    """Drives one `Scheduler`.  Lives inside the conductor's TaskGroup."""
+
+    def __init__(
+        self,
+        policy: s.Policy,
+        probe: Callable[[Node], Awaitable[ProbeReport]],
+        observer: Observer,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._scheduler = s.Scheduler(policy)
+        self._probe = probe
+        self._observer = observer
+        self._tasks = tasks
+        self._tickets: dict[int, _Ticket] = {}
+        self._told: dict[str, NodeStatus] = {}
+        self._ticker: asyncio.Task[None] | None = None
+        self._probes: set[asyncio.Task[None]] = set()
+
+    @property
+    def free_slots(self) -> int:
+        return self._scheduler.free_slots
+
+    @property
+    def slots(self) -> int:
+        return self._scheduler.slots
+
+    @property
+    def waiting(self) -> int:
+        return self._scheduler.waiting
+
+    def statuses(self) -> list[NodeStatus]:
+        return self._scheduler.statuses()
+
+    def can_take(self, language: str) -> bool:
+        """Whether a node compiles this language, or may turn out to once its probe is back."""
+        return self._scheduler.can_take(language)
+
+    def join(self, nodes: tuple[Node, ...]) -> None:
+        """Make the host list `nodes`: new ones are probed, missing ones drain."""
+        self._feed(s.Join(nodes))
+        if self._ticker is None:
+            self._ticker = self._tasks.create_task(self._tick())
+
+    def quarantine(self, node: str, reason: str) -> None:
+        self._feed(s.Quarantine(node, reason))
+
+    async def compile(self, work: Work) -> Settlement:
+        """Have `work` compiled; returns when the first valid result is in or no node can take it."""
+        ticket = _Ticket(work, asyncio.get_running_loop().create_future())
+        self._tickets[work.unit] = ticket
+        self._feed(s.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded))
+        try:
+            return await ticket.future
+        except asyncio.CancelledError:
+            self._feed(s.Withdraw(work.unit))
+            raise
+        finally:
+            self._tickets.pop(work.unit, None)
+
+    def local_slot_freed(self) -> None:
+        """A unit that the master took in a local slot has ended."""
+        self._feed(s.LocalSlotFreed())
+
+    def demand(self, unit: int) -> None:
+        """Make now waits for a unit that was submitted as lookahead."""
+        self._feed(s.Demand(unit))
+
+    async def close(self) -> None:
+        """Stop the clock and every probe.  Units still in flight belong to their callers."""
+        pending = [*self._probes, *([self._ticker] if self._ticker else [])]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    # -- performing -------------------------------------------------------------------------------------------
+
+    def _feed(self, event: s.Event) -> None:
+        for action in self._scheduler.handle(event, time.monotonic()):
+            match action:
+                case s.Start():
+                    ticket = self._tickets[action.unit]
+                    node = self._scheduler.node(action.node)
+                    ticket.tasks[action.attempt] = self._tasks.create_task(
+                        self._attempt(ticket, node, action.attempt, action.deadline)
+                    )
+                case s.Cancel(unit, attempt):
+                    cancelled = self._tickets.get(unit)
+                    task = cancelled.tasks.pop(attempt, None) if cancelled else None
+                    if task is not None:
+                        task.cancel()
+                case s.Settled(unit, attempt):
+                    self._settle(unit, self._tickets[unit].valid[attempt])
+                case s.RunHere(unit, reason, slot):
+                    self._settle(unit, Here(reason, slot))
+                case s.GiveUp(unit, reason):
+                    self._settle(unit, Stranded(reason))
+                case s.Probe(node=key):
+                    probing = self._tasks.create_task(self._probe_node(self._scheduler.node(key)))
+                    self._probes.add(probing)
+                    probing.add_done_callback(self._probes.discard)
+        if not isinstance(event, s.Submit | s.Succeeded | s.Demand | s.Withdraw):
+            self._tell()
+
+    def _settle(self, unit: int, settlement: Settlement) -> None:
+        ticket = self._tickets.get(unit)
+        if ticket is not None and not ticket.future.done():
+            ticket.future.set_result(settlement)
+        elif isinstance(settlement, Here) and settlement.slot:
+            self.local_slot_freed()
+
+    async def _attempt(self, ticket: _Ticket, node: Node, attempt: int, deadline: float) -> None:
+        unit = ticket.work.unit
+        started = time.monotonic()
+        try:
+            result = await ticket.work.attempt(node, attempt, deadline)
+        except Exception as error:  # a bug of ours may cost speed, never the build
+            result = Doubtful(f"BUG: {type(error).__name__}: {error}")
+        seconds = time.monotonic() - started
+        ticket.tasks.pop(attempt, None)
+        match result:
+            case Valid(answer):
+                ticket.valid[attempt] = Won(answer, node, attempt, seconds)
+                self._feed(s.Succeeded(unit, attempt, seconds))
+            case Faulty(fault, reason):
+                self._observer.attempt_ended(unit, attempt, node, str(fault), reason)
+                self._feed(s.Failed(unit, attempt, fault, reason))
+            case Doubtful(reason):
+                self._feed(s.Unsettled(unit, attempt, reason))
+
+    async def _probe_node(self, node: Node) -> None:
+        report = await self._probe(node)
+        self._feed(s.Probed(node.key, report.languages, report.compiler, report.error, report.quarantine))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._feed(s.Tick())
+
+    def _tell(self) -> None:
+        for status in self._scheduler.statuses():
+            if status.reason != s.NOT_PROBED and self._told.get(status.key) != status:
+                self._told[status.key] = status
+                self._observer.node_changed(status)

@@ -1,0 +1,112 @@
+"""Steps on this machine: links, archives and the units that don't travel, run by the stub that asked.
+
+The tool runs in the stub, with make's own stdio, umask and limits, exactly as make would have run it; this module
+only limits how many run at once and journals what they write.  It sends nothing to a node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.make.server import StubCall
+from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
+from buildfarm.state.digest import digest_file
+
+
+class Here:
+    """Runs steps on the master, at most `slots` at once; a link never waits behind compiles."""
+
+    def __init__(self, ledger: Ledger, slots: int) -> None:
+        self._ledger = ledger
+        self._compiles = asyncio.Semaphore(slots)
+        self._links = asyncio.Semaphore(max(1, slots))
+
+    async def run(
+        self,
+        call: StubCall,
+        tool_call: ToolCall,
+        *,
+        step: int,
+        reason: str | None = None,
+        stderr: bytes = b"",
+    ) -> None:
+        """Journal the step, have the stub run the real tool, take in what it wrote.
+
+        `stderr` is what a node said of the unit, kept for the status document; the words that make shows are
+        the local compiler's own.  Raises StubLost when make killed the call.
+        """
+        invocation = call.invocation
+        outputs = absolute_outputs(tool_call, invocation)
+        unit = tool_call.kind is Kind.COMPILE
+        async with self._compiles if unit else self._links:
+            await self._ledger.check_out(
+                CheckOut(
+                    step=step,
+                    kind=tool_call.kind,
+                    cwd=invocation.cwd,
+                    argv=invocation.argv,
+                    outputs=outputs,
+                    fingerprint=fingerprint(invocation.cwd, invocation.argv, invocation.env),
+                    node=None,
+                    attempt=self._ledger.attempts(step) + 1,
+                    time=time.time(),
+                    reason=reason,
+                )
+            )
+            started = time.monotonic()
+            status = await call.run_real()
+            seconds = time.monotonic() - started
+        before = [observe(path) for path in outputs]
+        await call.release()
+        exit_status = os.waitstatus_to_exitcode(status)
+        records: tuple[OutputRecord, ...] = ()
+        if exit_status == 0:
+            records = await asyncio.to_thread(record_outputs, outputs, before)
+        self._ledger.check_in(
+            CheckIn(
+                step=step,
+                state=StepState.DONE if exit_status == 0 else StepState.FAILED,
+                time=time.time(),
+                seconds=seconds,
+                exit_status=exit_status,
+                outputs=records,
+                stderr=stderr if exit_status else b"",
+            )
+        )
+
+
+def absolute_outputs(tool_call: ToolCall, invocation: Invocation) -> tuple[str, ...]:
+    """The step's outputs as absolute paths, the depfile last."""
+    paths = list(tool_call.outputs)
+    if tool_call.unit is not None and tool_call.unit.depfile is not None:
+        paths.append(tool_call.unit.depfile.path)
+    return tuple(dict.fromkeys(os.path.join(invocation.cwd, path) for path in paths))
+
+
+def observe(path: str) -> tuple[int, int] | None:
+    """(size, mtime in ns) of a regular file; None for anything else."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def record_outputs(paths: tuple[str, ...], before: list[tuple[int, int] | None]) -> tuple[OutputRecord, ...]:
+    """Hash the outputs; one that has changed since the tool ended belongs to a later recipe line and is left out."""
+    records = []
+    for path, seen in zip(paths, before, strict=True):
+        if seen is None or not Path(path).is_file():
+            continue
+        try:
+            digest = digest_file(path)
+        except OSError:
+            continue
+        if observe(path) == seen:
+            records.append(OutputRecord(path, *seen, digest))
+    return tuple(records)

@@ -1,0 +1,147 @@
+"""The conductor's pen: one place where facts go to the journal and, once they are facts, to the reporter.
+
+It orders nothing and decides nothing.  A check-out is awaited (a unit must not leave before it is durable); a
+check-in is not (the writer makes it durable with its batch, and until then a crash costs that one unit again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, Node, NodeStatus, StepState
+from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
+from buildfarm.state.writer import JournalWriter
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts of this build, for the closing line."""
+
+    done: int = 0
+    failed: int = 0
+    remote: int = 0
+    local: int = 0
+    lookahead: int = 0
+    retried: int = 0
+    links: int = 0
+
+
+class Ledger:
+    """Writes one build's story."""
+
+    def __init__(self, writer: JournalWriter, build: int, reporter: Reporter) -> None:
+        self._writer = writer
+        self._build = build
+        self._reporter = reporter
+        self._open: dict[int, CheckOut] = {}
+        self._last_step = 0
+        self._totals: Totals | None = None
+        self.tally = Tally()
+
+    @property
+    def build(self) -> int:
+        return self._build
+
+    def new_step(self) -> int:
+        self._last_step += 1
+        return self._last_step
+
+    async def check_out(self, record: CheckOut) -> None:
+        """Durable when this returns."""
+        self._open[record.step] = record
+        build = self._build
+        await asyncio.wrap_future(self._writer.submit(lambda journal: journal.check_out(build, [record])))
+        self._reporter.unit_started(
+            UnitStarted(
+                step=record.step,
+                output=record.outputs[0] if record.outputs else "",
+                node=record.node,
+                attempt=record.attempt,
+                time=record.time,
+                kind=record.kind,
+                lookahead=record.lookahead,
+                reason=record.reason,
+            )
+        )
+
+    def check_in(self, record: CheckIn) -> Future[bool]:
+        """The result is in place.  The future resolves when that is durable."""
+        out = self._open.pop(record.step)
+        self._count(out, record)
+        self._reporter.unit_done(
+            UnitDone(
+                step=record.step,
+                output=out.outputs[0] if out.outputs else "",
+                node=out.node,
+                attempt=out.attempt,
+                time=record.time,
+                seconds=record.seconds,
+                exit_status=record.exit_status,
+                kind=out.kind,
+                lookahead=out.lookahead,
+                bytes_sent=record.bytes_sent,
+                bytes_received=record.bytes_received,
+            )
+        )
+        return self._writer.check_in(self._build, record)
+
+    def attempt_ended(self, step: int, attempt: int, node: Node | None, outcome: str, reason: str) -> None:
+        """An attempt did not count."""
+        now = time.time()
+        key = node.key if node else None
+        record = AttemptEnd(step, attempt, key, now, outcome, reason)
+        build = self._build
+        self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
+        self.tally.retried += 1
+        out = self._open.get(step)
+        output = out.outputs[0] if out and out.outputs else ""
+        self._reporter.retry(Retry(step, output, key, attempt, now, outcome, reason))
+
+    def attempts(self, step: int) -> int:
+        """How many attempts of a step have been journaled."""
+        out = self._open.get(step)
+        return out.attempt if out else 0
+
+    def reused(self, units: int) -> None:
+        """How many units of the interrupted build were verified and kept."""
+        build = self._build
+        self._writer.submit(lambda journal: journal.set_reused(build, units), durable=False)
+
+    def forget(self, step: int) -> CheckOut | None:
+        """The step is over without a result: make was killed, or nobody wants it."""
+        return self._open.pop(step, None)
+
+    def nodes(self, statuses: list[NodeStatus]) -> None:
+        """Record the nodes' standing for `status`."""
+        build = self._build
+        self._writer.submit(lambda journal: journal.set_nodes(build, statuses), durable=False)
+
+    def node_changed(self, status: NodeStatus) -> None:
+        self._reporter.node_changed(status, time.time())
+
+    def totals(self, totals: Totals) -> None:
+        """What the DAG says of the whole; repeated values are dropped."""
+        if totals == self._totals:
+            return
+        self._totals = totals
+        build = self._build
+        self._writer.submit(lambda journal: journal.set_totals(build, totals.units, totals.is_final), durable=False)
+        self._reporter.totals(totals)
+
+    def note(self, text: str) -> None:
+        self._reporter.note(text)
+
+    def _count(self, out: CheckOut, record: CheckIn) -> None:
+        tally = self.tally
+        if out.kind is not Kind.COMPILE:
+            tally.links += record.state is StepState.DONE
+        elif record.state is StepState.FAILED:
+            tally.failed += 1
+        else:
+            tally.done += 1
+            tally.remote += out.node is not None
+            tally.local += out.node is None
+            tally.lookahead += out.lookahead

@@ -1,0 +1,82 @@
+"""Finds the real tools behind the masquerade, and what an object of theirs looks like.
+
+Everything is asked once and remembered; it compiles nothing of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from buildfarm.dispatch import local
+from buildfarm.dispatch.elf import ObjectIdentity, identify
+from buildfarm.model import Invocation, Language, Unit
+
+_PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
+
+
+class Toolbox:
+    """The compilers of this machine."""
+
+    def __init__(self, masquerade: Path) -> None:
+        self._masquerade = os.path.realpath(masquerade)
+        self._paths: dict[tuple[str, str], str | None] = {}
+        self._clean: dict[str, str] = {}
+        self._references: dict[tuple[str, ...], ObjectIdentity | None] = {}
+
+    def clean(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment with the masquerade off its PATH."""
+        path = environment.get("PATH", os.defpath)
+        cleaned = self._clean.get(path)
+        if cleaned is None:
+            kept = [d for d in path.split(os.pathsep) if os.path.realpath(d or ".") != self._masquerade]
+            cleaned = self._clean[path] = os.pathsep.join(kept)
+        return {**environment, "PATH": cleaned}
+
+    def real(self, called_as: str, invocation: Invocation) -> str | None:
+        """The absolute path of the tool that `called_as` means there; None: it is not to be found."""
+        if os.sep in called_as:
+            path = os.path.join(invocation.cwd, called_as)
+            if os.path.dirname(os.path.realpath(os.path.dirname(path))) != self._masquerade:
+                return path if os.access(path, os.X_OK) else None
+            called_as = os.path.basename(path)
+        search = self.clean(invocation.env)["PATH"]
+        key = (called_as, search)
+        if key not in self._paths:
+            self._paths[key] = next(
+                (
+                    candidate
+                    for directory in search.split(os.pathsep)
+                    if os.access(candidate := os.path.join(directory or invocation.cwd, called_as), os.X_OK)
+                    and os.path.isfile(candidate)
+                ),
+                None,
+            )
+        return self._paths[key]
+
+    def compilers(self, environment: Mapping[str, str]) -> dict[Language, str]:
+        """The plain compilers of this machine, where there are any; their nodes' namesakes are probed."""
+        here = Invocation((), os.getcwd(), environment)
+        found = {language: self.real(name, here) for language, name in _PLAIN.items()}
+        return {language: path for language, path in found.items() if path is not None}
+
+    async def reference(self, unit: Unit, tool_path: str, environment: Mapping[str, str]) -> ObjectIdentity | None:
+        """What this compiler's objects look like with the unit's `-m` options; None: it could not be told."""
+        machine = tuple(a for a in unit.compile_arguments if a.startswith("-m") or a.startswith("-flto"))
+        key = (tool_path, *machine)
+        if key not in self._references:
+            self._references[key] = await self._compile_reference(tool_path, machine, environment)
+        return self._references[key]
+
+    async def _compile_reference(
+        self, tool_path: str, machine: tuple[str, ...], environment: Mapping[str, str]
+    ) -> ObjectIdentity | None:
+        with tempfile.TemporaryDirectory(prefix="buildfarm-") as directory:
+            target = os.path.join(directory, "reference.o")
+            argv = [tool_path, *machine, "-x", "assembler", "-c", os.devnull, "-o", target]
+            finished = await local.run(argv, cwd=directory, env=environment)
+            if not finished.succeeded:
+                return None
+            return identify(Path(target).read_bytes())
