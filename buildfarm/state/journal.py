@@ -375,6 +375,18 @@ class Journal:
         rows = self._connection.execute("SELECT path FROM input WHERE build >= ?", (since_build,))
         return {unpack(path) for (path,) in rows}
 
+    def stored_uses(self) -> dict[str, int]:
+        """When each file of the object store was last used, as a rising number."""
+        return dict(self._connection.execute("SELECT name, used FROM stored"))
+
+    def set_stored(self, name: str, used: int | None) -> None:
+        """A file of the object store was used, or for None is gone."""
+        with self.transaction():
+            if used is None:
+                self._connection.execute("DELETE FROM stored WHERE name = ?", (name,))
+            else:
+                self._connection.execute("INSERT OR REPLACE INTO stored VALUES (?, ?)", (name, used))
+
     def select(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
         """For the other files of this package that read the tables."""
         return self._connection.execute(sql, parameters)

@@ -38,8 +38,9 @@ from buildfarm.model import BuildState, OutputRecord
 from buildfarm.state import durable
 from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.digest import digest_file
-from buildfarm.state.journal import BuildRow, Journal
+from buildfarm.state.journal import CLOCK, BuildRow, Journal
 
+LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
 
 
@@ -130,6 +131,14 @@ def trusted_before(build: BuildRow, boot_id: str, clock_ns: int) -> int:
     if build.owner.boot_id != boot_id:
         return build.barrier_ns
     return build.barrier_ns - max(0, build.clock_ns - clock_ns)
+
+
+def last_sign_of_life(state_dir: Path) -> int | None:
+    """Until when (ns, the tree's clock) a file can be the last build's; read it before the next build begins."""
+    try:
+        return (state_dir / CLOCK).stat().st_mtime_ns + LIFE_MARGIN_NS
+    except OSError:
+        return None
 
 
 def plan_sweep(
@@ -299,8 +308,8 @@ def unvouched(
 
     `targets` are the absolute paths for which make has a recipe, and no sources.  One stays if a step claims it
     (`plan_sweep` has judged it), if a checked-in step of the interrupted build has read it (so its recipe had
-    ended), if it was last changed at or before `since_ns` (`trusted_before`) or after `until_ns` (the last sign
-    of life of the build, and a margin: a file from the future is not this build's), or if `verified` says that
+    ended), if it was last changed at or before `since_ns` (`trusted_before`) or after `until_ns`
+    (`last_sign_of_life`: a file from the future is not this build's), or if `verified` says that
     it is whole.
     """
     claimed = {claim.path for claim in rows.claims}

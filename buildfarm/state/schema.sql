@@ -135,14 +135,11 @@ CREATE TABLE node (
     PRIMARY KEY (build, key)
 ) WITHOUT ROWID;
 
--- Results held for make (lookahead): the files themselves are in `.buildfarm/store/`.
+-- The order of use of the results in `.buildfarm/store/`; the files speak for themselves.
 CREATE TABLE stored (
-    fingerprint TEXT PRIMARY KEY,
-    size        INTEGER NOT NULL,              -- bytes on disk
-    digest      TEXT NOT NULL,                 -- BLAKE2b-128 of the stored file
-    used        INTEGER NOT NULL               -- rises with each use; the least goes first
+    name TEXT PRIMARY KEY,
+    used INTEGER NOT NULL                      -- rises with each use; the least goes first
 ) WITHOUT ROWID;
-CREATE INDEX stored_used ON stored(used);
 
 CREATE TRIGGER step_out AFTER INSERT ON step BEGIN
     UPDATE progress SET

@@ -31,11 +31,12 @@ from typing import Any, TypeVar
 from buildfarm.errors import MachineError
 from buildfarm.model import CheckIn, StepState
 from buildfarm.state import durable
-from buildfarm.state.journal import Journal
+from buildfarm.state.journal import CLOCK, Journal
 
 T = TypeVar("T")
 
 SPACING = 0.004  # seconds between commits; an idle journal commits at once
+HEARTBEAT = 10.0  # seconds between signs of life of an idle build
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
 
@@ -247,6 +248,7 @@ class JournalWriter:
             self._condition.notify_all()
 
     def _next_batch(self) -> list[_Held]:
+        """The check-ins that are due; empty when the writer closes and none are left."""
         with self._condition:
             while True:
                 full = len(self._held) >= self._batch
@@ -259,7 +261,9 @@ class JournalWriter:
                     self._flushing = False
                 if due is not None and due <= time.monotonic():
                     break
-                self._condition.wait(None if due is None else due - time.monotonic())
+                self._condition.wait(HEARTBEAT if due is None else due - time.monotonic())
+                if due is None:
+                    self._beat()
             batch = list(self._held)
             self._held.clear()
             self._at_barrier = True
@@ -269,6 +273,7 @@ class JournalWriter:
         whole_before = self._recipes_since() if self._recipes_since is not None else None
         failure: OSError | None = None
         try:
+            self._beat()
             self._barrier(self._tree)
             self.barriers += 1
         except OSError as error:
@@ -288,6 +293,13 @@ class JournalWriter:
         if failure is not None:
             for held in batch:
                 held.future.set_exception(failure)
+
+    def _beat(self) -> None:
+        """Leave a sign of life: a file whose time is later than this and a margin is not this build's."""
+        try:
+            durable.touch(self._journal.state_dir / CLOCK)
+        except OSError:
+            pass  # a full disk is told of by the commits
 
     # --- trouble -----------------------------------------------------------------------------------------
 

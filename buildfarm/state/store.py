@@ -1,0 +1,207 @@
+"""Results that make has not asked for yet, kept on disk between its recipes and between builds.
+
+One file for each fingerprint under `.buildfarm/store/`, bounded in bytes, the least recently used going first.
+It does not judge whether a result still fits its inputs: it hands back what they were, and the caller compares.
+
+Each file ends in the hash of all that stands before it and comes into being by a rename, so a crash leaves it
+whole or not at all; a cut of power may leave rubbish, which the hash tells and which is dropped.  Nothing is
+fsynced: a lost result is only compiled again.  The journal's table `stored` keeps the order of use; a file
+without a row is adopted at the next start, a row without a file forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from buildfarm.state.digest import SIZE, digest_bytes
+from buildfarm.state.encoding import pack
+from buildfarm.state.journal import Journal
+from buildfarm.state.writer import JournalError, JournalWriter
+
+MAGIC = b"BFSTORE1"
+DEFAULT_LIMIT = 2 << 30  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What one unit's compile gave.
+
+    `outputs` are the bytes by output path as the unit names it (the object, `.mod` files, the depfile);
+    `inputs` the digest of every file that was read, by absolute path.
+    """
+
+    outputs: Mapping[str, bytes]
+    inputs: Mapping[str, str]
+    stdout: bytes = b""
+    stderr: bytes = b""
+    seconds: float = 0.0
+    node: str | None = None
+
+
+class ObjectStore:
+    """Thread-safe; never raises for the disk's sake: what can't be stored or read is just not there."""
+
+    def __init__(self, state_dir: Path, writer: JournalWriter, limit: int = DEFAULT_LIMIT) -> None:
+        """Takes up what is there; `limit` in bytes."""
+        self._directory = state_dir / "store"
+        self._writer = writer
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._sizes: OrderedDict[str, int] = OrderedDict()  # by file name, the least recently used first
+        self._bytes = 0
+        self._use = 0
+        self._load()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __contains__(self, fingerprint: str) -> bool:
+        with self._lock:
+            return _name(fingerprint) in self._sizes
+
+    def put(self, fingerprint: str, result: StoredResult) -> bool:
+        """Keep a result, instead of any earlier one; False: too big, or the disk would not take it."""
+        content = _pack(result)
+        name = _name(fingerprint)
+        if len(content) > self._limit:
+            return False
+        with self._lock:
+            fresh = self._directory / f"{name}.new"
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                fresh.write_bytes(content)
+                os.replace(fresh, self._directory / name)
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                return False
+            self._bytes += len(content) - self._sizes.pop(name, 0)
+            self._sizes[name] = len(content)
+            self._used(name)
+            while self._bytes > self._limit:
+                self._drop(next(iter(self._sizes)))
+        return True
+
+    def get(self, fingerprint: str) -> StoredResult | None:
+        """The result, whole by its hash, or None."""
+        name = _name(fingerprint)
+        with self._lock:
+            if name not in self._sizes:
+                return None
+            try:
+                result = _unpack((self._directory / name).read_bytes())
+            except (OSError, ValueError):
+                self._drop(name)
+                return None
+            self._sizes.move_to_end(name)
+            self._used(name)
+            return result
+
+    def discard(self, fingerprint: str) -> None:
+        """Forget a result: delivered, or no longer what its inputs are."""
+        with self._lock:
+            if _name(fingerprint) in self._sizes:
+                self._drop(_name(fingerprint))
+
+    # --- the rest runs under the lock --------------------------------------------------------------------
+
+    def _load(self) -> None:
+        try:
+            order = self._writer.submit(lambda journal: journal.stored_uses()).result(timeout=5.0)
+        except (JournalError, TimeoutError, CancelledError):
+            order = {}
+        try:
+            files = list(self._directory.iterdir())
+        except OSError:
+            files = []
+        found = {}
+        for file in files:
+            if file.suffix == ".new":
+                file.unlink(missing_ok=True)
+            else:
+                found[file.name] = file.stat().st_size
+        for name in sorted(found, key=lambda name: order.get(name, 0)):
+            self._sizes[name] = found[name]
+        self._bytes = sum(found.values())
+        self._use = max(order.values(), default=0)
+        for name in order.keys() - found.keys():
+            self._note(name, None)
+        while self._bytes > self._limit:
+            self._drop(next(iter(self._sizes)))
+
+    def _used(self, name: str) -> None:
+        self._use += 1
+        self._note(name, self._use)
+
+    def _drop(self, name: str) -> None:
+        self._bytes -= self._sizes.pop(name)
+        try:
+            (self._directory / name).unlink(missing_ok=True)
+        except OSError:
+            pass  # it will be found again at the next start
+        self._note(name, None)
+
+    def _note(self, name: str, use: int | None) -> None:
+        def write(journal: Journal) -> None:
+            journal.set_stored(name, use)
+
+        try:
+            self._writer.submit(write, durable=False)
+        except JournalError:
+            pass  # closed: only the order of use is lost
+
+
+def _name(fingerprint: str) -> str:
+    return digest_bytes(pack(fingerprint))
+
+
+def _pack(result: StoredResult) -> bytes:
+    head = json.dumps(
+        {
+            "outputs": [[path, len(content)] for path, content in result.outputs.items()],
+            "inputs": list(result.inputs.items()),
+            "stdout": len(result.stdout),
+            "stderr": len(result.stderr),
+            "seconds": result.seconds,
+            "node": result.node,
+        }
+    ).encode("ascii")  # what is not ASCII is escaped, lone surrogates too
+    body = b"".join(
+        (MAGIC, struct.pack("<I", len(head)), head, *result.outputs.values(), result.stdout, result.stderr)
+    )
+    return body + blake2b(body, digest_size=SIZE).digest()
+
+
+def _unpack(content: bytes) -> StoredResult:
+    """Raises ValueError when it is not what `_pack` wrote."""
+    body, digest = content[:-SIZE], content[-SIZE:]
+    if body[: len(MAGIC)] != MAGIC or blake2b(body, digest_size=SIZE).digest() != digest:
+        raise ValueError("not a whole result")
+    (length,) = struct.unpack_from("<I", body, len(MAGIC))
+    at = len(MAGIC) + 4 + length
+    head = json.loads(body[len(MAGIC) + 4 : at])
+    parts = []
+    for size in (*(size for _, size in head["outputs"]), head["stdout"], head["stderr"]):
+        parts.append(body[at : at + size])
+        at += size
+    return StoredResult(
+        outputs={path: part for (path, _), part in zip(head["outputs"], parts, strict=False)},
+        inputs=dict(head["inputs"]),
+        stdout=parts[-2],
+        stderr=parts[-1],
+        seconds=head["seconds"],
+        node=head["node"],
+    )
