@@ -51,25 +51,6 @@ class FortranOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Submodule:
-    """`submodule (ancestor:parent) name`, in lower case.  gfortran keeps it in `ancestor@name.smod`."""
-
-    ancestor: str
-    parent: str | None  # None: the ancestor itself is the parent
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class FortranUnits:
-    """What a Fortran text says about modules and included files; module names in lower case, each once."""
-
-    defines: tuple[str, ...] = ()  # modules, in order
-    uses: tuple[str, ...] = ()  # modules read by `use`, without `use, intrinsic`; own ones may be among them
-    submodules: tuple[Submodule, ...] = ()  # submodules that the text contains
-    includes: tuple[str, ...] = ()  # names in `include` lines as written; cpp's #include is not looked at
-
-
-@dataclass(frozen=True, slots=True)
 class Depfile:
     """A depfile that the unit must leave behind, written on the master."""
 

@@ -1,13 +1,16 @@
 """Turns a unit into what travels: the one entry to the recipes.
 
-It chooses a recipe by language; the recipes know the rest.
+It chooses a recipe by language; the recipes know the rest.  Who wants a Fortran unit's modules before its code
+calls the three steps of `recipe_fortran` (`read`, `make_modules`, `prepare`) instead.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from buildfarm.dispatch import recipe_c
+from buildfarm.dispatch import recipe_c, recipe_fortran
+from buildfarm.dispatch.fortran_text import Scan
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.model import Invocation, Language, Unit
 
@@ -22,12 +25,14 @@ async def prepare(
     recipe: str | None = None,
     node_tool: str,
     workdir: Path,
+    scan: Scan,
 ) -> Prepared:
-    """Make the job of one unit.
+    """Make the job of one unit, its module files and its depfile.
 
     `tool_path` is the real compiler's absolute path, `node_tool` the bare name that the node knows it by,
     `workdir` an existing private directory of this unit's; what is made there stands in `outputs_made`.
-    `invocation.env` must be free of the masquerade directory.  Raises CannotTravel: compile here.
+    `invocation.env` must be free of the masquerade directory; `scan` is `graph.fortran.scan`.
+    Raises CannotTravel: compile here.
     """
     if unit.local_reason is not None:
         raise CannotTravel(unit.local_reason)
@@ -35,4 +40,11 @@ async def prepare(
         return await recipe_c.prepare(
             unit, invocation, tool_path, recipe=recipe, node_tool=node_tool, workdir=workdir
         )
+    if unit.fortran is not None:
+        text = await recipe_fortran.read(unit, invocation, tool_path, scan)
+        modules = await recipe_fortran.make_modules(unit, invocation, tool_path, text, workdir=workdir)
+        prepared = await recipe_fortran.prepare(
+            unit, invocation, tool_path, text, node_tool=node_tool, workdir=workdir
+        )
+        return replace(prepared, outputs_made=(*prepared.outputs_made, *modules))
     raise CannotTravel(f"no recipe for the language {unit.language}")

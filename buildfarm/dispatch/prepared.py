@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from buildfarm.model import Job
 
 
-class CannotTravel(Exception):
+class CannotTravel(Exception):  # noqa: N818 -- an outcome, not an error
     """This unit must be compiled here; `reason` is for the journal and `explain`.
 
     It is no error: the user's source may be wrong (then the local compile says so in its own words), or the
@@ -31,29 +31,32 @@ class Made:
     final: str  # absolute
 
 
+def _no_repeat(stderr: bytes) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """The same compile once more, so that warnings come back as a local compile would print them."""
+    """The same compile once more, for its words alone: the object of the first answer stands.
+
+    `words(SERR)` is the text that a local compile prints.
+    """
 
     job: Job
-    prefix: bytes = b""  # what P3r put before absolute names
-
-    def restore(self, stderr: bytes) -> bytes:
-        """The node's messages with the names as the user knows them."""
-        return stderr.replace(self.prefix, b"") if self.prefix else stderr
+    words: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A unit that is ready to travel.
 
-    `stderr` is what preprocessing printed here; a local compile prints it too.  When the node's answer has an
-    empty SERR, `stderr` is the unit's whole text.  When it has not, `repeat(SERR)` gives the job whose SERR is
-    the right text - carets and all - or None when only a local compile can tell.
+    `words(SERR)` is the whole text that a local compile would print, if the node's SERR tells it; else None, and
+    `repeat(SERR)` is a job whose answer does.  If that is None too, only a local compile knows the text.
     """
 
     job: Job
     inputs: tuple[str, ...]  # absolute paths of all files read, the source first
-    outputs_made: tuple[Made, ...] = ()
-    stderr: bytes = b""
-    repeat: Callable[[bytes], Repeat | None] = lambda stderr: None
+    outputs_made: tuple[Made, ...]
+    stderr: bytes  # what preprocessing printed here
+    words: Callable[[bytes], bytes | None]
+    repeat: Callable[[bytes], Repeat | None] = _no_repeat

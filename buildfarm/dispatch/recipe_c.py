@@ -25,7 +25,8 @@ from pathlib import Path
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
-from buildfarm.model import Invocation, Job, Language, SentFile, Unit
+from buildfarm.dispatch.tree import OURS, Tree
+from buildfarm.model import Invocation, Job, Language, Unit
 
 # A file is entered: `# 1 "name" 1`, flags 3 and 4 for system headers (cpp manual, Preprocessor Output).
 _ENTERED = re.compile(rb'\n# \d+ "((?:[^"\\\n]|\\.)+)" 1')
@@ -33,6 +34,8 @@ _ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
 _COLUMN_MACRO = b"__builtin_source_location"
+# These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
+_POINTS_INTO_STRINGS = b"[-Wformat"
 _ROOT = "@R"  # P3r's link to the root of the node's temporary tree
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
@@ -54,8 +57,7 @@ async def prepare(
     plain = recipe == "P2" or unit.full_preprocessing or "clang" in os.path.basename(tool_path)
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     if not plain and (
-        not result.succeeded
-        and b"-fdirectives-only" in result.stderr
+        (not result.succeeded and b"-fdirectives-only" in result.stderr)
         or _COMPILE_TIME_MACRO.search(result.stdout)
     ):
         plain = True
@@ -76,16 +78,20 @@ async def prepare(
         "unit.o",
     )
     job = Job(argv, source=text, recipe="P2" if plain else "P2d")
-    no_words_yet = not result.stderr and not plain
+    printed = result.stderr
 
-    def repeat(stderr: bytes) -> Repeat | None:
-        return _repeat(unit, invocation.cwd, job, entered, stderr) if no_words_yet else None
+    def words(serr: bytes) -> bytes | None:
+        return None if serr else printed
+
+    def repeat(serr: bytes) -> Repeat | None:
+        return None if plain or printed else _repeat(unit, invocation.cwd, job, entered, serr)
 
     return Prepared(
         job,
         inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered]),
         outputs_made=() if depfile is None else (depfile.made,),
-        stderr=result.stderr,
+        stderr=printed,
+        words=words,
         repeat=repeat,
     )
 
@@ -121,30 +127,35 @@ def _has_columns(arguments: Sequence[str]) -> bool:
     return any(a.startswith("-fsanitize") for a in arguments)
 
 
-def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], stderr: bytes) -> Repeat | None:
+def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -> Repeat | None:
     """P3d when the messages name relative files only, else P3r, with the files that they name."""
     assert job.source is not None, "BUG: a repeat of a job without a text"
-    named = [name for name in [os.fsencode(unit.source), *entered] if name + b":" in stderr]
+    if _POINTS_INTO_STRINGS in serr:
+        return None
+    named = [name for name in [os.fsencode(unit.source), *entered] if name + b":" in serr]
     rooted = any(name.startswith(b"/") for name in named)
     if rooted and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
         return None
+    tree = Tree()
     try:
-        files = [SentFile(name, Path(name).read_bytes()) for name in _absolute(cwd, named)]
+        for path in _absolute(cwd, named):
+            tree.add(path, Path(path).read_bytes())
     except OSError:
         return None
     text = job.source
     maps: tuple[str, ...] = ()
     if rooted:
         text = _ABSOLUTE_MARKER.sub(_rooted, text)
-        files.insert(0, SentFile(os.path.join(cwd, _ROOT), link="/"))
+        tree.add_link(os.path.join(cwd, _ROOT), "/")
         maps = (f"-ffile-prefix-map={_ROOT}/=/",)
     suffix = "ii" if unit.language is Language.CXX else "i"
-    source = f"bf__{os.path.basename(unit.source)}.{suffix}"
-    files.append(SentFile(os.path.join(cwd, source), text))
+    source = f"{OURS}{os.path.basename(unit.source)}.{suffix}"
+    tree.add(os.path.join(cwd, source), text)
     argv = (*job.argv[:-3], *maps, source, "-o", "unit.o")
+    prefix = b"" if not rooted else _ROOT.encode()
     return Repeat(
-        Job(argv, cwd=cwd, files=tuple(files), recipe="P3r" if rooted else "P3d"),
-        prefix=_ROOT.encode() if rooted else b"",
+        Job(argv, cwd=cwd, files=tree.files(), recipe="P3r" if rooted else "P3d"),
+        words=lambda serr: serr.replace(prefix + b"/", b"/") if prefix else serr,
     )
 
 

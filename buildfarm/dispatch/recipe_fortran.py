@@ -1,0 +1,324 @@
+"""Makes jobs of Fortran units by recipe S2, and their module files, in separate steps.
+
+It neither scans Fortran (the caller passes the scanner) nor sends anything; where modules are is `modules.py`.
+
+*Theory of operation.*  `read` gets the text that the compiler proper would see: the source itself, or cpp's output,
+included files in place.  `make_modules` lets the master's compiler write the text's `.mod` and `.smod` files, and
+nothing else.  `prepare` packs the text for a node, which generates code and whose own module files are thrown away.
+Users of a module need the second step only, not the third: that is the seam of two-phase compilation.
+
+The text starts with line markers.  f951 takes the unit's name from the first (`scanner.cc: gfc_read_orig_filename`)
+and would else eat the text's first character; the second gives debug information its directory.  The node's file
+has another name, `bf__...`, because the real source stands under its own: gfortran reads it again for the lines and
+carets of messages.
+
+gfortran looks for modules in its working directory first, so here and on the node every module that the unit reads
+stands there, wherever the unit would find it at home: nothing else of this or the node's disk can come before it.
+The `-I` options are not needed any more.  On the node, a module that the text defines and reads itself is reached
+through a link into its `-J` directory.
+
+distccd (`arg.c: dcc_scan_args`) wants one source whose name it knows, and appends `-MMD`, which is fatal without cpp
+(`serve.c: tweak_arguments_for_server`).  `-Xlinker` hides one of each from gcc.  It removes only those files of its
+temporary tree that it was sent, hence the empty files in place of the module files that the node will write.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildfarm.dispatch import depfile, local, modules
+from buildfarm.dispatch.fortran_text import Scan, Scanned, with_includes
+from buildfarm.dispatch.modules import SearchPath
+from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.recipe_c import entered_files
+from buildfarm.dispatch.tree import OURS, Tree
+from buildfarm.model import FortranOptions, Invocation, Job, Unit
+
+NOTHING_MADE: Mapping[str, str] = {}
+
+_INTRINSIC_INCLUDES = frozenset((b"omp_lib.h", b"openacc_lib.h"))
+_NODE_TREE = b"/distccd_"  # in the name of the node's temporary tree (tempfile.c: dcc_get_new_tmpdir)
+
+
+@dataclass(frozen=True, slots=True)
+class FortranText:
+    """A unit's text after cpp, and what it says and was read from."""
+
+    text: bytes = field(repr=False)  # as it travels, behind its line markers
+    source: bytes = field(repr=False)  # the real source
+    scanned: Scanned
+    inputs: tuple[str, ...]  # absolute paths of the source and the included files
+    stderr: bytes
+
+    @property
+    def defines_modules(self) -> bool:
+        return bool(self.scanned.possible_module_files)
+
+
+async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -> FortranText:
+    """The unit's text: one process for a unit with cpp, none without.  Raises CannotTravel."""
+    options, cwd = _options(unit), invocation.cwd
+    if any(c in unit.source + cwd for c in '"\\\n'):
+        raise CannotTravel("its name has characters that a line marker can't carry")
+    path = os.path.join(cwd, unit.source)
+    source = _bytes(path)
+    inputs = {path: None}
+    head = f'# 1 "{unit.source}"\n'
+    if unit.debug:
+        head += f'# 1 "{cwd}//"\n'
+    if options.cpp:
+        result = await local.run(
+            [tool_path, *unit.preprocess_arguments, "-E", unit.source], cwd=cwd, env=invocation.env
+        )
+        if not result.succeeded:
+            raise CannotTravel("preprocessing failed")
+        body, stderr = result.stdout, result.stderr
+        for name in entered_files(body):
+            inputs[os.path.join(cwd, os.fsdecode(name).removeprefix("./"))] = None
+    else:
+        head += f'# 1 "{unit.source}"\n'
+        body, stderr = source, b""
+    search = SearchPath.of(unit, cwd)
+
+    def open_file(name: bytes) -> bytes | None:
+        found = search.include(os.fsdecode(name))
+        if found is None:
+            if name in _INTRINSIC_INCLUDES:
+                return None
+            raise CannotTravel(f"include file {os.fsdecode(name)} is not found")
+        inputs[found.path] = None
+        return _bytes(found.path)
+
+    openmp = "-fopenmp" in unit.compile_arguments
+    body = with_includes(body, os.fsencode(unit.source), open_file, openmp=openmp)
+    scanned = scan(
+        body.decode("latin-1"),
+        free_form=options.free_form,
+        openmp=openmp,
+        line_length=_fixed_line_length(unit.compile_arguments),
+    )
+    for include in scanned.includes:
+        if os.fsencode(include) not in _INTRINSIC_INCLUDES:
+            raise CannotTravel(f"the include line of {include} is not understood")
+    return FortranText(os.fsencode(head) + body, source, scanned, tuple(inputs), stderr)
+
+
+async def make_modules(
+    unit: Unit,
+    invocation: Invocation,
+    tool_path: str,
+    text: FortranText,
+    *,
+    workdir: Path,
+    made: Mapping[str, str] = NOTHING_MADE,
+) -> tuple[Made, ...]:
+    """Make the unit's module files in `workdir`: one `-fsyntax-only`, or nothing if it defines none.
+
+    `made` maps final paths of modules that are not in place yet to the private files that hold them.  What is
+    returned need not all be put in place: see `modules.changed`.  Raises CannotTravel.
+    """
+    if not text.defines_modules:
+        return ()
+    final = modules.final_directory(unit, invocation.cwd)
+    if not os.path.isdir(final):
+        raise CannotTravel(f"the module directory {final} does not exist")
+    directory = workdir / "modules"
+    directory.mkdir()
+    for found in _modules_used(unit, invocation.cwd, text, made):
+        (directory / os.path.basename(found.path)).symlink_to(found.content_path)
+    name = OURS + os.path.basename(unit.source)
+    (directory / name).write_bytes(text.text)
+    argv = [tool_path, *_code_flags(unit), "-nocpp", "-fpreprocessed", "-w", "-fsyntax-only", name]
+    result = await local.run(argv, cwd=str(directory), env=invocation.env)
+    if not result.succeeded:
+        raise CannotTravel("its modules can't be made: the source has an error")
+    return tuple(
+        Made(entry.path, os.path.join(final, entry.name))
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name)
+        if entry.name.endswith((".mod", ".smod")) and not entry.is_symlink()
+    )
+
+
+async def prepare(
+    unit: Unit,
+    invocation: Invocation,
+    tool_path: str,
+    text: FortranText,
+    *,
+    node_tool: str,
+    workdir: Path,
+    made: Mapping[str, str] = NOTHING_MADE,
+) -> Prepared:
+    """The job that generates the unit's code; no process unless a depfile or a warning of f951's needs one.
+
+    `made` as in `make_modules`.  The unit's own module files are not among `outputs_made`.  Raises CannotTravel.
+    """
+    cwd = invocation.cwd
+    used = _modules_used(unit, cwd, text, made)
+    outputs_made: tuple[Made, ...] = ()
+    if unit.depfile is not None:
+        if any(found.content_path != found.path for found in used):
+            raise CannotTravel("its depfile can be written only when the modules are in place")
+        outputs_made = (await _write_depfile(unit, invocation, tool_path, workdir),)
+    stderr = text.stderr
+    if not _options(unit).cpp:  # with cpp the preprocessing has said it
+        stderr += await _missing_directories(unit, invocation, tool_path, workdir)
+    tree = Tree()
+    tree.add(text.inputs[0], text.source)
+    for path in text.inputs[1:]:
+        # Messages name included files as the line does; a caret is there if that is a name in the cwd, too.
+        tree.add(path, _bytes(path))
+    for found in used:
+        tree.add(os.path.join(cwd, os.path.basename(found.path)), _bytes(found.content_path))
+    _provide_for_modules(tree, unit, cwd, text)
+    name = OURS + os.path.basename(unit.source)
+    tree.add(os.path.join(cwd, name), text.text)
+    job = Job(_argv(unit, cwd, node_tool, name), cwd=cwd, files=tree.files(), recipe="S2")
+    inputs = (*text.inputs, *(found.path for found in used))
+    return Prepared(job, inputs, outputs_made, stderr, _words(unit, cwd, stderr))
+
+
+def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
+    module_directory = _options(unit).module_directory
+    return (
+        node_tool,
+        *_code_flags(unit),
+        *(() if module_directory is None else (f"-J{_relative(module_directory, cwd)}",)),
+        "-nocpp",
+        "-fpreprocessed",
+        "-Wno-missing-include-dirs",
+        "-S" if unit.assembler_only else "-c",
+        name,
+        "-o",
+        "unit.o",
+        "-Xlinker",
+        "-MMD",
+        "-Xlinker",
+        "unit.i",
+    )
+
+
+def _words(unit: Unit, cwd: str, printed: bytes) -> Callable[[bytes], bytes | None]:
+    """How the node's messages become those of a local compile.
+
+    An absolute source can't be provided under its name, so its lines and carets are missing.  f951 says so if it
+    may not look into the directory that the text names, which is none of this compile's.
+    """
+    directory = os.path.normpath(os.path.join(cwd, os.path.dirname(unit.source)))
+    about_directory = re.compile(
+        rb"^f951: [^\n]*" + re.escape(os.fsencode(directory)) + rb"\W[^\n]*\n", re.MULTILINE
+    )
+
+    def words(serr: bytes) -> bytes | None:
+        serr = about_directory.sub(b"", serr)
+        if serr and (unit.source.startswith("/") or _NODE_TREE in serr):
+            return None
+        return printed + serr
+
+    return words
+
+
+def _provide_for_modules(tree: Tree, unit: Unit, cwd: str, text: FortranText) -> None:
+    """What the module files that the node will write need: their directory, their names, the way to read them."""
+    final = modules.final_directory(unit, cwd)
+    tree.add_directory(final)
+    for file in text.scanned.possible_module_files:
+        tree.add(os.path.join(final, file), b"")
+        if final != os.path.normpath(cwd):
+            tree.add_link(os.path.join(cwd, file), os.path.join(os.path.relpath(final, cwd), file))
+
+
+def _modules_used(unit: Unit, cwd: str, text: FortranText, made: Mapping[str, str]) -> list[modules.Found]:
+    """The module files that the unit reads and does not define itself.
+
+    One that it defines and reads must not be found elsewhere first: the compiler would read that one.
+    """
+    search = SearchPath.of(unit, cwd)
+    final = modules.final_directory(unit, cwd)
+    for file in text.scanned.possible_module_files:
+        hidden = search.module(file, {})
+        if hidden is not None and os.path.normpath(os.path.dirname(hidden.path)) != final:
+            raise CannotTravel(f"{hidden.typed} hides the module of that name that it defines")
+    files = []
+    for file in (
+        *(f"{name}.mod" for name in text.scanned.needed_modules),
+        *text.scanned.needed_submodule_files,
+    ):
+        found = search.module(file, made)
+        if found is not None:
+            files.append(found)
+        elif not modules.is_intrinsic(file):
+            raise CannotTravel(f"{file} is not found")
+    return files
+
+
+async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> Made:
+    assert unit.depfile is not None, "BUG: no depfile"
+    private = workdir / "depfile-modules"
+    private.mkdir(exist_ok=True)
+    temporary = workdir / "depfile"
+    flags = [arg for arg in unit.preprocess_arguments if not arg.startswith("-J")]
+    argv = [
+        tool_path,
+        *flags,
+        f"-J{private}",
+        "-w",
+        "-fsyntax-only",
+        *unit.depfile.arguments,
+        f"-MF{temporary}",
+    ]
+    result = await local.run([*argv, unit.source], cwd=invocation.cwd, env=invocation.env)
+    if not result.succeeded:
+        raise CannotTravel("its depfile can't be made: the source has an error")
+    home = _options(unit).module_directory
+    text = depfile.renamed(
+        temporary.read_bytes(), os.fsencode(f"{private}/"), os.fsencode(f"{home}/" if home else "")
+    )
+    temporary.write_bytes(text)
+    return Made(str(temporary), os.path.join(invocation.cwd, unit.depfile.path))
+
+
+async def _missing_directories(unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> bytes:
+    """f951's words about -I directories that don't exist, from a compile of nothing."""
+    directories = SearchPath.of(unit, invocation.cwd).directories
+    missing = [d for d in directories if not os.path.isdir(os.path.join(invocation.cwd, d))]
+    if not missing or any(arg in ("-w", "-Wno-missing-include-dirs") for arg in unit.compile_arguments):
+        return b""
+    empty = workdir / "empty.f90"
+    empty.touch()
+    argv = [tool_path, *(f"-I{d}" for d in missing), "-fsyntax-only", str(empty)]
+    return (await local.run(argv, cwd=invocation.cwd, env=invocation.env)).stderr
+
+
+def _fixed_line_length(arguments: Sequence[str]) -> int:
+    """Columns of a fixed-form line; 0: no limit (gfortran manual, -ffixed-line-length)."""
+    length = 72
+    for arg in arguments:
+        value = arg.removeprefix("-ffixed-line-length-")
+        if value != arg:
+            length = int(value) if value.isdigit() else 0
+    return length
+
+
+def _code_flags(unit: Unit) -> list[str]:
+    return [arg for arg in unit.compile_arguments if not arg.startswith("-I")]
+
+
+def _options(unit: Unit) -> FortranOptions:
+    assert unit.fortran is not None, "BUG: a Fortran recipe for a unit that is not Fortran"
+    return unit.fortran
+
+
+def _relative(directory: str, cwd: str) -> str:
+    return os.path.relpath(directory, cwd) if directory.startswith("/") else directory
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CannotTravel(f"{path}: {error.strerror}") from error
