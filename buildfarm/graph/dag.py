@@ -1,0 +1,339 @@
+"""The DAG of a whole build: the plans of all its make instances, joined in one networkx graph.
+
+It parses no text, runs nothing and keeps no run state: what is compiled, waiting or done is the scheduler's.  A
+plan of an instance that was planned before replaces the earlier plan.
+
+Theory of operation.  Vertices are targets (`graph/plan.py` has their keys); the vertex's `targets` attribute holds
+one frozen `Target` for each instance that knows it.  An edge `a -> b` says that `a` must be there before `b`'s
+recipe ends; its `kind` is `prerequisite`, `order-only`, `grouped` (made by the same recipe) or `submake` (a goal of
+a recursive make that `b`'s recipe calls).  A recursive call and the plan made for it meet by working directory and
+words.  What is *not* an edge: the order of the calls in a recipe that runs several makes, and what such a recipe's
+target needs before its sub-makes start.  That is make's barrier, not the work's, and lookahead goes around it.
+
+Cycles are dropped as make does, in the graph that units are ordered by, not in `graph` itself.  Everything derived
+is computed on demand and kept until the next `merge`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import networkx as nx
+
+from buildfarm.graph.critical import Bounds, bounds, critical_path, drop_cycles, remaining_path
+from buildfarm.graph.plan import InstancePlan, PlannedCall, SubMake, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A build's plan in numbers."""
+
+    units: int  # compile commands that make is going to run, as far as known
+    link_steps: int  # links and archives
+    targets: int  # that have a rule
+    remade: int
+    up_to_date: int
+    missing: int  # names without a rule: they don't exist yet, or never will
+    instances: int
+    unplanned: int  # recursive makes that are known but not planned yet
+
+
+class BuildGraph:
+    """The DAG.  Grows by `merge`; every other method reads."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, InstancePlan] = {}
+        self._derived = _Derived(())
+
+    def merge(self, plan: InstancePlan) -> None:
+        """Take in an instance's plan, in place of the earlier one of the same key."""
+        self._plans[plan.key] = plan
+        self._derived = _Derived(tuple(self._plans.values()))
+
+    @property
+    def plans(self) -> Mapping[str, InstancePlan]:
+        return self._plans
+
+    @property
+    def graph(self) -> nx.DiGraph[str]:
+        """All targets; read only.  May hold cycles if the makefiles do."""
+        return self._derived.graph
+
+    def targets(self) -> Iterator[Target]:
+        """Every instance's view of every target."""
+        for plan in self._plans.values():
+            yield from plan.targets.values()
+
+    def calls(self) -> tuple[PlannedCall, ...]:
+        """Units and link steps in make's serial order; a command that two instances plan comes once."""
+        return self._derived.calls
+
+    def units(self) -> tuple[PlannedCall, ...]:
+        """The compile commands among `calls`."""
+        return tuple(call for call in self.calls() if call.is_unit)
+
+    def unplanned(self) -> tuple[SubMake, ...]:
+        """Recursive makes that no plan was merged for, in make's order."""
+        return self._derived.unplanned
+
+    def unit_dependencies(self) -> dict[str, tuple[str, ...]]:
+        """For each unit's key the keys of the units that must come before it, the nearest ones only."""
+        return self._nearest(lambda vertex: vertex in self._derived.units)
+
+    def waits_for(self) -> dict[str, tuple[str, ...]]:
+        """For each unit's key the files that recipes without a unit must make first, the nearest ones only."""
+        return self._nearest(lambda vertex: vertex in self._derived.generated)
+
+    def remaining_path(self, durations: Mapping[str, float]) -> dict[str, float]:
+        """For each call's key the seconds from its start to the build's end.  `durations` by key, in seconds."""
+        remaining = remaining_path(self._derived.order, durations)
+        return {call.key: remaining[call.key] for call in self.calls()}
+
+    def critical_path(self, durations: Mapping[str, float]) -> tuple[list[str], float]:
+        """The keys of the calls on the longest path, first one first, and its seconds."""
+        path, seconds = critical_path(self._derived.order, durations)
+        keys = {call.key for call in self.calls()}
+        return [vertex for vertex in path if vertex in keys], seconds
+
+    def bounds(self, durations: Mapping[str, float]) -> Bounds:
+        """Work, critical path and parallelism to expect."""
+        return bounds(self._derived.order, durations)
+
+    def parallelism(self, durations: Mapping[str, float]) -> float:
+        return self.bounds(durations).parallelism
+
+    def totals(self) -> Totals:
+        with_rule: set[str] = set()
+        remade: set[str] = set()
+        missing: set[tuple[str, str]] = set()
+        for plan in self._plans.values():
+            missing.update((plan.directory, rule.target) for rule in plan.missing)
+            for key, target in plan.targets.items():
+                if target.has_rule:
+                    with_rule.add(key)
+                if target.remade:
+                    remade.add(key)
+        units = len(self.units())
+        return Totals(
+            units=units,
+            link_steps=len(self.calls()) - units,
+            targets=len(with_rule),
+            remade=len(remade),
+            up_to_date=len(with_rule) - len(remade),
+            missing=len(missing),
+            instances=len(self._plans),
+            unplanned=len(self.unplanned()),
+        )
+
+    def to_json(self, durations: Mapping[str, float] | None = None) -> str:
+        """The graph as JSON text: `targets`, `units`, `link_steps`, `missing`, `critical_path`.
+
+        The schema may change."""
+        durations = durations or {}
+        path, seconds = self.critical_path(durations)
+        before = self.unit_dependencies()
+        targets = [
+            {
+                "target": key,
+                "phony": any(target.phony for target in views),
+                "remade": any(target.remade for target in views),
+                "needs": self._derived.needs[key],
+            }
+            for key, views in self._derived.views.items()
+        ]
+        calls = [
+            {
+                "key": call.key,
+                "target": call.target,
+                "directory": call.cwd,
+                "command": list(call.argv),
+                "outputs": list(call.outputs),
+                "certain": call.certain,
+                "after": list(before.get(call.key, ())),
+                "seconds": durations.get(call.key),
+            }
+            for call in self.calls()
+        ]
+        document = {
+            "targets": targets,
+            "units": [entry for entry, call in zip(calls, self.calls(), strict=True) if call.is_unit],
+            "link_steps": [
+                entry for entry, call in zip(calls, self.calls(), strict=True) if not call.is_unit
+            ],
+            "missing": [
+                {"directory": plan.directory, "target": rule.target, "needed_by": rule.needed_by}
+                for plan in self._plans.values()
+                for rule in plan.missing
+            ],
+            "critical_path": {"units": path, "seconds": seconds},
+        }
+        return json.dumps(document, indent=1)
+
+    def to_dot(self) -> str:
+        """Graphviz text; dashed edges are order-only, dotted ones recursive makes, grey targets are up to date."""
+        lines = ["digraph build {", "  rankdir=LR;", "  node [shape=box];"]
+        styles = {
+            "order-only": " [style=dashed]",
+            "submake": " [style=dotted]",
+            "grouped": " [arrowhead=none]",
+        }
+        for key, views in self._derived.views.items():
+            shape = " shape=ellipse" if any(target.phony for target in views) else ""
+            colour = "" if any(target.remade for target in views) else " color=grey fontcolor=grey"
+            lines.append(f"  {_quoted(key)} [label={_quoted(views[0].name)}{shape}{colour}];")
+        for key, needs in self._derived.needs.items():
+            lines += [f"  {_quoted(n)} -> {_quoted(key)}{styles.get(kind, '')};" for n, kind in needs.items()]
+        return "\n".join([*lines, "}", ""])
+
+    def _nearest(self, wanted: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
+        """For each unit the nearest wanted vertices before it; vertices that share a way share the tuple."""
+        order = self._derived.order
+        found: dict[str, tuple[str, ...]] = {}
+        result: dict[str, tuple[str, ...]] = {}
+        units = self._derived.units
+        for vertex in nx.topological_sort(order):
+            before = tuple(order.pred[vertex])
+            if len(before) == 1 and not wanted(before[0]):
+                found[vertex] = found[before[0]]
+            else:
+                found[vertex] = tuple(
+                    dict.fromkeys(
+                        near for step in before for near in ((step,) if wanted(step) else found[step])
+                    )
+                )
+            if vertex in units:
+                result[vertex] = found[vertex]
+        return result
+
+
+class _Derived:
+    """All that follows from a set of plans, computed when first asked for."""
+
+    def __init__(self, plans: tuple[InstancePlan, ...]) -> None:
+        self.plans = plans
+        self.by_call: dict[tuple[str, tuple[str, ...]], list[InstancePlan]] = {}
+        for plan in plans:
+            self.by_call.setdefault((plan.cwd, plan.argv), []).append(plan)
+
+    def called(self, submake: SubMake) -> list[InstancePlan]:
+        return self.by_call.get((submake.cwd, submake.argv), [])
+
+    @cached_property
+    def views(self) -> dict[str, tuple[Target, ...]]:
+        """Each target as every instance sees it."""
+        views: dict[str, tuple[Target, ...]] = {}
+        for plan in self.plans:
+            for key, target in plan.targets.items():
+                views[key] = (*views.get(key, ()), target)
+        return views
+
+    @cached_property
+    def needs(self) -> dict[str, dict[str, str]]:
+        """For each target what it needs, and the kind of the edge."""
+        needs: dict[str, dict[str, str]] = {key: {} for key in self.views}
+        for key, targets in self.views.items():
+            for target in targets:
+                for kind, sources in self._sources(target):
+                    needs[key].update((source, kind) for source in sources if source != key)
+        return needs
+
+    @cached_property
+    def graph(self) -> nx.DiGraph[str]:
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from((key, {"targets": targets}) for key, targets in self.views.items())
+        for key, needs in self.needs.items():
+            graph.add_edges_from((source, key, {"kind": kind}) for source, kind in needs.items())
+        return graph
+
+    def _sources(self, target: Target) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """What a target needs, weakest kind first, so that the strongest names a doubled edge."""
+        for submake in target.submakes:
+            for plan in self.called(submake):
+                yield "submake", plan.goals
+        if target.grouped_with is not None:
+            yield "grouped", (target.grouped_with,)
+        yield "order-only", target.order_only
+        yield "prerequisite", target.prerequisites
+
+    @cached_property
+    def _walk(self) -> tuple[tuple[PlannedCall, ...], tuple[SubMake, ...]]:
+        """Calls and unplanned sub-makes in make's serial order, from the instances that no other calls."""
+        calls: dict[tuple[str, tuple[str, ...]], PlannedCall] = {}
+        unplanned: list[SubMake] = []
+        walked: set[str] = set()
+        called = {
+            plan.key
+            for caller in self.plans
+            for target in caller.targets.values()
+            for submake in target.submakes
+            for plan in self.called(submake)
+        }
+
+        def walk(plan: InstancePlan) -> None:
+            if plan.key in walked:
+                return
+            walked.add(plan.key)
+            for key in plan.order:
+                target = plan.targets.get(key)
+                if target is None:
+                    continue
+                for call in target.calls:
+                    calls.setdefault((call.cwd, call.argv), call)
+                for submake in target.submakes:
+                    further = self.called(submake)
+                    if not further:
+                        unplanned.append(submake)
+                    for inner in further:
+                        walk(inner)
+
+        for plan in (*(p for p in self.plans if p.key not in called), *self.plans):
+            walk(plan)
+        return tuple(calls.values()), tuple(unplanned)
+
+    @property
+    def calls(self) -> tuple[PlannedCall, ...]:
+        return self._walk[0]
+
+    @property
+    def unplanned(self) -> tuple[SubMake, ...]:
+        return self._walk[1]
+
+    @cached_property
+    def units(self) -> frozenset[str]:
+        return frozenset(call.key for call in self.calls if call.is_unit)
+
+    @cached_property
+    def generated(self) -> frozenset[str]:
+        return frozenset(
+            key
+            for key, views in self.views.items()
+            if any(view.generates for view in views) and not any(view.calls for view in views)
+        )
+
+    @cached_property
+    def order(self) -> nx.DiGraph[str]:
+        """Targets and calls: a target's calls stand, one after the other, between what it needs and itself."""
+        order: nx.DiGraph[str] = nx.DiGraph()
+        by_target: dict[str, list[PlannedCall]] = {}
+        for call in self.calls:
+            by_target.setdefault(call.target, []).append(call)
+        for key in self.needs:
+            chain = [call.key for call in by_target.get(key, ())]
+            order.add_node(key)
+            order.add_nodes_from(chain)
+            steps = [*chain, key]
+            order.add_edges_from(pairwise(steps))
+            for source, kind in self.needs[key].items():
+                order.add_edge(source, key if kind == "submake" else steps[0])
+        drop_cycles(order)
+        return order
+
+
+def _quoted(text: str) -> str:
+    """A string in Graphviz's quotes; bytes that are no UTF-8 come out as escapes."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -1,0 +1,262 @@
+"""One make instance's plan as values: its targets, and the tool calls and recursive makes in their recipes.
+
+It runs nothing and joins no instances; `graph/dag.py` does that.  Whether a target is up to date is make's own
+word: it is `remade` if make's trace announced its recipe, and nothing else decides.
+
+A vertex's key is an absolute, normalised path for a file target, and `DIRECTORY//NAME` for a phony one, which no
+normalised path can equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from buildfarm.graph import shell
+from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
+from buildfarm.model import Kind, ToolCall
+
+Classify = Callable[[Sequence[str]], ToolCall]
+_SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
+_TOOL_KINDS = frozenset({Kind.COMPILE, Kind.LINK, Kind.ARCHIVE})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """A compile, link or archive command that make is going to run."""
+
+    key: str  # the target's key, `#`, a digest of cwd and argv: the same in every plan
+    target: str  # the vertex's key
+    cwd: str
+    argv: tuple[str, ...]
+    call: ToolCall
+    environment: Mapping[str, str]
+    line: str  # the whole recipe line
+    certain: bool  # False: the line may skip it (`||`, `if`, behind a test)
+
+    @property
+    def is_unit(self) -> bool:
+        return self.call.unit is not None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Absolute paths."""
+        return tuple(os.path.normpath(os.path.join(self.cwd, name)) for name in self.call.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class SubMake:
+    """A recursive make call; `environment` is what make would give it, without jobserver and -j."""
+
+    target: str
+    cwd: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    certain: bool
+
+    @property
+    def makelevel(self) -> int:
+        level = self.environment.get("MAKELEVEL", "0")
+        return int(level) if level.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A vertex of make's graph as one instance sees it."""
+
+    key: str
+    name: str  # as make writes it
+    directory: str  # of the instance
+    phony: bool = False
+    prerequisites: tuple[str, ...] = ()  # keys
+    order_only: tuple[str, ...] = ()  # keys
+    grouped_with: str | None = None  # the key of the target whose recipe makes this one too
+    recipe: tuple[str, ...] = ()  # the lines that make would run now
+    place: str | None = None  # `Makefile:12`
+    has_rule: bool = False  # False: a source, or a file that nothing makes
+    remade: bool = False  # make would run its recipe now
+    due_to: str = ""  # newer prerequisites, as make names them; empty: it does not exist
+    failed: bool = False  # it, or something that it needs, can't be made yet
+    calls: tuple[PlannedCall, ...] = ()
+    submakes: tuple[SubMake, ...] = ()
+
+    @property
+    def generates(self) -> bool:
+        """A file that make would make now by other means than compiling, linking or archiving."""
+        return self.remade and not self.phony and not self.calls
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan:
+    """What one make instance is going to do.  A plan of the same `key` made later replaces an earlier one."""
+
+    key: str
+    cwd: str  # of the call, before -C
+    argv: tuple[str, ...]
+    directory: str  # where make works
+    goals: tuple[str, ...]  # keys
+    targets: Mapping[str, Target]
+    order: tuple[str, ...]  # keys of the targets that would be remade, in make's serial order
+    missing: tuple[MissingRule, ...] = ()
+    fatal: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Nothing was missing when the plan was made."""
+        return not self.missing and not self.fatal
+
+
+def vertex(directory: str, name: str, *, phony: bool) -> str:
+    return f"{directory}//{name}" if phony else os.path.normpath(os.path.join(directory, name))
+
+
+def make_plan(
+    database: MakeDatabase,
+    complaints: Complaints,
+    *,
+    key: str,
+    cwd: str,
+    argv: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    recorded: Sequence[Mapping[str, str]],
+    classify: Classify,
+) -> InstancePlan:
+    """The plan of the instance that was called with `argv` in `cwd` and works in `directory` (all absolute).
+
+    `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.
+    """
+    builder = _Builder(database, directory, environment, recorded, classify)
+    builder.add_steps()
+    goals = tuple(builder.key(name) for name in database.goals)
+    builder.add_reachable((*database.goals, *builder.names))
+    return InstancePlan(
+        key=key,
+        cwd=cwd,
+        argv=tuple(argv),
+        directory=directory,
+        goals=goals,
+        targets=builder.targets,
+        order=tuple(dict.fromkeys(builder.key(step.target) for step in database.steps)),
+        missing=complaints.missing,
+        fatal=complaints.fatal,
+    )
+
+
+@dataclass(slots=True)
+class _Recipe:
+    """What the steps of one target come to."""
+
+    lines: list[str]
+    calls: list[PlannedCall]
+    submakes: list[SubMake]
+    place: str | None
+    due_to: str
+
+
+def _digest(command: shell.Command) -> str:
+    words = b"\0".join(os.fsencode(word) for word in (command.cwd, *command.argv))
+    return hashlib.blake2b(words, digest_size=8).hexdigest()
+
+
+class _Builder:
+    def __init__(
+        self,
+        database: MakeDatabase,
+        directory: str,
+        environment: Mapping[str, str],
+        recorded: Sequence[Mapping[str, str]],
+        classify: Classify,
+    ) -> None:
+        self.database = database
+        self.directory = directory
+        self.environment = environment
+        self.recorded = recorded
+        self.classify = classify
+        self.recipes: dict[str, _Recipe] = {}
+        self.names: dict[str, None] = {}
+        self.targets: dict[str, Target] = {}
+        self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
+
+    def key(self, name: str) -> str:
+        rule = self.database.rules.get(name)
+        return vertex(self.directory, name, phony=rule is not None and rule.phony)
+
+    def add_steps(self) -> None:
+        for step in self.database.steps:
+            recipe = self.recipes.get(step.target)
+            if recipe is None:
+                recipe = self.recipes[step.target] = _Recipe([], [], [], step.place, step.due_to)
+                self.names[step.target] = None
+            for line in step.lines:
+                recorded = line.record is not None and line.record < len(self.recorded)
+                environment = self.recorded[line.record or 0] if recorded else self.environment
+                self._read_line(recipe, step, line.text, environment)
+            rule = self.database.rules.get(step.target)
+            for name in (*step.also, *(rule.also_makes if rule else ())):
+                self._makers[name] = step.target
+                self.names[name] = None
+
+    def _read_line(self, recipe: _Recipe, step: Step, line: str, environment: Mapping[str, str]) -> None:
+        recipe.lines.append(line)
+        target = self.key(step.target)
+        for command in shell.parse(line, self.directory, environment).commands:
+            own = {**environment, **command.environment} if command.environment else environment
+            if os.path.basename(command.argv[0]) in ("make", "gmake"):
+                submake = SubMake(target, command.cwd, command.argv, own, command.certain)
+                recipe.submakes.append(submake)
+                continue
+            call = self.classify(command.argv)
+            if call.kind in _TOOL_KINDS:
+                recipe.calls.append(
+                    PlannedCall(
+                        key=f"{target}#{_digest(command)}",
+                        target=target,
+                        cwd=command.cwd,
+                        argv=command.argv,
+                        call=call,
+                        environment=own,
+                        line=line,
+                        certain=command.certain,
+                    )
+                )
+
+    def add_reachable(self, roots: Sequence[str]) -> None:
+        """Make a target of every name that the roots need."""
+        stack = list(dict.fromkeys(reversed(roots)))
+        seen = set(stack)
+        while stack:
+            name = stack.pop()
+            if _SPECIAL.fullmatch(name):
+                continue
+            rule = self.database.rules.get(name) or Rule(name, is_target=False)
+            target = self._target(rule)
+            self.targets[target.key] = target
+            for other in (*rule.order_only, *rule.prerequisites):
+                if other not in seen:
+                    seen.add(other)
+                    stack.append(other)
+
+    def _target(self, rule: Rule) -> Target:
+        recipe = self.recipes.get(rule.name)
+        maker = self._makers.get(rule.name) if recipe is None else None
+        return Target(
+            key=self.key(rule.name),
+            name=rule.name,
+            directory=self.directory,
+            phony=rule.phony,
+            prerequisites=tuple(self.key(name) for name in rule.prerequisites),
+            order_only=tuple(self.key(name) for name in rule.order_only),
+            grouped_with=self.key(maker) if maker is not None else None,
+            recipe=tuple(recipe.lines) if recipe else (),
+            place=(recipe.place if recipe else None) or rule.place,
+            has_rule=rule.is_target or recipe is not None,
+            remade=recipe is not None or maker is not None,
+            due_to=recipe.due_to if recipe else "",
+            failed=rule.failed,
+            calls=tuple(recipe.calls) if recipe else (),
+            submakes=tuple(recipe.submakes) if recipe else (),
+        )
