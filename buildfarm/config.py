@@ -12,10 +12,8 @@ down keeps its own Makefile and takes only `[nodes]`.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +152,8 @@ def _text(file: Path) -> str:
 
 
 def _parse(file: Path, text: str) -> dict[str, object]:
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -185,6 +185,8 @@ def _check(file: Path) -> ConfigFile:
 
 def _complaint(file: Path, text: str, details: ErrorDetails) -> str:
     """One line: file, line, field, what is wrong, what was expected or the nearest known key."""
+    from difflib import get_close_matches
+
     from buildfarm.config_schema import ConfigFile
 
     keys = [str(part) for part in details["loc"] if isinstance(part, str) and part != "[key]"]
@@ -194,7 +196,7 @@ def _complaint(file: Path, text: str, details: ErrorDetails) -> str:
     if details["type"] == "extra_forbidden":
         inner = tables.get(keys[0]) if len(keys) > 1 else ConfigFile
         known = list(getattr(inner, "model_fields", ()))
-        near = difflib.get_close_matches(keys[-1].lower(), known, n=1, cutoff=0.4)
+        near = get_close_matches(keys[-1].lower(), known, n=1, cutoff=0.4)
         guess = f'; did you mean "{near[0]}"?' if near else ""
         return f"{where}: unknown key{guess} (known here: {', '.join(known)})"
     field_info = ConfigFile.model_fields[keys[0]]

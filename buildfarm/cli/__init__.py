@@ -1,0 +1,80 @@
+"""The command line: `main` is the console script and the only place that prints errors and exits.
+
+It maps errors to exit codes (INTERFACE.md, "Exit codes"); what commands do stands in their modules, which are
+imported when they are asked for, so that `status` starts quickly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
+OS_ERROR = 71  # EX_OSERR
+USAGE_ERROR = 64  # EX_USAGE
+INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `words` (without the program's name; None: the process's own) and exit."""
+    status = _status(list(sys.argv[1:] if words is None else words))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The reader has gone (`buildfarm status | head -1`); Python must not complain at its exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = status or BROKEN_PIPE
+    sys.exit(status)
+
+
+def _status(words: list[str]) -> int:
+    import click
+
+    from buildfarm.cli.app import app
+    from buildfarm.errors import BuildfarmError
+
+    try:
+        status = app.main(words, prog_name="buildfarm", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except BuildfarmError as error:
+        _complain(error.message, error.hint)
+        return error.exit_code
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "buildfarm"
+        _complain(error.format_message(), f"`{command} --help` shows how it is used")
+        return USAGE_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}", None)
+        return OS_ERROR
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _complain("BUG: this is an error in buildfarm itself", "please report it with the lines above")
+        return INTERNAL_ERROR
+
+
+def _complain(message: str, hint: str | None) -> None:
+    from buildfarm.report.text import harmless
+
+    text = "".join(f"buildfarm: {line}\n" for line in harmless(message).split("\n"))
+    if hint:
+        first, *rest = harmless(hint).split("\n")
+        text += f"  hint: {first}\n" + "".join(f"    {line}\n" for line in rest)
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody listens; the exit status still tells

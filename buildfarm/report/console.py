@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -211,9 +211,9 @@ class Reporters:
             member.close()
 
 
-def wants_live_view(environment: Mapping[str, str], *, plain: bool) -> bool:
-    """Whether stdout and stderr are a terminal that can move its cursor and is ours to draw on now."""
-    if plain or environment.get("TERM", "dumb") == "dumb":
+def wants_live_view(*, plain: bool) -> bool:
+    """Whether stdout and stderr are a terminal that is ours to draw on now.  The CLI knows dumb ones."""
+    if plain:
         return False
     try:
         return os.isatty(STDOUT) and os.isatty(STDERR) and os.tcgetpgrp(STDERR) == os.getpgrp()
@@ -223,7 +223,6 @@ def wants_live_view(environment: Mapping[str, str], *, plain: bool) -> bool:
 
 @contextmanager
 def open_reporters(
-    environment: Mapping[str, str],
     *,
     plain: bool = False,
     color: bool = True,
@@ -245,7 +244,7 @@ def open_reporters(
         log = EventLog(events, complain=complain, clock=now)
     display: _Closing
     slave: int | None = None
-    if wants_live_view(environment, plain=plain):
+    if wants_live_view(plain=plain):
         from buildfarm.report.live import LiveReporter
         from buildfarm.report.view import lines
 

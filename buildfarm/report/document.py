@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from buildfarm.report.status import SCHEMA
-
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -113,8 +111,4 @@ class StatusDocument(_Part):
 def json_schema() -> dict[str, object]:
     """The JSON schema of the status document."""
     schema: dict[str, object] = StatusDocument.model_json_schema(by_alias=True)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"https://buildfarm.invalid/status-{SCHEMA}.json",
-        **schema,
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -24,7 +24,7 @@ ENOUGH_FOR_A_RATE = 3
 
 LOCAL_NAME = "this machine"
 
-NOT_FAULTS = frozenset({"cancelled", "stale"})
+NOT_FAULTS = frozenset({"cancelled", "late", "stale", "superseded"})
 """Outcomes of attempts that ended because another one was faster or the build stopped: no retry to tell of."""
 
 

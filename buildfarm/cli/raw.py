@@ -1,0 +1,34 @@
+"""A click command whose words are mostly make's: ours are checked by click, the rest is left as it is.
+
+It exists because click's own ways of letting unknown options through drop `--` and split clusters such as
+`-kj4`; see `words` for the rule of what is whose.
+"""
+
+from __future__ import annotations
+
+import click
+
+from buildfarm.cli.words import split
+
+MAKES_WORDS = "make_words"
+"""The parameter in which the callback gets make's words, a tuple."""
+
+
+class RawCommand(click.Command):
+    """Passes all that is not an option of this command to the callback as `make_words`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {
+            name: not (isinstance(option, click.Option) and option.is_flag)
+            for option in self.get_params(ctx)
+            for name in (*option.opts, *option.secondary_opts)
+            if name.startswith("-")
+        }
+        ours, makes = split(args, own)
+        rest = super().parse_args(ctx, ours)
+        assert not rest, "BUG: click was given words that are not ours"
+        ctx.params[MAKES_WORDS] = tuple(makes)
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return ["[OPTIONS]", "[MAKE OPTIONS]", "[GOAL ...]", "[VAR=VALUE ...]"]

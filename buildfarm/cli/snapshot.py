@@ -1,0 +1,129 @@
+"""Translates the journal's rows into the `Status` that the report shows: the seam between `state` and `report`.
+
+It adds nothing but what follows from the rows and the time: what waits, what is left, how nodes are called.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from buildfarm.cli.tree import STATE
+from buildfarm.report.status import Build, Failure, NodeLine, Out, Status, Units
+from buildfarm.report.text import relative
+from buildfarm.state.reader import Counters, StatusRows, snapshot
+
+
+def read(directory: Path, now: float) -> tuple[Status, str | None]:
+    """The tree's status at `now`, and what is wrong with its journal, if anything.  Raises StateError."""
+    rows = snapshot(directory / STATE)
+    return translate(rows, str(directory), now), rows.problem
+
+
+def translate(rows: StatusRows, directory: str, now: float) -> Status:
+    """`rows` as a status at `now`, seconds since the epoch."""
+    names = _node_names(rows)
+    running = rows.state == "running"
+    eta = None
+    if running and rows.eta_seconds is not None and rows.eta_at is not None:
+        eta = max(0.0, rows.eta_seconds - (now - rows.eta_at))
+    build = None
+    if rows.build is not None:
+        row = rows.build
+        build = Build(
+            id=row.id,
+            goals=row.goals,
+            variables=row.variables,
+            pid=row.pid,
+            started=row.started,
+            ended=row.ended,
+            exit_status=row.exit_status,
+            eta_seconds=eta,
+            resumed_from=row.resumed_from,
+        )
+    return Status(
+        directory=directory,
+        state=rows.state,
+        # A build that died left no end: the last that is known of it stands for it.
+        now=now if running else _last_known(rows, now),
+        build=build,
+        units=_units(rows.counters),
+        links_done=rows.counters.links_done,
+        links_running=rows.counters.links_running if running else 0,
+        nodes=tuple(
+            NodeLine(
+                name=node.host,
+                port=node.port,
+                state=node.state,
+                slots=node.slots,
+                checked_out=node.checked_out if running else 0,
+                done=node.done,
+                failed=node.failed,
+                compiler=node.compiler,
+                reason=node.reason,
+                retry_in_seconds=None if node.retry_at is None else max(0.0, node.retry_at - now),
+                mean_seconds=node.mean_seconds,
+            )
+            for node in rows.nodes
+        ),
+        checked_out=tuple(
+            Out(
+                output=relative(out.output, directory),
+                node=None if out.node is None else names.get(out.node, out.node),
+                attempt=out.attempt,
+                seconds=max(0.0, (now if running else _last_known(rows, now)) - out.started),
+            )
+            for out in rows.checked_out
+            if out.kind == "compile"
+        ),
+        failures=tuple(
+            Failure(
+                output=relative(failed.output, directory),
+                command=shlex.join(failed.argv),
+                exit_status=_exit_status(failed.exit_status),
+                stderr=os.fsdecode(failed.stderr),
+            )
+            for failed in rows.failures
+        ),
+    )
+
+
+def _units(counters: Counters) -> Units:
+    seen = counters.done + counters.reused + counters.checked_out + counters.failed
+    total = max(counters.total or 0, seen)
+    return Units(
+        total=total,
+        total_is_final=counters.total_is_final,
+        done=counters.done,
+        checked_out=counters.checked_out,
+        waiting=total - seen,
+        failed=counters.failed,
+        remote=counters.remote,
+        local=counters.local,
+        lookahead=counters.lookahead,
+        retried=counters.retried,
+        reused=counters.reused,
+    )
+
+
+def _node_names(rows: StatusRows) -> dict[str, str]:
+    """By key: the host alone, as in `nodes`, or `host:port` where two nodes share the host."""
+    hosts = [node.host for node in rows.nodes]
+    return {
+        node.key: node.host if hosts.count(node.host) == 1 else f"{node.host}:{node.port}"
+        for node in rows.nodes
+    }
+
+
+def _last_known(rows: StatusRows, now: float) -> float:
+    if rows.build is None:
+        return now
+    if rows.build.ended is not None:
+        return rows.build.ended
+    times = [rows.build.started, *(out.started for out in rows.checked_out)]
+    return max(times if rows.eta_at is None else [*times, rows.eta_at])
+
+
+def _exit_status(status: int | None) -> int:
+    return 1 if status is None else status
