@@ -193,11 +193,10 @@ def decode_done(data: bytes) -> Done:
     )
 
 
-def _environment(texts: Iterable[str]) -> Mapping[str, str]:
+def _environment(texts: Sequence[str]) -> Mapping[str, str]:
     """The first of several definitions of a variable wins, as getenv(3) has it."""
-    environment: dict[str, str] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if separator:
-            environment.setdefault(name, value)
+    pairs = [text.partition("=")[::2] for text in texts if "=" in text]
+    environment = dict(pairs)
+    if len(environment) < len(pairs):
+        environment.update(reversed(pairs))
     return environment
