@@ -42,11 +42,16 @@ import pytest
 
 _MARK = "BUILDFARM_TEST_NODE"
 _START_SECONDS = 20.0
+_LINE = re.compile(r"^distccd\[(?P<pid>\d+)\] (?P<text>.*)$")
 _SUMMARY = re.compile(
-    r"client: \S+ (?P<outcome>[A-Z_]+) exit:(?P<exit>\d+) sig:(?P<sig>\d+) core:\d+ ret:\d+ "
-    r"time:(?P<ms>\d+)ms ?(?P<rest>.*)$"
+    r"client: \S+ (?P<outcome>[A-Z_]+) exit:(?P<exit>\d+) sig:(?P<sig>\d+) core:\d+ ret:\d+ time:(?P<ms>\d+)ms"
 )
+_NOTED = re.compile(r"^compile from (?P<source>.*) to ")
 _EXECUTE = re.compile(r"forking to execute: (?P<command>.*)$")
+_SENT_TEXT = re.compile(
+    r"(?:^|[ /])bf__(?P<name>\S+?)(?:\.ii?)?(?= |$)"
+)  # buildfarm's own names in protocol 3
+_PROBE_MARK = "-frandom-seed=bf-probe"
 _WHITELIST = Path("/usr/lib/distcc")
 _GATE_SCRIPT = """#!/bin/sh
 exec 9<"{gate}" && flock -s 9 && exec 9<&-
@@ -56,10 +61,13 @@ exec {real} "$@"
 
 @dataclass(frozen=True, slots=True)
 class Compile:
-    """One job as a daemon's log summed it up.
+    """One job as a daemon's log tells it.
 
-    `outcome` is distccd's word: COMPILE_OK, COMPILE_ERROR, COMPILE_TIMEOUT, CLI_DISCONN, BAD_REQ, ...;
-    `compiler` and `source` (as the daemon named it) are empty unless it is COMPILE_OK or COMPILE_ERROR.
+    `outcome` is distccd's word: COMPILE_OK, COMPILE_ERROR, COMPILE_TIMEOUT, CLI_DISCONN, BAD_REQ, ... For a compile
+    by protocol 3 that makes no depfile (preprocessed text, Fortran) distccd says OTHER although all is well
+    (`serve.c: dcc_run_job` leaves early); that is COMPILE_OK here.  `command` is empty if no compiler was started;
+    `source` is the name that distccd noted, or the one in the command where that is a text of ours (`bf__x.c.i`
+    counts as `x.c`).
     """
 
     node: int
@@ -67,8 +75,12 @@ class Compile:
     exit: int
     signal: int
     milliseconds: int
-    compiler: str
+    command: str
     source: str
+
+    @property
+    def compiler(self) -> str:
+        return self.command.partition(" ")[0]
 
 
 def require_distccd() -> None:
@@ -227,28 +239,42 @@ class Node:
             log.seek(begin)
             return log.read().decode(errors="replace")
 
-    def compiles(self) -> list[Compile]:
+    def jobs_done(self) -> list[Compile]:
         """Every job that the daemon has finished, in the log's order (the line comes after the answer)."""
-        jobs = []
+        jobs: list[Compile] = []
+        noted: dict[str, str] = {}
+        executed: dict[str, str] = {}
         for line in self.text().splitlines():
-            if match := _SUMMARY.search(line):
-                compiler, _, source = match["rest"].partition(" ")
-                jobs.append(
-                    Compile(
-                        self.index,
-                        match["outcome"],
-                        int(match["exit"]),
-                        int(match["sig"]),
-                        int(match["ms"]),
-                        compiler,
-                        source,
-                    )
-                )
+            if not (parts := _LINE.match(line)):
+                continue
+            pid, text = parts["pid"], parts["text"]
+            if match := _NOTED.match(text):
+                noted[pid] = match["source"]
+            elif match := _EXECUTE.search(text):
+                executed[pid] = match["command"]
+            elif match := _SUMMARY.search(text):
+                command, source = executed.pop(pid, ""), noted.pop(pid, "")
+                if sent := _SENT_TEXT.search(command):
+                    source = sent["name"]
+                ended, killed = int(match["exit"]), int(match["sig"])
+                outcome = match["outcome"]
+                if outcome == "OTHER" and command and not ended and not killed:
+                    outcome = "COMPILE_OK"
+                jobs.append(Compile(self.index, outcome, ended, killed, int(match["ms"]), command, source))
         return jobs
 
+    def compiles(self) -> list[Compile]:
+        """The compiles that were answered, well or not; without buildfarm's probes and lost clients."""
+        return [
+            job
+            for job in self.jobs_done()
+            if job.command and _PROBE_MARK not in job.command and job.outcome != "CLI_DISCONN"
+        ]
+
     def started(self) -> list[str]:
-        """The command line of every compiler that the daemon has started, finished or not."""
-        return [match["command"] for line in self.text().splitlines() if (match := _EXECUTE.search(line))]
+        """The command line of every compiler that was started, finished or not, save probes."""
+        commands = [match["command"] for line in self.text().splitlines() if (match := _EXECUTE.search(line))]
+        return [command for command in commands if _PROBE_MARK not in command]
 
 
 class Farm:
@@ -327,8 +353,8 @@ class Farm:
         fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def compiles(self) -> list[Compile]:
-        """The jobs that all nodes compiled, well or not, without refused ones and lost clients."""
-        return [c for node in self.nodes for c in node.compiles() if c.compiler]
+        """The jobs that all nodes compiled, well or not; without probes, refused ones and lost clients."""
+        return [c for node in self.nodes for c in node.compiles()]
 
     def sources(self) -> list[str]:
         """The sources' base names of all compiles that succeeded, sorted."""

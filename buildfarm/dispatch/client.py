@@ -8,7 +8,7 @@ keepalive.  A node that vanished is found by keepalive and TCP_USER_TIMEOUT in h
 deadlines; a daemon that hangs acknowledges for ever and is found by the deadline alone.
 
 The request is never half-closed: distccd takes SHUT_WR for a lost client (`src/util.c: dcc_collect_child` watches
-the socket).  Cancelling the task closes the socket before the cancellation goes on, upon which the node ends its
+the socket).  Cancelling the task resets the connection before the cancellation goes on, upon which the node ends its
 compiler within a second.
 
 The socket is used bare (`sendmsg` of the caller's buffers, `recv`), because asyncio's transports join what
@@ -22,6 +22,7 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ _BUFFERS = 256  # well under IOV_MAX, 1024
 
 Address = tuple[socket.AddressFamily, tuple[str | int, int | bytes] | tuple[str, int, int, int]]
 
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() drops what is not sent and resets the connection
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -128,6 +130,9 @@ async def compile(
         except protocol.ProtocolViolation as violation:
             raise NodeCorrupt(f"sent rubbish: {violation}") from violation
         return replace(answer, bytes_sent=sent, bytes_received=reader.received)
+    except BaseException:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        raise
     finally:
         sock.close()
 
@@ -258,7 +263,7 @@ async def _receive(
 
 
 def _words(error: OSError) -> str:
-    """`Connection refused`, without Python's `[Errno 111]`."""
-    if error.errno is not None and error.errno in errno.errorcode:
+    """`Connection refused`, without Python's `[Errno 111]` and asyncio's `Connect call failed ('::1', 3632)`."""
+    if error.errno in errno.errorcode and (error.strerror or "Connect call").startswith("Connect call"):
         return os.strerror(error.errno)
     return error.strerror or str(error) or "no answer"

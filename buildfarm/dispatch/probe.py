@@ -1,0 +1,135 @@
+"""Makes first contact with a node: is it there, which compiler does it run, and does that make our bytes.
+
+It does not decide what becomes of the node (`health`) and makes no canary itself (`canary`).
+
+Two questions by protocol 1, the oldest and barest: `gcc -dumpmachine` and `gcc -dumpfullversion`, in the form of
+a compile (distccd wants `-c`, a source and an output); the answer is in SOUT.  Then the canaries, each by another
+protocol, so that a success proves the protocol as well.  Fortran is asked of `gfortran` first and of `gcc` if the
+node refuses that name: a stock `/usr/lib/distcc` lists only gcc, which compiles Fortran where gfortran is
+installed.  The daemon's statistics page is not asked; it is off by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from buildfarm.dispatch.canary import MARK, Canaries, Canary
+from buildfarm.dispatch.client import Deadlines, compile
+from buildfarm.dispatch.faults import NodeFault, NodeRefused
+from buildfarm.dispatch.verdict import LocalVerdict, NodeAtFault, judge
+from buildfarm.model import Job, Language, Node
+
+DEADLINES = Deadlines(connect=5.0, send=15.0, compile=30.0, receive=15.0)
+_NOT_HERE = "closed without an answer"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who a node is.  `languages` are those whose canary came back with this machine's bytes."""
+
+    target: str  # gcc -dumpmachine
+    version: str  # gcc -dumpfullversion
+    languages: frozenset[Language]
+    argv0: Mapping[Language, str]  # the name under which the node runs each language's compiler
+    protocols: frozenset[int]  # proved by an answer
+    round_trip_seconds: float  # of the first question: connect, start gcc, answer
+    differences: Mapping[Language, str]  # for each language that is not in `languages`, why
+
+    @property
+    def compiler(self) -> str:
+        """As `status` shows it: `gcc 12.2.0 x86_64-linux-gnu`."""
+        return f"gcc {self.version} {self.target}"
+
+    @property
+    def mismatch(self) -> str | None:
+        """Why the node is of no use at all; None: it compiles some language."""
+        return None if self.languages else "; ".join(dict.fromkeys(self.differences.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    canary: Canary
+    argv0: str = ""
+    difference: str | None = None
+
+
+async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLINES) -> NodeIdentity:
+    """Ask the node who it is.  Raises NodeFault when it can't be reached, refuses, or can't compile at all."""
+    begin = time.perf_counter()
+    target = await _ask(node, "-dumpmachine", deadlines)
+    seconds = time.perf_counter() - begin
+    version = await _ask(node, "-dumpfullversion", deadlines)
+    identity = NodeIdentity(target, version, frozenset(), {}, frozenset({1}), seconds, {})
+    for what, here, there in (("target", canaries.target, target), ("version", canaries.version, version)):
+        if here != there:
+            difference = f"its gcc has {what} {there or 'unknown'}, here it is {here}"
+            return replace(identity, differences={c.language: difference for c in canaries.canaries})
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(_repeat(node, canary, deadlines)) for canary in canaries.canaries]
+    results = [task.result() for task in running]
+    for result in results:
+        if isinstance(result, NodeFault):
+            raise result
+    repeated = [result for result in results if isinstance(result, _Repeated)]
+    differences = {r.canary.language: r.difference for r in repeated if r.difference is not None}
+    good = [r for r in repeated if r.canary.language not in differences]
+    return replace(
+        identity,
+        languages=frozenset(r.canary.language for r in good),
+        argv0={r.canary.language: r.argv0 for r in good},
+        protocols=frozenset({1, *(r.canary.protocol for r in repeated if r.difference is None)}),
+        differences=differences,
+    )
+
+
+async def _ask(node: Node, question: str, deadlines: Deadlines) -> str:
+    argv = ("gcc", question, MARK, "-c", "bf_probe.c", "-o", "bf_probe.o")
+    try:
+        answer = await compile(_by(node, 1), Job(argv, source=b""), deadlines=deadlines)
+    except NodeRefused as refused:
+        if refused.reason == _NOT_HERE:
+            hint = "is this machine in its --allow list, and gcc in its /usr/lib/distcc?"
+            raise NodeRefused(f"{refused.reason}; {hint}") from refused
+        raise
+    if answer.status:
+        judged = judge(answer)
+        assert isinstance(judged, (NodeAtFault, LocalVerdict)), "BUG: a failure that was judged a success"
+        raise NodeRefused(judged.reason)
+    words = answer.stdout.decode(errors="replace").split()
+    return "".join(c for c in words[0] if c.isprintable())[:100] if words else ""
+
+
+async def _repeat(node: Node, canary: Canary, deadlines: Deadlines) -> _Repeated | NodeFault:
+    """The canary's compile on the node.  A NodeFault is returned: it must not cancel its siblings."""
+    refusal = NodeRefused(f"compiles no {canary.language}")
+    for job in canary.jobs:
+        try:
+            answer = await compile(_by(node, canary.protocol), job, deadlines=deadlines)
+        except NodeRefused as refused:
+            refusal = refused
+            continue
+        except NodeFault as fault:
+            return fault
+        match judge(answer):
+            case NodeAtFault(outcome="refused", reason=reason):
+                refusal = NodeRefused(reason)
+            case NodeAtFault(reason=reason) | LocalVerdict(reason=reason):
+                return _Repeated(canary, difference=f"its {job.argv[0]} fails on the probe: {reason}")
+            case _:
+                if answer.object == canary.object:
+                    return _Repeated(canary, job.argv[0])
+                return _Repeated(
+                    canary, difference=f"its {job.argv[0]} makes other bytes than this machine's"
+                )
+    if canary.language is Language.C:
+        return refusal
+    tools = " nor ".join(job.argv[0] for job in canary.jobs)
+    return _Repeated(canary, difference=f"runs no {tools} for {canary.language}: {refusal.reason}")
+
+
+def _by(node: Node, protocol: int) -> Node:
+    """The node, addressed so that protocol 1 or 2 is spoken; the job itself decides for 3."""
+    return replace(node, lzo=protocol > 1)
