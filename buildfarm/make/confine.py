@@ -1,10 +1,14 @@
-"""Takes the right to change files from a thread and all that it starts (Linux's Landlock).
+"""Takes the right to change files from a thread and all that it starts (Linux's Landlock and seccomp).
 
-It does not hide files, stop reading or the network, and can't stop `chmod`, `utime` or signals: Landlock doesn't
-handle those.  The confinement is the calling thread's for good, so give it a thread that ends.
+It does not hide files, and does not stop reading, the network, signals, or `chmod` and `chown` of what exists.  The
+confinement is the calling thread's for good, so give it a thread that ends.
 
-Source: the kernel's `Documentation/userspace-api/landlock.rst` and `include/uapi/linux/landlock.h`; ABI 1 came
-with Linux 5.13.  The system call numbers are the same on every architecture that CPython runs Linux on.
+Landlock forbids to create, write, rename and remove, but not to change times: `touch` of a file that it may not
+open falls back to utimensat(2), and make would rebuild what depends on it (redis's `mkreleasehdr.sh` does that in a
+`$(shell ...)`).  So a seccomp filter refuses to set times by path; by an open descriptor they may be set.
+
+Sources: the kernel's `Documentation/userspace-api/landlock.rst` (ABI 1 came with Linux 5.13) and
+`seccomp_filter.rst`; Landlock's numbers are the same on every architecture, the others are from each `unistd.h`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,22 @@ _WRITE_FILE = 1 << 1
 _REMOVE_AND_MAKE = 0x1FF << 4  # remove directory and file; make char, dir, reg, sock, fifo, block, sym
 _REFER = 1 << 13  # from ABI 2
 _TRUNCATE = 1 << 14  # from ABI 3
+
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+_EACCES = 13
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | _EACCES  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
+
+#: AUDIT_ARCH: (utimensat and its 64-bit-time twin, which take a path or a null pointer; utime, utimes, futimesat).
+#: A 64-bit kernel may run 32-bit programs, so the filter holds all of them.
+_TIME_CALLS = {
+    0xC000003E: ((280,), (132, 235, 261)),  # x86_64
+    0xC00000B7: ((88,), ()),  # aarch64
+    0xC00000F3: ((88,), ()),  # riscv64
+    0x40000028: ((348, 412), (30, 269, 326)),  # arm
+    0x40000003: ((320, 412), (30, 271, 299)),  # i386
+}
 
 
 def _syscall(number: int, *arguments: object) -> int:
@@ -44,8 +64,7 @@ def abi() -> int:
 def confine_thread(writable: Sequence[str]) -> bool:
     """Forbid this thread, and every process that it starts, to create, write or remove files elsewhere.
 
-    `writable` are directories that stay open to writing.  Returns False, and changes nothing, where Landlock
-    is missing.
+    `writable` are directories that stay open to writing.  Returns False where the kernel can't do (all of) that.
     """
     version = abi()
     if version == 0:
@@ -69,8 +88,38 @@ def confine_thread(writable: Sequence[str]) -> bool:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(ctypes.c_int(_PR_SET_NO_NEW_PRIVS), *(ctypes.c_ulong(n) for n in (1, 0, 0, 0)))
         _syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint(0))
+        program = _time_filter()
+        filter_bytes = ctypes.create_string_buffer(program, len(program))
+        described = _FilterProgram(len(program) // 8, ctypes.addressof(filter_bytes))
+        arguments = (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(described), 0, 0)
+        if libc.prctl(*(ctypes.c_ulong(n) if isinstance(n, int) else n for n in arguments)) != 0:
+            return False
     except OSError:
         return False
     finally:
         os.close(ruleset)
     return True
+
+
+class _FilterProgram(ctypes.Structure):
+    """`struct sock_fprog`."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def _time_filter() -> bytes:
+    """BPF over `struct seccomp_data`: number at 0, architecture at 4, arguments from 16 on, 8 bytes each."""
+    sections = []
+    for architecture, (with_path, others) in _TIME_CALLS.items():
+        body = [(_LOAD, 0, 0, 0)]
+        calls = [*others, *with_path]
+        tail = len(with_path)  # the section's end: allow, refuse, then the test for a path
+        for position, number in enumerate(calls):
+            left = len(calls) - position - 1
+            refused = position < len(calls) - tail
+            body.append((_EQUAL, left + (1 if refused else 2), 0, number))
+        path = [(_LOAD, 0, 0, 24), (_EQUAL, 0, 2, 0), (_LOAD, 0, 0, 28), (_EQUAL, 1, 0, 0)]
+        body += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
+        body += [*path, (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW)]
+        sections += [(_LOAD, 0, 0, 4), (_EQUAL, 0, len(body), architecture), *body]
+    return b"".join(struct.pack("=HBBI", *line) for line in [*sections, (_RETURN, 0, 0, _ALLOW)])
