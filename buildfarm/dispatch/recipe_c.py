@@ -10,9 +10,8 @@ whose object contains columns are compiled here in that case.
 
 A node knows no source file, so its messages have no source lines and carets.  P3d sends the same text by
 protocol 3 with the files that the first answer named.  Names in messages are opened as they are spelled, and
-absolute ones can't be provided inside the node's temporary tree; P3r therefore spells them `@R/abs/olute`, where
-`@R` is a link to the tree's root, maps the prefix away for `__FILE__` and debug information, and takes it out
-of the messages.  Carrying on without a second compile was rejected: carets can't be guessed from the text.
+absolute ones can't be provided inside the node's temporary tree; P3r spells them otherwise (`rooted.py`).
+Carrying on without a second compile was rejected: carets can't be guessed from the text.
 """
 
 from __future__ import annotations
@@ -25,18 +24,17 @@ from pathlib import Path
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
+from buildfarm.dispatch.rooted import PREFIX_MAP, restored, root_link, rooted
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Unit
 
 # A file is entered: `# 1 "name" 1`, flags 3 and 4 for system headers (cpp manual, Preprocessor Output).
 _ENTERED = re.compile(rb'\n# \d+ "((?:[^"\\\n]|\\.)+)" 1')
-_ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
 _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
-_ROOT = "@R"  # P3r's link to the root of the node's temporary tree
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
 
@@ -133,8 +131,8 @@ def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -
     if _POINTS_INTO_STRINGS in serr:
         return None
     named = [name for name in [os.fsencode(unit.source), *entered] if name + b":" in serr]
-    rooted = any(name.startswith(b"/") for name in named)
-    if rooted and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
+    absolute = any(name.startswith(b"/") for name in named)
+    if absolute and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
         return None
     tree = Tree()
     try:
@@ -143,26 +141,25 @@ def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -
     except OSError:
         return None
     text = job.source
-    maps: tuple[str, ...] = ()
-    if rooted:
-        text = _ABSOLUTE_MARKER.sub(_rooted, text)
-        tree.add_link(os.path.join(cwd, _ROOT), "/")
-        maps = (f"-ffile-prefix-map={_ROOT}/=/",)
+    if absolute:
+        text = rooted(text)
     suffix = "ii" if unit.language is Language.CXX else "i"
     source = f"{OURS}{os.path.basename(unit.source)}.{suffix}"
     tree.add(os.path.join(cwd, source), text)
-    argv = (*job.argv[:-3], *maps, source, "-o", "unit.o")
-    prefix = b"" if not rooted else _ROOT.encode()
+    argv = (*job.argv[:-3], *((PREFIX_MAP,) if absolute else ()), source, "-o", "unit.o")
     return Repeat(
-        Job(argv, cwd=cwd, files=tree.files(), recipe="P3r" if rooted else "P3d"),
-        words=lambda serr: serr.replace(prefix + b"/", b"/") if prefix else serr,
+        Job(
+            argv,
+            cwd=cwd,
+            files=(*tree.files(), *((root_link(cwd),) if absolute else ())),
+            recipe="P3r" if absolute else "P3d",
+        ),
+        words=restored if absolute else _unchanged,
     )
 
 
-def _rooted(marker: re.Match[bytes]) -> bytes:
-    if marker[2].endswith(b"//"):  # -fworking-directory's marker: no file
-        return marker[0]
-    return b'%s%s%s"' % (marker[1], _ROOT.encode(), marker[2])
+def _unchanged(serr: bytes) -> bytes:
+    return serr
 
 
 def _absolute(cwd: str, names: Sequence[bytes]) -> tuple[str, ...]:

@@ -26,17 +26,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from buildfarm.dispatch import depfile, local, modules
 from buildfarm.dispatch.fortran_text import Scan, Scanned, with_includes
 from buildfarm.dispatch.modules import SearchPath
-from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.recipe_c import entered_files
+from buildfarm.dispatch.rooted import restored, root_link, rooted
 from buildfarm.dispatch.tree import OURS, Tree
-from buildfarm.model import FortranOptions, Invocation, Job, Unit
+from buildfarm.model import FortranOptions, Invocation, Job, SentFile, Unit
 
 NOTHING_MADE: Mapping[str, str] = {}
 
@@ -167,19 +169,50 @@ async def prepare(
     stderr = text.stderr
     if not _options(unit).cpp:  # with cpp the preprocessing has said it
         stderr += await _missing_directories(unit, invocation, tool_path, workdir)
+    files = _files(unit, cwd, text, used)
+    name = OURS + os.path.basename(unit.source)
+    argv = _argv(unit, cwd, node_tool, name)
+    path = os.path.join(cwd, name)
+    own_words = partial(_without_directory, cwd, unit.source)
+
+    def words(serr: bytes) -> bytes | None:
+        serr = own_words(serr)
+        return None if serr and (unit.source.startswith("/") or _NODE_TREE in serr) else stderr + serr
+
+    def repeat(serr: bytes) -> Repeat | None:
+        """An absolute source can't be provided under its name, so its lines and carets were missing."""
+        if not unit.source.startswith("/"):
+            return None
+        again = (*files, root_link(cwd), SentFile(path, rooted(text.text)))
+        return Repeat(
+            Job(argv, cwd=cwd, files=again, recipe="S2r"), lambda serr: stderr + own_words(restored(serr))
+        )
+
+    return Prepared(
+        Job(argv, cwd=cwd, files=(*files, SentFile(path, text.text)), recipe="S2"),
+        inputs=(*text.inputs, *(found.path for found in used)),
+        outputs_made=outputs_made,
+        stderr=stderr,
+        words=words,
+        repeat=repeat,
+    )
+
+
+def _files(unit: Unit, cwd: str, text: FortranText, used: list[modules.Found]) -> tuple[SentFile, ...]:
+    """All that the node's compiler reads beside the text, and what its module files need to be written and read."""
     tree = Tree()
     tree.add(text.inputs[0], text.source)
-    for path in text.inputs[1:]:
-        # Messages name included files as the line does; a caret is there if that is a name in the cwd, too.
+    for path in text.inputs[1:]:  # for the lines of messages
         tree.add(path, _bytes(path))
     for found in used:
         tree.add(os.path.join(cwd, os.path.basename(found.path)), _bytes(found.content_path))
-    _provide_for_modules(tree, unit, cwd, text)
-    name = OURS + os.path.basename(unit.source)
-    tree.add(os.path.join(cwd, name), text.text)
-    job = Job(_argv(unit, cwd, node_tool, name), cwd=cwd, files=tree.files(), recipe="S2")
-    inputs = (*text.inputs, *(found.path for found in used))
-    return Prepared(job, inputs, outputs_made, stderr, _words(unit, cwd, stderr))
+    final = modules.final_directory(unit, cwd)
+    tree.add_directory(final)
+    for file in text.scanned.possible_module_files:
+        tree.add(os.path.join(final, file), b"")
+        if final != os.path.normpath(cwd):
+            tree.add_link(os.path.join(cwd, file), os.path.join(os.path.relpath(final, cwd), file))
+    return tree.files()
 
 
 def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
@@ -202,34 +235,16 @@ def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
     )
 
 
-def _words(unit: Unit, cwd: str, printed: bytes) -> Callable[[bytes], bytes | None]:
-    """How the node's messages become those of a local compile.
+def _without_directory(cwd: str, source: str, serr: bytes) -> bytes:
+    """The node's messages without f951's warning that it may not look into the directory that the text names.
 
-    An absolute source can't be provided under its name, so its lines and carets are missing.  f951 says so if it
-    may not look into the directory that the text names, which is none of this compile's.
+    That is a directory of the node's own disk, and none of this compile's (`scanner.cc: add_path_to_list`).
     """
-    directory = os.path.normpath(os.path.join(cwd, os.path.dirname(unit.source)))
-    about_directory = re.compile(
-        rb"^f951: [^\n]*" + re.escape(os.fsencode(directory)) + rb"\W[^\n]*\n", re.MULTILINE
-    )
-
-    def words(serr: bytes) -> bytes | None:
-        serr = about_directory.sub(b"", serr)
-        if serr and (unit.source.startswith("/") or _NODE_TREE in serr):
-            return None
-        return printed + serr
-
-    return words
-
-
-def _provide_for_modules(tree: Tree, unit: Unit, cwd: str, text: FortranText) -> None:
-    """What the module files that the node will write need: their directory, their names, the way to read them."""
-    final = modules.final_directory(unit, cwd)
-    tree.add_directory(final)
-    for file in text.scanned.possible_module_files:
-        tree.add(os.path.join(final, file), b"")
-        if final != os.path.normpath(cwd):
-            tree.add_link(os.path.join(cwd, file), os.path.join(os.path.relpath(final, cwd), file))
+    if b"f951: " not in serr:
+        return serr
+    directory = os.path.join(cwd, os.path.dirname(source)).rstrip("/")
+    line = rb"^f951: [^\n]*" + re.escape(os.fsencode(directory)) + rb"/?[^/\w\n][^\n]*\n"
+    return re.sub(line, b"", serr, flags=re.MULTILINE)
 
 
 def _modules_used(unit: Unit, cwd: str, text: FortranText, made: Mapping[str, str]) -> list[modules.Found]:
@@ -239,7 +254,7 @@ def _modules_used(unit: Unit, cwd: str, text: FortranText, made: Mapping[str, st
     """
     search = SearchPath.of(unit, cwd)
     final = modules.final_directory(unit, cwd)
-    for file in text.scanned.possible_module_files:
+    for file in _own_modules_read(text.scanned):
         hidden = search.module(file, {})
         if hidden is not None and os.path.normpath(os.path.dirname(hidden.path)) != final:
             raise CannotTravel(f"{hidden.typed} hides the module of that name that it defines")
@@ -253,6 +268,14 @@ def _modules_used(unit: Unit, cwd: str, text: FortranText, made: Mapping[str, st
             files.append(found)
         elif not modules.is_intrinsic(file):
             raise CannotTravel(f"{file} is not found")
+    return files
+
+
+def _own_modules_read(scanned: Scanned) -> list[str]:
+    """The module files that the text both writes and may read."""
+    files = [f"{name}.mod" for name in scanned.uses if name in scanned.defines]
+    if any("@" in file for file in scanned.possible_module_files):
+        files += [file for file in scanned.possible_module_files if file.endswith(".smod")]
     return files
 
 

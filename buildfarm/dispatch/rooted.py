@@ -1,0 +1,40 @@
+"""Lets a node's compiler open files of its temporary tree by names that are absolute to the user.
+
+Compilers open a file for a message's lines by the name that the text gives.  An absolute name would lead out of the
+node's temporary tree; `@R/absolute/name` does not, where `@R` is a link in the working directory to the tree's root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from buildfarm.model import SentFile
+
+_ROOT = "@R"
+_PREFIX = os.fsencode(_ROOT) + b"/"
+_ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
+
+# `__FILE__` and debug information get the user's names back.
+PREFIX_MAP = f"-ffile-prefix-map={_ROOT}/=/"
+
+
+def root_link(cwd: str) -> SentFile:
+    """The link, for a compile in `cwd`; an absolute target starts at the root of the node's tree (srvrpc.c)."""
+    return SentFile(os.path.join(cwd, _ROOT), link="/")
+
+
+def rooted(text: bytes) -> bytes:
+    """`text` with the absolute names in its line markers led through the link."""
+    return _ABSOLUTE_MARKER.sub(_led, text)
+
+
+def restored(messages: bytes) -> bytes:
+    """The messages with the names as the user knows them."""
+    return messages.replace(_PREFIX, b"/")
+
+
+def _led(marker: re.Match[bytes]) -> bytes:
+    if marker[2].endswith(b"//"):  # the working directory's marker names no file
+        return marker[0]
+    return b'%s%s%s"' % (marker[1], _PREFIX, marker[2][1:])
