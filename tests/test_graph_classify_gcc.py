@@ -233,7 +233,7 @@ def test_an_expansion_of_nothing_is_nothing() -> None:
 @given(text=st.text(st.sampled_from("ab \t\n\v\f\r'\"\\@,="), max_size=20))
 @example(text="a\\")
 @example(text="'a\\'b' c")
-@example('"a\\"b"\'c d\'e')
+@example(text='"a\\"b"\'c d\'e')
 @example(text="''")
 @example(text="@b")
 def test_words_are_split_as_libiberty_splits_them(

@@ -16,11 +16,13 @@ procedure, its own or one that came in by `use`; `ANCESTOR@NAME.smod` for every 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
-from buildfarm.graph.fortranlines import fixed_statements, free_statements
+from buildfarm.graph.fortranlines import DEFAULT_RULES, LineRules, fixed_statements, free_statements
+
+__all__ = ["FortranScan", "LineRules", "Submodule", "line_rules", "scan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +90,19 @@ class FortranScan:
         return tuple(file for file in files if file not in own)
 
 
-def scan(text: str, *, free_form: bool, openmp: bool = False, line_length: int = 72) -> FortranScan:
+def scan(text: str, *, free_form: bool, rules: LineRules = DEFAULT_RULES) -> FortranScan:
     """Scans `text`.  Never raises: what is not Fortran is passed over.  Takes time linear in the text's length.
 
-    `openmp`: lines behind the sentinel `!$` are code (-fopenmp).  `line_length`: where a fixed-form line ends
-    (-ffixed-line-length-N; 0: nowhere).
+    `rules`: what compile options say about its lines, as `line_rules` reads them.
     """
+    text = text.removeprefix("\ufeff")
     cpp_includes: dict[str, None] = {}
     scanner = _Scanner(free_form)
     statements: Iterator[str]
     if free_form:
-        statements = free_statements(text, cpp_includes, openmp)
+        statements = free_statements(text, cpp_includes, rules)
     else:
-        statements = fixed_statements(text, cpp_includes, openmp, line_length)
+        statements = fixed_statements(text, cpp_includes, rules)
     for statement in statements:
         scanner.statement(statement)
     return FortranScan(
@@ -112,6 +114,22 @@ def scan(text: str, *, free_form: bool, openmp: bool = False, line_length: int =
         intrinsic_uses=tuple(scanner.intrinsic_uses),
         separate_procedures=tuple(scanner.separate_procedures),
     )
+
+
+def line_rules(arguments: Iterable[str]) -> LineRules:
+    """What the options of a compile say about the lines of its source."""
+    rules = DEFAULT_RULES
+    for arg in arguments:
+        if arg in ("-fopenmp", "-fno-openmp"):
+            rules = replace(rules, openmp=arg == "-fopenmp")
+        elif arg.startswith("-ffixed-line-length-"):
+            length = arg.removeprefix("-ffixed-line-length-")
+            rules = replace(rules, line_length=int(length) if length.isdecimal() else 0)
+        elif arg == "-fno-fixed-line-length":
+            rules = replace(rules, line_length=0)
+        elif arg == "-fd-lines-as-code":
+            rules = replace(rules, d_lines=True)
+    return rules
 
 
 _FLAGS: Final = re.ASCII | re.IGNORECASE
@@ -131,6 +149,7 @@ _USE: Final = re.compile(rf"use(?:{_NATURE}|\s*::\s*|\s+)([a-z]\w*)\s*(?:,|$)", 
 _USE_FIXED: Final = re.compile(rf"use(?:{_NATURE}|::)?([a-z]\w*)(?:,|$)", _FLAGS)
 _SEPARATE: Final = re.compile(r"\bmodule\s+(?:[\w(),=*:]+\s+)*?(?:function|subroutine)\s+[a-z]", _FLAGS)
 _SEPARATE_FIXED: Final = re.compile(r"module[\w(),=*:]*(?:function|subroutine)[a-z]", _FLAGS)
+_LONGEST_PREFIX: Final = 1000  # characters: keeps the search linear whatever the statement
 _PROCEDURE_WORDS: Final = ("procedure", "function", "subroutine")
 
 
@@ -149,7 +168,8 @@ class _Scanner:
         self.includes: dict[str, None] = {}
         self.separate_procedures: dict[str, None] = {}
         self._module: str | None = None  # the module whose specification part is being read
-        self._contained = False  # behind its `contains`
+        self._implements = False  # a submodule, or a module with separate procedures
+        self._contained = False  # behind a `contains`
         self._in_interface = False
 
     def statement(self, text: str) -> None:
@@ -166,7 +186,7 @@ class _Scanner:
             if match := _SUBMODULE.match(text):
                 parent = match[2].lower() if match[2] else None
                 self.submodules[Submodule(match[1].lower(), parent, match[3].lower())] = None
-                self._module, self._contained, self._in_interface = None, False, False
+                self._enter(None, implements=True)
         elif first == "c":
             self._contained = self._contained or text.lower() == "contains"
         elif first == "e":
@@ -177,19 +197,31 @@ class _Scanner:
                 self.includes[match[1] or match[2]] = None
             elif _INTERFACE.match(text):
                 self._in_interface = True
-        if self._in_interface and self._module is not None and self.separate.search(text):
+        if self._in_interface and self._module is not None and self.separate.search(text, 0, _LONGEST_PREFIX):
             self.separate_procedures[self._module] = None
+            self._implements = True
 
     def _define(self, name: str, *, spaced: bool) -> None:
-        """`module NAME`; without a blank in it `moduleprocedures` may be `module procedure s`."""
-        if (self._in_interface or self._contained) and not spaced and name.startswith(_PROCEDURE_WORDS):
+        """`module NAME`; without a blank in it `moduleprocedures` may be `module procedure s`.
+
+        The one doubt left: such a name in fixed form behind a module or submodule that implements separate
+        procedures and ends in a plain `end`.
+        """
+        implementing = self._contained and self._implements
+        if (self._in_interface or implementing) and not spaced and name.startswith(_PROCEDURE_WORDS):
             return
         self.defines[name] = None
-        self._module, self._contained, self._in_interface = name, False, False
+        self._enter(name, implements=False)
+
+    def _enter(self, module: str | None, *, implements: bool) -> None:
+        """A program unit begins, or the last has ended."""
+        self._module = module
+        self._implements = implements
+        self._contained = self._in_interface = False
 
     def _leave(self, what: str) -> None:
         """An `end`, plain or of an interface or module."""
         if what == "interface":
             self._in_interface = False
         elif what or not (self._contained or self._in_interface):
-            self._module, self._contained, self._in_interface = None, False, False
+            self._enter(None, implements=False)

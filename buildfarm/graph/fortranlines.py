@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 _SPECIAL: Final = re.compile("['\"!;&]")
+_NOTHING_MORE: Final = re.compile(r"\s*(?:!|$)")
 _LABEL: Final = re.compile(r"\d+\s*")
 _CPP_INCLUDE: Final = re.compile(r'#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 _SENTINEL: Final = re.compile(r"!\$[ \t&]")
 _FIXED_SENTINEL: Final = re.compile(r"[!cC*]\$[ \t0-9]{3}")
 _FIXED_COMMENT: Final = frozenset("cC*dD!")
+
+_CONTINUING_DIGITS: Final = "123456789"
+_QUOTED_OR_BLANK: Final = re.compile(r"('[^']*'?|\"[^\"]*\"?)|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class LineRules:
+    """What options can change about the lines of a text."""
+
+    openmp: bool = False  # lines behind the sentinel `!$` are code (-fopenmp)
+    line_length: int = 72  # the last column of fixed form that counts; 0: all do (-ffixed-line-length-N)
+    d_lines: bool = False  # fixed-form lines that begin with `d` are code, not comments (-fd-lines-as-code)
+
+
+DEFAULT_RULES: Final = LineRules()
 
 
 class _Cutter:
@@ -52,7 +69,7 @@ class _Cutter:
                 self.end()
                 start = position
             elif char == "&":
-                if ampersands and text[position:].lstrip()[:1] in ("", "!"):
+                if ampersands and _NOTHING_MORE.match(text, position):
                     self.part.append(text[start:at])
                     self.continued = True
                     return
@@ -89,7 +106,7 @@ class _Cutter:
         return done
 
 
-def free_statements(text: str, cpp_includes: dict[str, None], openmp: bool) -> Iterator[str]:
+def free_statements(text: str, cpp_includes: dict[str, None], rules: LineRules) -> Iterator[str]:
     """The statements of a free-form text, neither labels nor outer blanks; `#include`d names to `cpp_includes`."""
     cutter = _Cutter()
     has_special = _SPECIAL.search
@@ -102,7 +119,7 @@ def free_statements(text: str, cpp_includes: dict[str, None], openmp: bool) -> I
             in_directive = _directive(line, cpp_includes)
             continue
         if line[0] == "!":
-            if not openmp or _SENTINEL.match(line) is None:
+            if not rules.openmp or _SENTINEL.match(line) is None:
                 continue
             raw = line = line[2:].lstrip()
         if cutter.continued:
@@ -121,17 +138,15 @@ def free_statements(text: str, cpp_includes: dict[str, None], openmp: bool) -> I
         yield from _unlabelled(statement.strip())
 
 
-def fixed_statements(
-    text: str, cpp_includes: dict[str, None], openmp: bool, line_length: int
-) -> Iterator[str]:
+def fixed_statements(text: str, cpp_includes: dict[str, None], rules: LineRules) -> Iterator[str]:
     """The statements of a fixed-form text without blanks outside character constants.
 
-    `line_length`: the last column that counts (0: all do).  A line with a tab in its first six columns starts its
+    A line with a tab in its first six columns starts its
     body behind the tab, and is a continuation if a digit other than 0 comes first there.
     """
     cutter = _Cutter()
-    limit = line_length or None
-    body_limit = line_length - 6 if line_length else None
+    limit = rules.line_length or None
+    body_limit = rules.line_length - 6 if rules.line_length else None
     in_directive = False
     for raw in text.split("\n"):
         if not raw:
@@ -140,9 +155,12 @@ def fixed_statements(
             in_directive = _directive(raw.strip(), cpp_includes)
             continue
         if raw[0] in _FIXED_COMMENT:
-            if not openmp or _FIXED_SENTINEL.match(raw) is None:
+            if rules.openmp and _FIXED_SENTINEL.match(raw):
+                raw = f"  {raw[2:]}"
+            elif rules.d_lines and raw[0] in "dD":
+                raw = f" {raw[1:]}"
+            else:
                 continue
-            raw = f"  {raw[2:]}"
         tab = raw.find("\t", 0, 6)
         if tab < 0:
             head, body = raw[:5], raw[6:limit]
@@ -163,10 +181,6 @@ def fixed_statements(
     cutter.end()
     for statement in cutter.take():
         yield from _unblanked(statement)
-
-
-_CONTINUING_DIGITS: Final = "123456789"
-_QUOTED_OR_BLANK: Final = re.compile(r"('[^']*'?|\"[^\"]*\"?)|\s+")
 
 
 def _unlabelled(statement: str) -> Iterator[str]:
