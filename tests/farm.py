@@ -130,7 +130,7 @@ def _command(pid: int) -> str:
 class Node:
     """One distccd: daemon, log, temporary directory and compiler directory."""
 
-    def __init__(self, index: int, directory: Path, jobs: int, options: tuple[str, ...]) -> None:
+    def __init__(self, index: int, directory: Path, jobs: int, options: tuple[str, ...], path: str) -> None:
         self.index = index
         self.jobs = jobs
         self.port = 0
@@ -139,11 +139,12 @@ class Node:
         self.bin = directory / "bin"  # first on the daemon's PATH
         self.tmp = directory / "tmp"  # the daemon's TMPDIR
         self._options = options
+        self._path = path
         self._mark = uuid.uuid4().hex
         self._daemon: subprocess.Popen[bytes] | None = None
-        for path, mode in ((directory, 0o755), (self.bin, 0o755), (self.tmp, 0o1777)):
-            path.mkdir(exist_ok=True)
-            path.chmod(mode)
+        for place, mode in ((directory, 0o755), (self.bin, 0o755), (self.tmp, 0o1777)):
+            place.mkdir(exist_ok=True)
+            place.chmod(mode)
         self.log.touch()
         self.log.chmod(0o666)
 
@@ -176,7 +177,7 @@ class Node:
             "TMPDIR": str(self.tmp),
             "DISTCC_TMPDIR": str(self.tmp),
             "DISTCC_DIR": str(self.tmp),
-            "DISTCCD_PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
+            "DISTCCD_PATH": f"{self.bin}:{self._path}",
             _MARK: self._mark,
         }
         words = ["distccd", "--no-detach", "--daemon", "--allow", "127.0.0.1", "--listen", "127.0.0.1"]
@@ -281,7 +282,8 @@ class Farm:
     """Some nodes on loopback, alive between `__enter__` and `__exit__`.
 
     `options` are appended to the host list's entries (",lzo", ",lzo,cpp", ""); `arguments` to distccd's own;
-    `compilers` maps names to scripts for every node's `bin`; `gated` lets compiles wait at the gate.
+    `compilers` maps names to scripts for every node's `bin`; `gated` lets compiles wait at the gate;
+    `path` is what follows `bin` on the daemon's PATH (an unlikely directory: nothing is installed).
     """
 
     def __init__(
@@ -293,8 +295,9 @@ class Farm:
         arguments: tuple[str, ...] = (),
         compilers: Mapping[str, str] | None = None,
         gated: bool = False,
+        path: str = "/usr/local/bin:/usr/bin:/bin",
     ) -> None:
-        self._count, self._jobs, self._options = count, jobs, options
+        self._count, self._jobs, self._options, self._path = count, jobs, options, path
         self._arguments, self._compilers, self._gated = arguments, dict(compilers or {}), gated
         self.nodes: list[Node] = []
         self.directory = Path()
@@ -314,7 +317,7 @@ class Farm:
                     if real := shutil.which(name, path="/usr/bin"):
                         scripts.setdefault(name, _GATE_SCRIPT.format(gate=gate, real=real))
             for index in range(self._count):
-                node = Node(index, self.directory / f"node{index}", self._jobs, self._arguments)
+                node = Node(index, self.directory / f"node{index}", self._jobs, self._arguments, self._path)
                 self.nodes.append(node)
                 for name, script in scripts.items():
                     node.install(name, script)

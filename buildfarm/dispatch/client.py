@@ -264,6 +264,6 @@ async def _receive(
 
 def _words(error: OSError) -> str:
     """`Connection refused`, without Python's `[Errno 111]` and asyncio's `Connect call failed ('::1', 3632)`."""
-    if error.errno in errno.errorcode and (error.strerror or "Connect call").startswith("Connect call"):
+    if error.errno is not None and (error.strerror or "").startswith("Connect call"):
         return os.strerror(error.errno)
     return error.strerror or str(error) or "no answer"
