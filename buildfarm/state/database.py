@@ -81,6 +81,7 @@ def _connect(place: Place) -> sqlite3.Connection:
         start = file.read(16)
     if start != b"SQLite format 3\0":
         raise DamageError("no SQLite database" if start else "zero bytes")
+    _check_length(place.database)
     connection = sqlite3.connect(
         place.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -99,6 +100,24 @@ def _connect(place: Place) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_length(database: Path) -> None:
+    """A cut in the last page would go unseen by SQLite's own check.
+
+    Page size and count are at offsets 16 and 28 of the header (https://sqlite.org/fileformat2.html, section
+    1.3).  While there is a log the file may be shorter: a checkpoint may have been cut off, and is done again.
+    """
+    log = database.with_name(database.name + SIDE_FILES[0])
+    if log.exists() and log.stat().st_size > 0:
+        return
+    with database.open("rb") as file:
+        header = file.read(32)
+        size = file.seek(0, os.SEEK_END)
+    page_size, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+    page_size = 65536 if page_size == 1 else page_size
+    if size != page_size * pages:
+        raise DamageError(f"{size} bytes instead of {page_size * pages}")
 
 
 def _check(connection: sqlite3.Connection, database: Path) -> None:

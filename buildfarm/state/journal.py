@@ -42,7 +42,7 @@ from buildfarm.state.salvage import salvage
 from buildfarm.state.steps import STEP_BITS, StepTable
 
 CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
-CLOCK_STEP_NS = 1_000_000_000  # less is a clock being adjusted, more one that was set
+CLOCK_STEP_NS = 10_000_000  # less is the jitter of reading two clocks, more a clock that was set
 BUILDS_KEPT = 10  # builds whose steps stay for `explain` and `report`
 
 

@@ -38,7 +38,7 @@ from buildfarm.model import BuildState, OutputRecord
 from buildfarm.state import durable
 from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.digest import digest_file
-from buildfarm.state.journal import CLOCK, BuildRow, Journal
+from buildfarm.state.journal import CLOCK, CLOCK_STEP_NS, BuildRow, Journal
 
 LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
@@ -128,9 +128,10 @@ def trusted_before(build: BuildRow, boot_id: str, clock_ns: int) -> int:
     `clock_ns` is wall clock minus time since boot, now: if it went down in the same boot, the clock was set back
     after the barrier, and later files may bear earlier times.
     """
-    if build.owner.boot_id != boot_id:
+    set_back = build.clock_ns - clock_ns
+    if build.owner.boot_id != boot_id or set_back < CLOCK_STEP_NS:
         return build.barrier_ns
-    return build.barrier_ns - max(0, build.clock_ns - clock_ns)
+    return build.barrier_ns - set_back
 
 
 def last_sign_of_life(state_dir: Path) -> int | None:

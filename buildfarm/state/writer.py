@@ -92,7 +92,10 @@ class JournalWriter:
         self._recipes_since = recipes_since
         self._barrier = barrier
         self._pause = pause
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._queued = threading.Condition(self._lock)  # wakes the committing thread
+        self._waiting = threading.Condition(self._lock)  # wakes the thread of barriers
+        self._idle = threading.Condition(self._lock)  # wakes who flushes
         self._queue: deque[_Operation] = deque()
         self._held: deque[_Held] = deque()
         self._flushing = False  # a barrier is wanted now
@@ -100,6 +103,7 @@ class JournalWriter:
         self._closing = False
         self._give_up = False
         self._barrier_ended = False
+        self._last_beat = time.monotonic()
         self.trouble = ""  # what hinders commits now
         self.commits = 0
         self.barriers = 0
@@ -115,11 +119,11 @@ class JournalWriter:
         it).  The operation may run again after a failed commit, so it must do nothing but use the journal.
         """
         future: Future[T] = Future()
-        with self._condition:
+        with self._lock:
             if self._closing:
                 raise JournalError("the journal is closed")
             self._queue.append(_Operation(operation, future, durable))
-            self._condition.notify_all()
+            self._queued.notify()
         return future
 
     def check_in(self, build: int, step: CheckIn) -> Future[bool]:
@@ -132,18 +136,20 @@ class JournalWriter:
             return self.submit(lambda journal: journal.check_in(build, [step]) == 1)
         self.submit(lambda journal: journal.arrive(build, step), durable=False)
         future: Future[bool] = Future()
-        with self._condition:
+        with self._lock:
             self._held.append(_Held(build, step, future, time.monotonic()))
-            self._condition.notify_all()
+            if len(self._held) in (1, self._batch):
+                self._waiting.notify()
         return future
 
     def flush(self, timeout: float | None = None) -> bool:
         """Make a barrier and commit all that was handed in so far; False: not within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._condition:
+        with self._lock:
             self._flushing = True
-            self._condition.notify_all()
-            done = self._condition.wait_for(lambda: not self._held and not self._at_barrier, timeout)
+            self._waiting.notify()
+            self._queued.notify()
+            done = self._idle.wait_for(lambda: not self._held and not self._at_barrier, timeout)
             if not done:
                 return False
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -155,15 +161,16 @@ class JournalWriter:
 
     def close(self, timeout: float | None = 10.0) -> None:
         """Flush, end the threads and close the journal; what can't be committed in time fails."""
-        with self._condition:
+        with self._lock:
             if self._closing:
                 return
         deadline = None if timeout is None else time.monotonic() + timeout
         flushed = self.flush(timeout)
-        with self._condition:
+        with self._lock:
             self._closing = True
             self._give_up = not flushed
-            self._condition.notify_all()
+            self._waiting.notify()
+            self._queued.notify()
         for thread in (self._syncer, self._committer):
             thread.join(None if deadline is None else max(1.0, deadline - time.monotonic()))
         self._abandon()
@@ -186,8 +193,8 @@ class JournalWriter:
                 results = self._commit(group)
             except sqlite3.Error as error:
                 self._tell(f"{self._journal.path}: {error}; trying again")
-                with self._condition:
-                    self._condition.wait_for(lambda: self._give_up, pause)
+                with self._lock:
+                    self._queued.wait_for(lambda: self._give_up, pause)
                     if self._give_up:
                         self._queue.extendleft(reversed(group))
                         return
@@ -198,21 +205,16 @@ class JournalWriter:
             self.commits += 1
             self._tell("")
             for operation, (value, failure) in zip(group, results, strict=True):
-                if operation.future.cancelled():
-                    continue
-                if failure is None:
-                    operation.future.set_result(value)
-                else:
-                    operation.future.set_exception(failure)
-            with self._condition:
+                _resolve(operation.future, value, failure)
+            with self._lock:
                 rest = started + SPACING - time.monotonic()
                 if rest > 0:
-                    self._condition.wait_for(lambda: self._closing or self._flushing, rest)
+                    self._queued.wait_for(lambda: self._closing or self._flushing, rest)
 
     def _next_group(self) -> list[_Operation]:
         """All that is queued; empty when the writer is closed and nothing is left."""
-        with self._condition:
-            self._condition.wait_for(
+        with self._lock:
+            self._queued.wait_for(
                 lambda: self._queue or self._give_up or (self._closing and self._barrier_ended)
             )
             if self._give_up:
@@ -243,13 +245,13 @@ class JournalWriter:
     def _sync_all(self) -> None:
         while batch := self._next_batch():
             self._sync(batch)
-        with self._condition:
+        with self._lock:
             self._barrier_ended = True
-            self._condition.notify_all()
+            self._queued.notify()
 
     def _next_batch(self) -> list[_Held]:
         """The check-ins that are due; empty when the writer closes and none are left."""
-        with self._condition:
+        with self._lock:
             while True:
                 full = len(self._held) >= self._batch
                 due = self._held[0].since + self._hold if self._held else None
@@ -261,8 +263,8 @@ class JournalWriter:
                     self._flushing = False
                 if due is not None and due <= time.monotonic():
                     break
-                self._condition.wait(HEARTBEAT if due is None else due - time.monotonic())
-                if due is None:
+                self._waiting.wait(HEARTBEAT if due is None else due - time.monotonic())
+                if time.monotonic() - self._last_beat >= HEARTBEAT:
                     self._beat()
             batch = list(self._held)
             self._held.clear()
@@ -279,7 +281,7 @@ class JournalWriter:
         except OSError as error:
             failure = error
             self._tell(f"{self._tree}: {os.strerror(error.errno or 0)}: results may not be on the disk")
-        with self._condition:
+        with self._lock:
             for held in batch if failure is None else ():
                 operation = _check_in_of(held)
                 self._queue.append(_Operation(operation, held.future, True))
@@ -289,13 +291,15 @@ class JournalWriter:
                     _Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False)
                 )
             self._at_barrier = False
-            self._condition.notify_all()
+            self._queued.notify()
+            self._idle.notify_all()
         if failure is not None:
             for held in batch:
-                held.future.set_exception(failure)
+                _resolve(held.future, None, failure)
 
     def _beat(self) -> None:
         """Leave a sign of life: a file whose time is later than this and a margin is not this build's."""
+        self._last_beat = time.monotonic()
         try:
             durable.touch(self._journal.state_dir / CLOCK)
         except OSError:
@@ -304,21 +308,30 @@ class JournalWriter:
     # --- trouble -----------------------------------------------------------------------------------------
 
     def _tell(self, text: str) -> None:
-        with self._condition:
+        with self._lock:
             if text == self.trouble:
                 return
             self.trouble = text
         self._on_trouble(text)
 
     def _abandon(self) -> None:
-        with self._condition:
+        with self._lock:
             futures: list[Future[Any]] = [operation.future for operation in self._queue]
             futures += [held.future for held in self._held]
             self._queue.clear()
             self._held.clear()
         for future in futures:
-            if not future.done():
-                future.set_exception(JournalError(self.trouble or "the journal was closed"))
+            _resolve(future, None, JournalError(self.trouble or "the journal was closed"))
+
+
+def _resolve(future: Future[Any], value: object, failure: BaseException | None) -> None:
+    """Who waited may have been cancelled; what was journaled stays journaled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if failure is None:
+        future.set_result(value)
+    else:
+        future.set_exception(failure)
 
 
 def _check_in_of(held: _Held) -> Callable[[Journal], bool]:
