@@ -22,7 +22,7 @@ MASQUERADED = [
 ]  # fmt: skip
 LEFT_ALONE = [
     "as", "ld.bfd", "nm", "strip", "gcov", "gcc-nm", "c89", "c99", "c99-gcc", "cmake", "automake", "tar", "bar",
-    "clangd", "clang-format", "clang-tidy-17", "gccgo", "ldd", "cpp", "mpirun", "gdb", "distcc", "x86_64-linux-gnu-gcov",
+    "clangd", "clang-tidy-17", "gccgo", "ldd", "cpp", "mpirun", "gdb", "distcc", "x86_64-linux-gnu-gcov",
 ]  # fmt: skip
 
 

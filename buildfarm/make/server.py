@@ -34,7 +34,7 @@ from buildfarm.model import Invocation
 #: sun_path holds 108 bytes, the closing NUL among them (unix(7)).
 LONGEST_PATH = 107
 _BACKLOG = 4096
-_PIECE = 256 * 1024
+_PIECE = 64 * 1024  # below malloc's threshold for mmap
 _PAUSE_SECONDS = 0.05
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _SOCKET_NAME = re.compile(r"(\d+)-(\d+)-\d+\.sock")
@@ -251,7 +251,8 @@ class _Connection:
         self._unsent = b""
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(peer, self._readable)
+        self._descriptor = peer.fileno()  # asyncio, given the socket, takes its repr: nine system calls
+        self._loop.add_reader(self._descriptor, self._readable)
 
     def write(self, data: bytes) -> None:
         """Send `data`, now or as the stub takes it; nothing happens if it is gone."""
@@ -260,7 +261,7 @@ class _Connection:
         if not self._unsent:
             data = data[self._send(data) :]
             if data and not self._closing:
-                self._loop.add_writer(self._peer, self._writable)
+                self._loop.add_writer(self._descriptor, self._writable)
         self._unsent += data
 
     def close(self) -> None:
@@ -274,8 +275,9 @@ class _Connection:
         if self._peer.fileno() < 0:
             return
         self._closing = True
-        self._loop.remove_reader(self._peer)
-        self._loop.remove_writer(self._peer)
+        self._loop.remove_reader(self._descriptor)
+        if self._unsent:
+            self._loop.remove_writer(self._descriptor)
         self._peer.close()
         self._server.discard(self)
         if self._call is not None:
@@ -293,7 +295,7 @@ class _Connection:
     def _writable(self) -> None:
         self._unsent = self._unsent[self._send(self._unsent) :]
         if self._peer.fileno() >= 0 and not self._unsent:
-            self._loop.remove_writer(self._peer)
+            self._loop.remove_writer(self._descriptor)
             if self._closing:
                 self.abort()
 
