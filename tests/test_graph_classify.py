@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fingerprint import fingerprint
@@ -333,6 +335,32 @@ def test_what_is_not_understood_runs_here_with_a_reason(command: str, outputs: t
 def test_an_empty_command_is_no_error() -> None:
     assert classify(()).kind is Kind.OTHER
     assert classify(("gcc", "")).kind is Kind.LINK
+
+
+PIECES = words(
+    "-c -S -E -M -MD -MF -MT -MP -MMD -o -x c c++ f77 none - -I -D A=1 -Wp,-MD,x -Wp, -Wl,-Map -Wl,-Map,m -Xlinker "
+    "-march=native -g -O2 -flto a.c b.f90 c.o d.h .c x/ -J -include -l -lm --param --output -fsyntax-only -v conftest.c"
+)
+
+
+@given(
+    tool=st.sampled_from(words("gcc g++ gfortran mpif90 clang ar ranlib ld ccache")),
+    rest=st.lists(st.one_of(st.sampled_from(PIECES), st.text("-ox=, ", max_size=5)), max_size=10),
+)
+def test_no_command_is_an_error_and_every_unit_is_whole(tool: str, rest: list[str]) -> None:
+    found = classify([tool, *rest])
+    assert (found.unit is not None) == (found.kind is Kind.COMPILE)
+    assert (found.reason is not None) == (found.kind is Kind.OTHER)
+    if found.kind is Kind.QUERY:
+        assert found.outputs == ()
+    assert not any(path.startswith("/dev/") or not path for path in found.outputs)
+    if found.unit is not None:
+        unit = found.unit
+        assert (unit.fortran is not None) == (unit.language is Language.FORTRAN)
+        if unit.may_travel:
+            assert unit.output == found.outputs[0]
+            travelling = {"-c", "-S", "-o", "-E", unit.source}
+            assert not travelling & {*unit.preprocess_arguments, *unit.compile_arguments}
 
 
 def test_classifying_a_typical_command_costs_little() -> None:

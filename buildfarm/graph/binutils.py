@@ -37,9 +37,9 @@ def archiver(name: str, argv: Sequence[str]) -> ToolCall:
         return ToolCall(Kind.QUERY, name, ())
     if "x" in operation:
         return ToolCall(Kind.OTHER, name, (), reason="ar x: writes the archive's members")
-    if not archive or not any(letter in operation for letter in "dmqrs"):
+    if not any(archive) or not any(letter in operation for letter in "dmqrs"):
         return ToolCall(Kind.OTHER, name, (), reason="an ar command that names no archive")
-    return ToolCall(Kind.ARCHIVE, name, tuple(archive))
+    return ToolCall(Kind.ARCHIVE, name, tuple(path for path in archive if not is_device(path)))
 
 
 def ranlib(name: str, argv: Sequence[str]) -> ToolCall:
@@ -53,9 +53,8 @@ def ranlib(name: str, argv: Sequence[str]) -> ToolCall:
                 return ToolCall(Kind.QUERY, name, ())
         else:
             archives.append(arg)
-    if not archives:
-        return ToolCall(Kind.QUERY, name, ())
-    return ToolCall(Kind.ARCHIVE, name, tuple(archives))
+    outputs = tuple(path for path in archives if path and not is_device(path))
+    return ToolCall(Kind.ARCHIVE if outputs else Kind.QUERY, name, outputs)
 
 
 def linker(name: str, argv: Sequence[str]) -> ToolCall:

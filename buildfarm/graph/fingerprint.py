@@ -33,7 +33,6 @@ _MESSAGES: Final = (
     "LC_MESSAGES",
     "GCC_COLORS",
     "GCC_URLS",
-    "COLUMNS",
 )
 # binutils manual, "ld", "Environment Variables", and "ar", for ZERO_AR_DATE on other systems.
 _BINUTILS: Final = ("LD_RUN_PATH", "GNUTARGET", "LDEMULATION", "COLLECT_NO_DEMANGLE", "ZERO_AR_DATE")
