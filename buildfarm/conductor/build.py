@@ -17,7 +17,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 from buildfarm.conductor.calls import Calls
@@ -28,7 +28,7 @@ from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
-from buildfarm.make import masquerade
+from buildfarm.make import masquerade, orphans
 from buildfarm.make.process import MakeProcess, RealMake, find_make
 from buildfarm.make.server import StubServer
 from buildfarm.model import BuildState
@@ -127,6 +127,7 @@ class Build:
         server = StubServer(None, calls.handle, tasks)
         await server.start()
         stack.push_async_callback(server.close)
+        stack.push_async_callback(calls.close)
         nodes = membership.nodes
         for note in membership.notes:
             ledger.note(note)
@@ -182,7 +183,9 @@ class Build:
         """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
         if number is signal.SIGINT:
             await asyncio.sleep(SIGINT_PATIENCE)
-            process.signal(signal.SIGINT)
+            for pid in await asyncio.to_thread(orphans.find, self._token):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
             return
         self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
         await calls.checkpoint(CHECKPOINT_SECONDS)

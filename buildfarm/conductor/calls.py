@@ -33,12 +33,17 @@ class Calls:
         self._quiet.set()
         self._open = asyncio.Event()
         self._open.set()
+        self._handlers: set[asyncio.Task[None]] = set()
 
     async def handle(self, call: StubCall) -> None:
         """Answer one call.  StubLost is the server's to take; anything else unexpected is told once and passed by."""
         if call.name in MAKES:
             await call.exec_real()
             return
+        task = asyncio.current_task()
+        assert task is not None, "BUG: a handler outside a task"
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
         await self._open.wait()
         self._under_way += 1
         self._quiet.clear()
@@ -63,6 +68,13 @@ class Calls:
                 await self._quiet.wait()
         except TimeoutError:
             pass
+
+    async def close(self) -> None:
+        """Make has ended: nobody waits for what is still under way."""
+        handlers = tuple(self._handlers)
+        for task in handlers:
+            task.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
 
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)

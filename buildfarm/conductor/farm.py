@@ -38,6 +38,7 @@ class Doubtful:
     """The node says that the unit does not compile; the local compiler must say so too."""
 
     reason: str
+    stderr: bytes = b""  # the node's words
 
 
 AttemptResult = Valid | Faulty | Doubtful
@@ -72,6 +73,7 @@ class Here:
 
     reason: str
     slot: bool = False
+    stderr: bytes = b""  # what a node said of the unit, if one did
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class _Ticket:
     future: asyncio.Future[Settlement]
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     valid: dict[int, Won] = field(default_factory=dict)
+    stderr: bytes = b""
 
 
 class Farm:
@@ -125,7 +128,7 @@ class Farm:
         self._observer = observer
         self._tasks = tasks
         self._tickets: dict[int, _Ticket] = {}
-        self._told: dict[str, NodeStatus] = {}
+        self._told: dict[str, tuple[object, ...]] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
 
@@ -204,7 +207,7 @@ class Farm:
                 case s.Settled(unit, attempt):
                     self._settle(unit, self._tickets[unit].valid[attempt])
                 case s.RunHere(unit, reason, slot):
-                    self._settle(unit, Here(reason, slot))
+                    self._settle(unit, Here(reason, slot, self._words_on(unit)))
                 case s.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
                 case s.Probe(node=key):
@@ -213,6 +216,10 @@ class Farm:
                     probing.add_done_callback(self._probes.discard)
         if not isinstance(event, s.Submit | s.Succeeded | s.Demand | s.Withdraw):
             self._tell()
+
+    def _words_on(self, unit: int) -> bytes:
+        ticket = self._tickets.get(unit)
+        return ticket.stderr if ticket else b""
 
     def _settle(self, unit: int, settlement: Settlement) -> None:
         ticket = self._tickets.get(unit)
@@ -237,7 +244,8 @@ class Farm:
             case Faulty(fault, reason):
                 self._observer.attempt_ended(unit, attempt, node, str(fault), reason)
                 self._feed(s.Failed(unit, attempt, fault, reason))
-            case Doubtful(reason):
+            case Doubtful(reason, stderr):
+                ticket.stderr = stderr
                 self._feed(s.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:
@@ -250,7 +258,9 @@ class Farm:
             self._feed(s.Tick())
 
     def _tell(self) -> None:
+        """Report nodes whose standing is another than was last reported; pauses and counts are no news."""
         for status in self._scheduler.statuses():
-            if status.reason != s.NOT_PROBED and self._told.get(status.key) != status:
-                self._told[status.key] = status
+            news = (status.state, status.reason, status.slots, status.compiler)
+            if status.reason != s.NOT_PROBED and self._told.get(status.key) != news:
+                self._told[status.key] = news
                 self._observer.node_changed(status)

@@ -29,7 +29,7 @@ from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Prepared
 from buildfarm.graph.fingerprint import fingerprint
-from buildfarm.graph.fortran import scan
+from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.make.server import DeliveryFailed, StubCall
 from buildfarm.model import Answer, CheckIn, CheckOut, Invocation, Job, Kind, Node, StepState, ToolCall, Unit
 
@@ -103,9 +103,9 @@ class Units:
                     await self._deliver(call, tool_call, task, result)
                 case Stranded(reason):
                     await self._fail(call, task, reason)
-                case TakenHere(reason, slot):
+                case TakenHere(reason, slot, stderr):
                     try:
-                        await self._here.run(call, tool_call, step=task.step, reason=reason)
+                        await self._here.run(call, tool_call, step=task.step, reason=reason, stderr=stderr)
                     finally:
                         if slot:
                             self._farm.local_slot_freed()
@@ -160,7 +160,7 @@ class Units:
                         task.tool_path,
                         node_tool=os.path.basename(task.tool_path),
                         workdir=task.workdir,
-                        scan=scan,
+                        scan=_scan,
                     )
             except CannotTravel as refusal:
                 return TakenHere(refusal.reason)
@@ -199,7 +199,7 @@ class Units:
         if isinstance(judged, verdict.NodeAtFault):
             return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
         if isinstance(judged, verdict.LocalVerdict):
-            return Doubtful(judged.reason)
+            return Doubtful(judged.reason, answer.stderr)
         reference = await self._toolbox.reference(task.unit, task.tool_path, task.invocation.env)
         wrong = elf.inspect(answer.object, reference, assembler=task.unit.assembler_only)
         if wrong is not None:
@@ -305,6 +305,11 @@ class Units:
                 stderr=os.fsencode(text),
             )
         )
+
+
+def _scan(text: str, unit: Unit) -> FortranScan:
+    assert unit.fortran is not None, "BUG: a scan of a unit that is not Fortran"
+    return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
 
 
 def _faulty(node: Node, fault: NodeFault) -> Faulty:

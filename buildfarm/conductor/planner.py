@@ -1,0 +1,91 @@
+"""Plans a whole build without building: a dry run of make, then one of each recursive make that it would call.
+
+It joins make's rooms with the graph's and decides nothing itself.  A plan may be less than the truth (rules that
+do not exist before the build has begun), never more: what is missing stands in the plans.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from buildfarm.errors import UsageError
+from buildfarm.graph.classify import classify
+from buildfarm.graph.dag import BuildGraph
+from buildfarm.graph.makedb import complaints, parse
+from buildfarm.graph.plan import InstancePlan, make_plan
+from buildfarm.make.dryrun import dry_run
+from buildfarm.make.instance import MakeInstance
+
+MOST_INSTANCES = 500
+"""A Makefile that calls itself without end must not plan without end."""
+
+SECONDS = 60.0
+"""For one dry run; ModelE's take 0.03 each, a kernel's top level 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A build's graph, and one line for each make instance that could not be planned."""
+
+    graph: BuildGraph
+    troubles: tuple[str, ...]
+
+
+def plan_build(directory: str, words: Sequence[str], environment: Mapping[str, str]) -> Planned:
+    """The plan of `make WORDS` in the absolute `directory`."""
+    return asyncio.run(_plan_build(MakeInstance(directory, ("make", *words), environment)))
+
+
+async def plan_instance(instance: MakeInstance, *, make: str | None = None) -> tuple[InstancePlan | None, str | None]:
+    """The plan of one make instance, and what went wrong with it, if anything."""
+    output = await dry_run(instance, SECONDS, make=make)
+    if output.error is not None:
+        return None, output.error
+    database = parse(output.text)
+    complained = complaints(output.stderr)
+    where = database.directory or instance.directory
+    plan = make_plan(
+        database,
+        complained,
+        key=instance.key(),
+        cwd=instance.directory,
+        argv=instance.argv,
+        directory=where,
+        environment=output.environment,
+        recorded=[line.environment for line in output.submakes],
+        classify=lambda argv: classify(argv, environment=output.environment),
+    )
+    return plan, "; ".join(complained.fatal) or None
+
+
+async def _plan_build(top: MakeInstance) -> Planned:
+    graph = BuildGraph()
+    troubles: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = [top]
+    while waiting and len(seen) < MOST_INSTANCES:
+        instance = waiting.pop(0)
+        try:
+            key = instance.key()
+        except UsageError as error:
+            troubles[f"{instance.directory}: {error.message}"] = None
+            continue
+        if key in seen:
+            continue
+        seen.add(key)
+        plan, trouble = await plan_instance(instance)
+        if trouble is not None:
+            troubles[f"{instance.directory}: {trouble}"] = None
+        if plan is None:
+            continue
+        graph.merge(plan)
+        for target in plan.targets.values():
+            for submake in target.submakes:
+                where = os.path.normpath(os.path.join(plan.directory, submake.cwd))
+                waiting.append(MakeInstance(where, submake.argv, submake.environment, submake.makelevel))
+    if waiting:
+        troubles[f"more than {MOST_INSTANCES} recursive makes: the rest is not planned"] = None
+    return Planned(graph, tuple(troubles))
