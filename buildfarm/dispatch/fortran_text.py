@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from buildfarm.dispatch.prepared import CannotTravel
+from buildfarm.model import Unit
 
 # scanner.cc: include_line; the same in both source forms, behind a sentinel with -fopenmp only.
 _LINE = rb"""[ \t]*include[ \t]*(["'])([^"'\n]+)\1[ \t]*(?:![^\n]*)?\r?$"""
@@ -50,14 +51,7 @@ class Scanned(Protocol):
         """All that a compile may write."""
 
 
-class Scan(Protocol):
-    """The scanner, as `graph.fortran.scan`."""
-
-    def __call__(
-        self, text: str, *, free_form: bool, openmp: bool = ..., line_length: int = ...
-    ) -> Scanned: ...
-
-
+Scan = Callable[[str, Unit], Scanned]  # scans a text of the unit by the rules of the unit's options
 Open = Callable[
     [bytes], bytes | None
 ]  # the content of an include line's file; None: leave the line to the compiler

@@ -31,7 +31,8 @@ async def prepare(
 
     `tool_path` is the real compiler's absolute path, `node_tool` the bare name that the node knows it by,
     `workdir` an existing private directory of this unit's; what is made there stands in `outputs_made`.
-    `invocation.env` must be free of the masquerade directory; `scan` is `graph.fortran.scan`.
+    `invocation.env` must be free of the masquerade directory; `scan` is
+    `graph.fortran.scan` with the unit's form and line rules.
     Raises CannotTravel: compile here.
     """
     if unit.local_reason is not None:

@@ -105,8 +105,18 @@ class _Depfile:
             return None
         final = os.path.join(cwd, unit.depfile.path)
         temporary = str(workdir / (os.path.basename(final) or "depfile"))
-        # The last -MF wins (gcc/c-family/c-opts.cc: OPT_MF).
-        return _Depfile((*unit.depfile.arguments, f"-MF{temporary}"), Made(temporary, final))
+        arguments = tuple(_redirected(arg, temporary) for arg in unit.depfile.arguments)
+        if not any(arg.startswith("-Wp,") for arg in arguments):
+            arguments = (*arguments, f"-MF{temporary}")  # the last -MF wins (c-opts.cc: OPT_MF)
+        return _Depfile(arguments, Made(temporary, final))
+
+
+def _redirected(arg: str, depfile: str) -> str:
+    """`-Wp,-MD,FILE` with another file, which `-MF` would not overrule."""
+    if not arg.startswith("-Wp,-M"):
+        return arg
+    option, _, *rest = arg.removeprefix("-Wp,").split(",")
+    return ",".join(("-Wp", option, depfile, *rest))
 
 
 async def _preprocess(

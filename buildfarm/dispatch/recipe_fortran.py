@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -97,12 +97,7 @@ async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -
 
     openmp = "-fopenmp" in unit.compile_arguments
     body = with_includes(body, os.fsencode(unit.source), open_file, openmp=openmp)
-    scanned = scan(
-        body.decode("latin-1"),
-        free_form=options.free_form,
-        openmp=openmp,
-        line_length=_fixed_line_length(unit.compile_arguments),
-    )
+    scanned = scan(body.decode("latin-1"), unit)
     for include in scanned.includes:
         if os.fsencode(include) not in _INTRINSIC_INCLUDES:
             raise CannotTravel(f"the include line of {include} is not understood")
@@ -315,16 +310,6 @@ async def _missing_directories(unit: Unit, invocation: Invocation, tool_path: st
     empty.touch()
     argv = [tool_path, *(f"-I{d}" for d in missing), "-fsyntax-only", str(empty)]
     return (await local.run(argv, cwd=invocation.cwd, env=invocation.env)).stderr
-
-
-def _fixed_line_length(arguments: Sequence[str]) -> int:
-    """Columns of a fixed-form line; 0: no limit (gfortran manual, -ffixed-line-length)."""
-    length = 72
-    for arg in arguments:
-        value = arg.removeprefix("-ffixed-line-length-")
-        if value != arg:
-            length = int(value) if value.isdigit() else 0
-    return length
 
 
 def _code_flags(unit: Unit) -> list[str]:

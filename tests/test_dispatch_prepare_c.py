@@ -1,0 +1,193 @@
+"""C and C++ units come back from a real node as the local compiler makes them, words and depfiles included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildfarm.dispatch.prepare import CannotTravel
+from tests.travel import Trip
+
+HEADER = """#pragma once
+#define T 3
+static const char *const here = __FILE__;
+static inline int level(void) { return __INCLUDE_LEVEL__; }
+"""
+MAIN = """#include <stdio.h>
+#include <string.h>
+#include "a.h"
+#define TEXT(x) #x
+int first = __COUNTER__, second = __COUNTER__;
+// a comment that stays
+int main(void) { printf("%s %d %s %d\\n", __FILE__, T, here, level()); return (int)strlen(TEXT(FOO)); }
+"""
+WARNED = """#include <stdio.h>
+#include "a.h"
+#include "w.h"
+#define MAKE(x) int x; x = 1;
+int warned(void) { int unused; MAKE(k)
+  long z = NULL; int q; TWICE(q); return T; }
+"""
+TEMPLATES = """#include <vector>
+#include "a.h"
+template <class X> X twice(X x) { return x + x; }
+int main() {
+    std::vector<int> v; unsigned u = 1;
+    v.push_back(twice(T)); return v.size() > level();
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trip]:
+    with Trip(tmp_path_factory.mktemp("c") / "tree") as running:
+        running.write("inc/a.h", HEADER)
+        running.write("inc/w.h", "#define TWICE(x) ((x) = (x) + (x))\n")
+        running.write("pre.h", "#define PRE 1\n")
+        running.write("a.c", MAIN)
+        running.write("w.c", WARNED)
+        running.write("sub/b.c", '#include "../inc/a.h"\nint b(int x) { return x + T + here[0]; }\n')
+        running.write("t.cc", TEMPLATES)
+        yield running
+
+
+@pytest.mark.parametrize("debug", ["", " -g"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -O2 -Iinc -DFOO=1 -c a.c",
+        "gcc -O2 -I inc -isystem inc -include pre.h -imacros pre.h -D FOO=PRE -UBAR -c a.c -o a.o",
+        "gcc -O2 -I{root}/inc -isystem {root}/sub -c {root}/a.c -o sub/a.o",
+        "gcc -Iinc -c sub/b.c",
+        "gcc -std=c99 -pedantic -fPIC -x c -Iinc -c sub/b.c -o b.o",
+        "gcc -O1 -fsanitize=undefined -Iinc -c a.c",
+        "g++ -O2 -std=c++17 -Iinc -c t.cc",
+    ],
+)
+def test_objects_are_identical_and_after_stripping_with_debug_information(
+    trip: Trip, command: str, debug: str
+) -> None:
+    result = trip.go(command.format(root=trip.root) + debug)
+    assert (result.recipe, result.status, result.local_status) == ("P2d", 0, 0)
+    assert result.stripped if debug else result.raw
+    assert result.words == "same"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "-MD",
+        "-MMD",
+        "-MD -MP -MF deps/x.d",
+        "-MMD -MT 'some target' -MF x.d",
+        "-MD -MQ '$(O)' -o sub/made.o",
+        "-Wp,-MMD,.x.o.d",
+    ],
+)
+def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
+    (trip.root / "deps").mkdir(exist_ok=True)
+    result = trip.go(f"gcc -O2 -Iinc {flags} -c a.c")
+    assert result.raw
+    assert list(result.made.values()) == [True]
+
+
+def test_the_inputs_are_the_source_and_every_header(trip: Trip) -> None:
+    prepared = trip.prepare("gcc -Iinc -include pre.h -c a.c")
+    assert prepared.inputs[0] == str(trip.root / "a.c")
+    assert {str(trip.root / "pre.h"), str(trip.root / "inc/a.h"), "/usr/include/stdio.h"} <= set(
+        prepared.inputs
+    )
+    assert all(Path(path).is_file() for path in prepared.inputs)
+
+
+@pytest.mark.parametrize("macro", ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"])
+def test_macros_of_the_compile_itself_are_expanded_here(
+    trip: Trip, macro: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    trip.write("when.c", f"const char *when = {macro};\n")
+    result = trip.go("gcc -c when.c")
+    assert (result.recipe, result.raw) == ("P2", True)
+
+
+def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
+    trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
+    with pytest.raises(CannotTravel, match="columns"):
+        trip.prepare("gcc -fsanitize=undefined -c both.c")
+
+
+def test_a_counter_in_a_directive_is_preprocessed_fully(trip: Trip) -> None:
+    trip.write("count.c", "#if __COUNTER__ == 0\nint zero = __COUNTER__;\n#endif\n")
+    result = trip.go("gcc -c count.c")
+    assert (result.recipe, result.raw) == ("P2", True)
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe"),
+    [
+        ("gcc -O2 -Wall -Iinc -c w.c", "P3d"),
+        ("gcc -O2 -Wall -I{root}/inc -c w.c", "P3r"),
+        ("gcc -O2 -Wall -g -I{root}/inc -c {root}/w.c -o w.o", "P3r"),
+        ("g++ -Wall -Iinc -c t.cc -Wextra", "P3d"),
+    ],
+)
+def test_warnings_are_told_in_the_local_compilers_words(trip: Trip, command: str, recipe: str) -> None:
+    result = trip.go(command.format(root=trip.root))
+    assert b"|" in result.local_stderr  # there are lines of the source in it
+    assert (result.words_by, result.words) == (recipe, "same")
+    assert result.stripped
+
+
+def test_warnings_of_the_preprocessor_are_told_once(trip: Trip) -> None:
+    trip.write("pw.c", "#warning look here\nint x;\n")
+    result = trip.go("gcc -Wall -c pw.c")
+    assert result.remote_stderr == b"" and result.words == "same"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '#include <stdio.h>\nvoid f(int x) { printf("%s", x); }\n',  # points into a string literal
+        "#warning look here\nint f(void) { int unused; }\n",  # both preprocessor and compiler have words
+    ],
+)
+def test_words_that_only_a_local_compile_knows_are_left_to_it(trip: Trip, text: str) -> None:
+    trip.write("own.c", text)
+    result = trip.go("gcc -Wall -c own.c")
+    assert result.raw
+    assert result.words == "local"
+
+
+def test_assembler_text_travels(trip: Trip) -> None:
+    result = trip.go("gcc -O2 -Iinc -S a.c")
+    assert (result.status, result.raw) == (0, True)
+
+
+def test_a_compile_error_comes_back_as_one(trip: Trip) -> None:
+    trip.write("bad.c", "int f(void) { return nothing; }\n")
+    result = trip.go("gcc -c bad.c")
+    assert (result.status, result.local_status) == (0x100, 1)
+
+
+def test_a_missing_header_is_left_to_the_local_compiler(trip: Trip) -> None:
+    trip.write("missing.c", '#include "nowhere.h"\n')
+    with pytest.raises(CannotTravel, match="preprocessing failed"):
+        trip.prepare("gcc -c missing.c")
+
+
+def test_names_with_quotes_and_blanks_travel(trip: Trip) -> None:
+    trip.write('odd dir/qu"ote.h', "static const char *const name = __FILE__;\n")
+    trip.write(
+        "odd dir/o d.c", '#include "qu\\"ote.h"\nconst char *f(void) { return name; }\n'.replace("\\", "")
+    )
+    trip.write("odd dir/o d.c", '#include <qu"ote.h>\nconst char *f(void) { return name; }\n')
+    result = trip.go("gcc '-Iodd dir' -c 'odd dir/o d.c' -o odd.o")
+    assert result.raw
+    assert str(trip.root / 'odd dir/qu"ote.h') in result.inputs
+
+
+def test_nothing_is_left_on_the_node(trip: Trip) -> None:
+    trip.go(f"gcc -O2 -Wall -I{trip.root}/inc -c {trip.root}/w.c")
+    assert [name for name in trip.left_on_the_node() if "distccd_" in name] == []

@@ -1,0 +1,154 @@
+"""Sends single compiles to a real node and holds what comes back against the local compiler.
+
+    with Trip(tmp_path / "tree") as trip:
+        trip.write("a.c", "int x;\n")
+        result = trip.go("gcc -O2 -c a.c")
+        assert result.raw and result.words == "same"
+
+The tree is moved away while the node compiles, so that nothing of it can be read there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from buildfarm.dispatch import client
+from buildfarm.dispatch.prepare import Prepared, prepare
+from buildfarm.graph.classify import classify
+from buildfarm.graph.fortran import FortranScan, line_rules, scan
+from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
+from tests.farm import Farm
+
+
+def scan_unit(text: str, unit: Unit) -> FortranScan:
+    assert unit.fortran is not None
+    return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a remote compile compares with the local one of the same command."""
+
+    recipe: str
+    status: int  # wait status of the node's compile
+    local_status: int  # exit status of the local one
+    raw: bool  # the objects are the same
+    stripped: bool  # they are the same after --strip-debug
+    words: str  # same, differ, or local: only a local compile can tell
+    words_by: str  # the recipe whose answer told them
+    made: Mapping[str, bool]  # base name of each file made here: same as the local compile's
+    inputs: tuple[str, ...]
+    remote_stderr: bytes
+    local_stderr: bytes
+
+
+class Trip:
+    """A tree of sources and one node that can't see it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        self._work = Path(tempfile.mkdtemp(prefix="bf-trip-"))
+        self._farm = Farm(count=1, jobs=2)
+        self.node = Node("127.0.0.1")
+
+    def __enter__(self) -> Trip:
+        self._farm.__enter__()
+        self.node = Node("127.0.0.1", self._farm.nodes[0].port, lzo=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._farm.close()
+        shutil.rmtree(self._work)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def left_on_the_node(self) -> list[str]:
+        """What is in the node's temporary directory, the daemon's own locks aside."""
+        return [name for name in os.listdir(self._farm.nodes[0].tmp) if name not in ("lock", "state")]
+
+    def workdir(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._work))
+
+    def unit(self, command: str) -> Unit:
+        unit = classify(shlex.split(command)).unit
+        assert unit is not None, f"not a unit: {command}"
+        return unit
+
+    def prepare(self, command: str, cwd: str = ".") -> Prepared:
+        unit = self.unit(command)
+        invocation = Invocation(unit.argv, str(self.root / cwd).removesuffix("/."), os.environ)
+        tool = shutil.which(unit.tool)
+        assert tool is not None
+        return asyncio.run(
+            prepare(
+                unit,
+                invocation,
+                tool,
+                node_tool="gcc" if unit.language is Language.FORTRAN else unit.tool,
+                workdir=self.workdir(),
+                scan=scan_unit,
+            )
+        )
+
+    def send(self, job: Job) -> Answer:
+        """The node's answer, given while the tree is elsewhere."""
+        elsewhere = self.root.with_name(self.root.name + ".elsewhere")
+        self.root.rename(elsewhere)
+        try:
+            return asyncio.run(client.compile(self.node, job))
+        finally:
+            elsewhere.rename(self.root)
+
+    def go(self, command: str, cwd: str = ".") -> Result:
+        """Compile on the node, then here (the local outputs stay in the tree).  Raises CannotTravel."""
+        prepared = self.prepare(command, cwd)
+        unit = self.unit(command)
+        directory = self.root / cwd
+        answer = self.send(prepared.job)
+        local = subprocess.run(shlex.split(command), cwd=directory, capture_output=True, check=False)
+        wanted = (directory / unit.output).read_bytes() if local.returncode == 0 else b""
+        told, by = prepared.words(answer.stderr), prepared.job.recipe
+        if told is None and answer.status == 0 and (repeat := prepared.repeat(answer.stderr)) is not None:
+            told, by = repeat.words(self.send(repeat.job).stderr), repeat.job.recipe
+        return Result(
+            recipe=prepared.job.recipe,
+            status=answer.status,
+            local_status=local.returncode,
+            raw=answer.object == wanted,
+            stripped=not unit.assembler_only and self._stripped(answer.object) == self._stripped(wanted),
+            words="local" if told is None else "same" if told == local.stderr else "differ",
+            words_by=by,
+            made={
+                os.path.basename(made.final): Path(made.temporary).read_bytes()
+                == Path(made.final).read_bytes()
+                for made in prepared.outputs_made
+                if local.returncode == 0
+            },
+            inputs=prepared.inputs,
+            remote_stderr=answer.stderr,
+            local_stderr=local.stderr,
+        )
+
+    def _stripped(self, content: bytes) -> bytes:
+        if not content:
+            return content
+        path = self._work / "strip.o"
+        path.write_bytes(content)
+        subprocess.run(["objcopy", "--strip-debug", path], check=True)
+        return path.read_bytes()
