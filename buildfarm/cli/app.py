@@ -45,9 +45,7 @@ class LazyGroup(click.Group):
 
             near = get_close_matches(args[0], COMMANDS, n=1)
             guess = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(COMMANDS)}."
-            raise click.UsageError(
-                f"no command {args[0]!r}; {guess} To build a goal: `buildfarm run GOAL`.", ctx
-            )
+            raise click.UsageError(f"no command {args[0]!r}; {guess} To build a goal: `buildfarm run GOAL`.", ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -19,9 +19,7 @@ def build_options(callback: Callback) -> Callback:
     """The options that `run` and `resume` share."""
     for option in reversed(
         (
-            click.option(
-                "--hosts", metavar="HOSTS", help='The nodes, in distcc\'s syntax: "pi1/4 pi2:3632/4,lzo".'
-            ),
+            click.option("--hosts", metavar="HOSTS", help='The nodes, in distcc\'s syntax: "pi1/4 pi2:3632/4,lzo".'),
             click.option(
                 "--fallback",
                 type=click.Choice(["local", "never"]),
@@ -90,9 +88,7 @@ Exit status: as `run`; 0 when the last build is complete, 66 when nothing was ev
 """,
 )
 @directory_option
-@click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="As make's -j, instead of the build's own."
-)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="As make's -j, instead of the build's own.")
 @build_options
 def resume(directory: str, jobs: int | None, **given: Any) -> int:
     """Continue the interrupted build: same goals, variables, options and environment.

@@ -110,10 +110,7 @@ def _units(counters: Counters) -> Units:
 def _node_names(rows: StatusRows) -> dict[str, str]:
     """By key: the host alone, as in `nodes`, or `host:port` where two nodes share the host."""
     hosts = [node.host for node in rows.nodes]
-    return {
-        node.key: node.host if hosts.count(node.host) == 1 else f"{node.host}:{node.port}"
-        for node in rows.nodes
-    }
+    return {node.key: node.host if hosts.count(node.host) == 1 else f"{node.host}:{node.port}" for node in rows.nodes}
 
 
 def _last_known(rows: StatusRows, now: float) -> float:

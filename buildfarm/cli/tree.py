@@ -20,9 +20,9 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 def directory_option(callback: Callback) -> Callback:
     """`-C DIR`, as in make."""
-    return click.option(
-        "-C", "--directory", default=".", metavar="DIR", help="The tree; as in make, default: here."
-    )(callback)
+    return click.option("-C", "--directory", default=".", metavar="DIR", help="The tree; as in make, default: here.")(
+        callback
+    )
 
 
 def config_option(callback: Callback) -> Callback:
@@ -41,13 +41,9 @@ def named(directory: str) -> Path:
         path = Path(directory).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "a loop of links"
-        raise UsageError(
-            f"-C {directory}: {reason}", hint="name the directory of a Makefile with -C DIR"
-        ) from error
+        raise UsageError(f"-C {directory}: {reason}", hint="name the directory of a Makefile with -C DIR") from error
     if not path.is_dir():
-        raise UsageError(
-            f"-C {directory}: not a directory", hint="name the directory of a Makefile with -C DIR"
-        )
+        raise UsageError(f"-C {directory}: not a directory", hint="name the directory of a Makefile with -C DIR")
     return path
 
 

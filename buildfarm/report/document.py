@@ -23,9 +23,7 @@ class BuildDocument(_Part):
     """The last build in this tree."""
 
     id: int
-    goals: list[str] = Field(
-        description="as given on the command line or in buildfarm.toml; empty: make's default"
-    )
+    goals: list[str] = Field(description="as given on the command line or in buildfarm.toml; empty: make's default")
     variables: dict[str, str] = Field(description="VAR=VALUE words")
     pid: int = Field(description="of the process that runs or ran the build")
     exit_status: int | None = Field(description="what `run` exited with; null while running or after a crash")

@@ -220,9 +220,7 @@ class LiveReporter:
         self._slave_modes = modes
         wanted: list[Any] = list(self._real_modes)
         cooked = termios.ICANON | termios.ECHO
-        wanted[3] = (self._real_modes[3] & ~cooked) | (
-            modes[3] & termios.ICANON and self._real_modes[3] & cooked
-        )
+        wanted[3] = (self._real_modes[3] & ~cooked) | (modes[3] & termios.ICANON and self._real_modes[3] & cooked)
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self._terminal, termios.TCSADRAIN, wanted)
 

@@ -106,9 +106,7 @@ class Progress:
 
     def totals(self, event: Totals) -> None:
         self._totals = event
-        self._totals_time = (
-            self._recent[-1] if self._recent else (self._started.time if self._started else 0.0)
-        )
+        self._totals_time = self._recent[-1] if self._recent else (self._started.time if self._started else 0.0)
 
     def unit_started(self, event: UnitStarted) -> None:
         self._in_flight[event.step, event.attempt] = event
@@ -202,8 +200,7 @@ class Progress:
             elapsed_seconds=elapsed,
             eta_seconds=self.eta_seconds(now),
             nodes=tuple(
-                self._node_view(tally, tuple(running.get(key, ())), elapsed, now)
-                for key, tally in self._nodes.items()
+                self._node_view(tally, tuple(running.get(key, ())), elapsed, now) for key, tally in self._nodes.items()
             ),
             links=self.links,
             retried=self.retried,

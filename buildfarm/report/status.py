@@ -1,8 +1,9 @@
 """The status of a tree as plain values, and its two forms: the JSON document of schema 1, and text for people.
 
 It imports no pydantic and no rich, because scripts ask for status often: `document` holds the models that this
-JSON is held to by a test, and `INTERFACE.md` says what each field means.  It finds nothing out by itself.  The values are named tuples, not
-frozen dataclasses, because a class of those costs 0.6 ms at import and one of these 0.07.
+JSON is held to by a test, and INTERFACE.md says what each field means.  It finds nothing out by itself.  The
+values are named tuples, not frozen dataclasses, because a class of those costs 0.6 ms at import and one of these
+0.07.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def document(status: Status) -> dict[str, object]:
         "checked_out": [
             {
                 "output": encodable(out.output),
-                "node": out.node,
+                "node": None if out.node is None else encodable(out.node),
                 "attempt": out.attempt,
                 "seconds": round(out.seconds, 1),
             }
@@ -236,8 +237,7 @@ def human(status: Status) -> str:
         for out in status.checked_out:
             again = f", attempt {out.attempt}" if out.attempt > 1 else ""
             lines.append(
-                f"    {printable(out.output):<{width}}  {printable(out.node or 'here')}"
-                f"  {duration(out.seconds)}{again}"
+                f"    {printable(out.output):<{width}}  {printable(out.node or 'here')}  {duration(out.seconds)}{again}"
             )
     for failure in status.failures:
         lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status})")
@@ -285,14 +285,14 @@ def _units(units: Units) -> str:
     return ", ".join(parts)
 
 
-def node_table(nodes: Iterable[NodeLine]) -> list[str]:
-    """A line for each node, in columns."""
+def node_table(nodes: Iterable[NodeLine], *, working: bool = True) -> list[str]:
+    """A line for each node, in columns; not `working`: no build's numbers."""
     rows = [
         (
             f"{printable(node.name)}:{node.port}" if node.port else printable(node.name),
             node.state,
-            f"{node.checked_out}/{node.slots}",
-            f"{node.done} done",
+            f"{node.checked_out}/{node.slots}" if working else count(node.slots, "slot"),
+            f"{node.done} done" if working else "",
             f"{node.failed} failed" if node.failed else "",
             f"{node.mean_seconds:.2f} s each" if node.mean_seconds is not None else "",
             _node_remark(node),
@@ -301,8 +301,7 @@ def node_table(nodes: Iterable[NodeLine]) -> list[str]:
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(7)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip()
-        for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width).rstrip() for row in rows
     ]
 
 

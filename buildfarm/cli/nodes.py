@@ -1,0 +1,93 @@
+"""`buildfarm nodes`: the nodes of the host list in force, asked now."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from buildfarm.cli.tree import config_option, directory_option, named
+from buildfarm.dispatch.sources import Hosts
+
+
+def hosts_in_force(directory: Path, hosts: str | None, config: Path | None) -> Hosts:
+    """The parsed host list that a build in `directory` would use.  Raises ConfigError."""
+    from buildfarm import config as configuration
+    from buildfarm.dispatch import sources
+
+    found = configuration.load(directory, os.environ, config.absolute() if config else None)
+    text = sources.find(os.environ, option=hosts, config_text=found.hosts, config_path=found.hosts_file)
+    return sources.read(text)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  buildfarm nodes                        of buildfarm.toml, $DISTCC_HOSTS, ~/.distcc/hosts, ...
+  buildfarm nodes --hosts "pi1/4 pi2/4"  before you write them down
+  buildfarm nodes --json | jq -r '.nodes[] | select(.state != "up") | .name'
+
+\b
+Exit status: 0; 64 usage, 71 no compiler here, 78 configuration.
+"""
+)
+@directory_option
+@config_option
+@click.option("--hosts", metavar="HOSTS", help="Ask these instead, in distcc's syntax.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def nodes(directory: str, config: Path | None, hosts: str | None, as_json: bool) -> int:
+    """List the nodes, their slots and their health now."""
+    listed = hosts_in_force(named(directory), hosts, config)
+    from buildfarm.conductor.survey import survey
+    from buildfarm.report.status import NodeLine, node_table
+    from buildfarm.report.text import count
+
+    findings = survey(listed.nodes, os.environ) if listed.nodes else ()
+    source = listed.source.name if listed.source else None
+    if as_json:
+        document = {
+            "source": source,
+            "notes": list(listed.notes),
+            "nodes": [
+                {
+                    "name": finding.node.host,
+                    "port": finding.node.port,
+                    "state": finding.state,
+                    "slots": finding.node.slots,
+                    "compiler": finding.compiler,
+                    "languages": list(finding.languages),
+                    "reason": finding.fault,
+                    "round_trip_seconds": _rounded(finding.round_trip_seconds),
+                }
+                for finding in findings
+            ],
+        }
+        click.echo(json.dumps(document, indent=2))
+        return 0
+    for note in listed.notes:
+        click.echo(f"buildfarm: {note}", err=True)
+    if not findings:
+        click.echo("no nodes: builds run on this machine alone; name some with --hosts or in buildfarm.toml")
+        return 0
+    slots = sum(finding.node.slots for finding in findings if finding.fault is None)
+    click.echo(f"{count(len(findings), 'node')} from {source}, {count(slots, 'slot')} up")
+    lines = [
+        NodeLine(
+            name=finding.node.host,
+            port=finding.node.port,
+            state=finding.state,
+            slots=finding.node.slots,
+            compiler=", ".join(filter(None, (finding.compiler, " ".join(finding.languages)))) or None,
+            reason=finding.fault,
+        )
+        for finding in findings
+    ]
+    for line in node_table(lines, working=False):
+        click.echo("  " + line)
+    return 0
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

@@ -1,0 +1,107 @@
+"""`buildfarm plan`: what a build would compile, where, and on which critical path, without building."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from buildfarm.cli.raw import RawCommand
+from buildfarm.cli.tree import STATE, config_option
+from buildfarm.errors import MachineError
+from buildfarm.report.text import count, duration, printable, relative
+
+if TYPE_CHECKING:
+    from buildfarm.conductor.planner import Planned
+    from buildfarm.graph.plan import PlannedCall
+
+
+@click.command(
+    cls=RawCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  buildfarm plan                         what `buildfarm run` would compile now
+  buildfarm plan -C decks gcm RUN=myrun
+  buildfarm plan --dot | dot -Tsvg > graph.svg
+  buildfarm plan --json | jq '.units | length'
+
+\b
+Exit status: 0, 64 usage, 71 when make gives no plan at all, 78 configuration.
+""",
+)
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="The graph as JSON.")
+@click.option("--dot", "as_dot", is_flag=True, help="The graph for Graphviz.")
+def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot: bool) -> int:
+    """Show what would be compiled, where, on which critical path.  Nothing is built or changed.
+
+    All of make's options are make's; -C names the tree.
+    """
+    from buildfarm.cli.requests import Options, from_words
+    from buildfarm.conductor.planner import plan_build
+    from buildfarm.state.reader import steps
+
+    request = from_words(make_words, Options(config=config), dict(os.environ))
+    planned = plan_build(str(request.directory), request.make_words, request.environment)
+    if not planned.graph.plans:
+        raise MachineError("; ".join(planned.troubles) or "make gives no plan", hint="does `make -n` work here?")
+    measured = {step.output: step.seconds for step in steps(request.directory / STATE) if step.output}
+    durations = {}
+    for call in planned.graph.calls():
+        seconds = measured.get(call.outputs[0]) if call.outputs else None
+        if seconds is not None:
+            durations[call.key] = seconds
+    if as_json:
+        click.echo(planned.graph.to_json(durations))
+    elif as_dot:
+        click.echo(planned.graph.to_dot(), nl=False)
+    else:
+        for line in describe(planned, str(request.directory), durations):
+            click.echo(line)
+    for trouble in planned.troubles:
+        click.echo(f"buildfarm: {printable(trouble)}", err=True)
+    return 0
+
+
+def describe(planned: Planned, directory: str, durations: dict[str, float]) -> list[str]:
+    """The plan for people; `durations` in seconds by call, as far as they were ever measured."""
+    graph = planned.graph
+    totals = graph.totals()
+    calls = graph.calls()
+    head = f"{count(totals.units, 'unit')} to compile, {count(totals.link_steps, 'link step')}"
+    lines = [f"{printable(directory)}: {head}; {totals.up_to_date} of {count(totals.targets, 'target')} up to date"]
+    path, seconds = graph.critical_path(durations or {call.key: 1.0 for call in calls})
+    critical = set(path)
+    if durations:
+        work = sum(durations.values())
+        wide = graph.parallelism(durations)
+        lines.append(f"  critical path {duration(seconds)} of {duration(work)} of work: {wide:.1f} at once at best")
+    elif path:
+        lines.append(f"  critical path {count(len(path), 'step')} (no durations are known before a first build)")
+    width = max((len(_name(call, directory)) for call in calls), default=0)
+    for call in calls:
+        mark = "*" if call.key in critical else " "
+        cost = duration(durations[call.key]) if call.key in durations else ""
+        lines.append(f"  {mark} {_name(call, directory):<{width}}  {cost:>8}  {_place(call)}".rstrip())
+    if critical:
+        lines.append("  (* on the critical path)")
+    for instance in graph.plans.values():
+        for rule in instance.missing:
+            needed = f", needed by {printable(rule.needed_by)}" if rule.needed_by else ""
+            lines.append(f"  not there yet: {printable(rule.target)}{needed}")
+    return lines
+
+
+def _name(call: PlannedCall, directory: str) -> str:
+    return printable(relative(call.outputs[0], directory) if call.outputs else " ".join(call.argv[:3]))
+
+
+def _place(call: PlannedCall) -> str:
+    perhaps = "" if call.certain else " (perhaps)"
+    unit = call.call.unit
+    if unit is None:
+        return f"here: {call.call.kind}{perhaps}"
+    return f"{'any node' if unit.may_travel else f'here: {unit.local_reason}'}{perhaps}"

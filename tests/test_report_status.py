@@ -1,0 +1,261 @@
+"""The status document: its JSON fits the published schema, and its human form says what to do next."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildfarm.cli.snapshot import translate
+from buildfarm.report import status as report
+from buildfarm.report.document import StatusDocument, json_schema
+from buildfarm.report.status import Build, Failure, NodeLine, Out, Status, Units
+from buildfarm.report.status_view import view
+from buildfarm.state.reader import BuildView, CheckedOutView, Counters, FailureView, NodeView, StatusRows
+
+START = 1_795_000_000.0
+
+RUNNING = Status(
+    directory="/home/pi/Climate/ModelE/decks",
+    state="running",
+    now=START + 61.2,
+    build=Build(7, ("gcm",), {"RUN": "myrun"}, 4242, START, eta_seconds=40.1, resumed_from=6),
+    units=Units(143, True, 112, 8, 23, 0, 104, 8, 31, 2, 0),
+    links_done=6,
+    nodes=(
+        NodeLine("10.168.168.41", 3632, "up", 8, 8, 52, 0, "gcc 12.2.0 x86_64-linux-gnu", mean_seconds=2.314),
+        NodeLine("10.168.168.42", 3632, "down", 8, reason="no connection: refused", retry_in_seconds=31.7),
+    ),
+    checked_out=(Out("model/RADIATION.o", "10.168.168.41", 1, 3.2), Out("model/HERE.o", None, 2, 0.1)),
+    failures=(Failure("model/BAD.o", "gfortran -c BAD.f90", 1, "\x1b[31mError\x1b[0m: \udcff\n" + "more\n" * 9),),
+)
+
+
+def test_the_document_has_the_fields_of_the_interface_and_no_others() -> None:
+    document = json.loads(report.as_json(RUNNING))
+    assert document["build"] == {
+        "id": 7,
+        "goals": ["gcm"],
+        "variables": {"RUN": "myrun"},
+        "pid": 4242,
+        "exit_status": None,
+        "started": "2026-11-18T11:06:40Z",
+        "ended": None,
+        "elapsed_seconds": 61.2,
+        "eta_seconds": 40.1,
+        "resumed_from": 6,
+    }
+    assert document["units"]["waiting"] == 23
+    assert document["nodes"][0] == {
+        "name": "10.168.168.41",
+        "port": 3632,
+        "state": "up",
+        "slots": 8,
+        "checked_out": 8,
+        "done": 52,
+        "failed": 0,
+        "compiler": "gcc 12.2.0 x86_64-linux-gnu",
+        "reason": None,
+        "retry_in_seconds": None,
+        "mean_seconds": 2.31,
+    }
+    assert document["checked_out"][0] == {
+        "output": "model/RADIATION.o",
+        "node": "10.168.168.41",
+        "attempt": 1,
+        "seconds": 3.2,
+    }
+    assert list(document) == [
+        "schema",
+        "directory",
+        "state",
+        "resumable",
+        "build",
+        "units",
+        "link_steps",
+        "nodes",
+        "checked_out",
+        "failures",
+    ]
+
+
+@pytest.mark.parametrize("status", [RUNNING, Status("/p", "none", 0.0)])
+def test_what_is_printed_fits_the_models(status: Status) -> None:
+    StatusDocument.model_validate_json(report.as_json(status))
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Paths and messages as `os.fsdecode` gives them: any bytes but NUL."""
+    return st.binary(max_size=12).map(lambda b: b.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
+
+
+counts = st.integers(0, 5)
+
+
+@given(
+    st.builds(
+        StatusRows,
+        state=st.sampled_from(["running", "complete", "failed", "interrupted"]),
+        build=st.builds(
+            BuildView,
+            id=counts,
+            goals=st.tuples(texts()),
+            variables=st.dictionaries(texts(), texts(), max_size=2),
+            directory=texts(),
+            pid=counts,
+            exit_status=st.none() | counts,
+            started=st.just(START),
+            ended=st.none() | st.just(START + 5),
+            resumed_from=st.none() | counts,
+        ),
+        counters=st.builds(Counters, total=st.none() | counts, done=counts, checked_out=counts, reused=counts),
+        nodes=st.tuples(
+            st.builds(
+                NodeView,
+                key=texts(),
+                host=texts(),
+                port=st.integers(1, 65535),
+                state=st.sampled_from(["up", "busy", "down", "quarantined", "draining"]),
+                slots=counts,
+                checked_out=counts,
+                done=counts,
+                failed=counts,
+                compiler=st.none() | texts(),
+                reason=st.none() | texts(),
+                retry_at=st.none() | st.floats(START - 5, START + 50),
+                mean_seconds=st.none() | st.floats(0, 9),
+                languages=st.just("c"),
+            )
+        ),
+        checked_out=st.tuples(
+            st.builds(
+                CheckedOutView,
+                output=texts(),
+                kind=st.sampled_from(["compile", "link"]),
+                node=st.none() | texts(),
+                attempt=st.integers(1, 3),
+                started=st.floats(START, START + 5),
+                arrived=st.integers(0, 1),
+            )
+        ),
+        failures=st.tuples(
+            st.builds(
+                FailureView,
+                output=texts(),
+                argv=st.tuples(texts(), texts()),
+                cwd=texts(),
+                exit_status=counts,
+                stderr=st.binary(max_size=20),
+            )
+        ),
+        eta_seconds=st.none() | st.floats(0, 100),
+        eta_at=st.none() | st.just(START + 1),
+    )
+)
+def test_whatever_stands_in_the_journal_the_document_is_valid_and_the_text_is_safe(rows: StatusRows) -> None:
+    status = translate(rows, "/p", START + 9)
+    text = report.as_json(status)
+    assert text.isascii()
+    StatusDocument.model_validate_json(text)
+    human = report.human(status)
+    human.encode("utf-8")
+    assert "\x1b" not in human
+    view(status)
+
+
+def test_the_published_schema_names_every_field_of_the_document() -> None:
+    schema = json_schema()
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    assert list(properties) == list(json.loads(report.as_json(RUNNING)))
+    assert schema["required"] == list(properties)
+
+
+def test_bytes_that_are_not_utf8_are_visible_in_json_and_harmless_for_people() -> None:
+    assert json.loads(report.as_json(RUNNING))["failures"][0]["stderr"].startswith("\x1b[31mError\x1b[0m: \\xff\n")
+    assert "    Error: \\xff\n" in report.human(RUNNING)
+
+
+def test_people_see_the_numbers_and_what_to_do_next() -> None:
+    text = report.human(RUNNING)
+    assert "/home/pi/Climate/ModelE/decks: running for 1 min 1 s (pid 4242), 0:40 left" in text
+    assert "build 7    gcm RUN=myrun  (resumed from build 6)" in text
+    assert "112/143 done, 8 checked out, 23 waiting, 104 on nodes, 8 here, 31 ahead of make, 2 retried" in text
+    assert "10.168.168.42:3632  down" in text
+    assert "tried again in 0:32" in text
+    assert "... 4 more lines: --json has them" in text
+    assert "`buildfarm run` starts one" in report.human(Status("/p", "none", 0.0))
+    for state in ("interrupted", "failed"):
+        assert "`buildfarm resume`" in report.human(RUNNING._replace(state=state))
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "resumable"),
+    [
+        ("complete", 0, False),
+        ("failed", 1, True),
+        ("running", 3, False),
+        ("interrupted", 4, True),
+        ("none", 5, False),
+    ],
+)
+def test_states_have_the_exit_codes_of_the_interface(state: str, code: int, resumable: bool) -> None:
+    status = Status("/p", state, 0.0)
+    assert (status.exit_code, status.resumable) == (code, resumable)
+
+
+def node(key: str, host: str, port: int) -> NodeView:
+    return NodeView(key, host, port, "up", 4, 1, 0, 0, None, None, None, None, "c")
+
+
+def out(output: str, node: str | None, kind: str = "compile") -> CheckedOutView:
+    return CheckedOutView(output, kind, node, 1, START + 1, 0)
+
+
+BUILD = BuildView(1, (), {}, "/p", 1, None, START, None, None)
+
+
+def test_a_node_is_called_by_its_host_unless_two_share_it() -> None:
+    nodes = (node("a:1", "a", 1), node("b:1", "b", 1), node("b:2", "b", 2))
+    outs = (out("/p/x.o", "a:1"), out("/p/y.o", "b:2"), out("/p/z.o", None), out("/p/prog", None, "link"))
+    status = translate(StatusRows("running", BUILD, nodes=nodes, checked_out=outs), "/p", START + 2)
+    assert [(o.output, o.node) for o in status.checked_out] == [("x.o", "a"), ("y.o", "b:2"), ("z.o", None)]
+    shown = {node.name: [unit.output for unit in node.running] for node in view(status).nodes}
+    assert shown == {"a:1": ["x.o"], "b:1": [], "b:2": ["y.o"], "this machine": ["z.o"]}
+
+
+def test_what_was_kept_by_resume_does_not_wait() -> None:
+    rows = StatusRows("running", BUILD, Counters(total=143, done=20, checked_out=3, reused=112))
+    assert translate(rows, "/p", START).units.waiting == 8
+
+
+def test_the_eta_goes_down_between_two_words_of_the_build() -> None:
+    rows = StatusRows("running", BUILD, eta_seconds=40.0, eta_at=START + 10)
+    for now, left in ((START + 10, 40.0), (START + 25, 25.0), (START + 99, 0.0)):
+        build = translate(rows, "/p", now).build
+        assert build is not None
+        assert build.eta_seconds == left
+
+
+def test_the_clock_of_a_dead_build_stands_still() -> None:
+    rows = StatusRows("interrupted", BUILD, checked_out=(out("/p/x.o", None),))
+    status = translate(rows, "/p", START + 86400)
+    assert status.elapsed_seconds == 1.0
+    assert status.checked_out[0].seconds == 0.0
+
+
+def test_status_imports_nothing_that_is_slow_to_import() -> None:
+    code = (
+        "import sys\n"
+        "from buildfarm.cli import main\n"
+        "try: main(['status', '--json', '-C', '/'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'networkx', 'pydantic', 'rich', 'asyncio', 'filelock', 'platformdirs', 'buildfarm.model'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
