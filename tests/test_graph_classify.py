@@ -255,6 +255,7 @@ def test_native_options_stay_until_they_are_expanded() -> None:
         ("ar rb first.o lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
         ("ar dN 2 lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
         ("ar --plugin p.so qc lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
+        ("ar rcl deps lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
         ("ar s lib.a", Kind.ARCHIVE, ("lib.a",)),
         ("ar m lib.a a.o", Kind.ARCHIVE, ("lib.a",)),
         ("ar t lib.a", Kind.QUERY, ()),

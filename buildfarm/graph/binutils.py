@@ -31,7 +31,7 @@ def archiver(name: str, argv: Sequence[str]) -> ToolCall:
             operation = arg
         else:
             words.append(arg)
-    skip = any(letter in operation for letter in "abi") + ("N" in operation)
+    skip = any(letter in operation for letter in "abi") + ("N" in operation) + ("l" in operation)
     archive = words[skip : skip + 1]
     if any(letter in operation for letter in "tp"):
         return ToolCall(Kind.QUERY, name, ())
