@@ -80,12 +80,13 @@ override SHELL := /bin/sh
 endif
 -include %(probe)s
 ifeq ($(.DEFAULT_GOAL),)
+%(makefile)s: ;
 %(probe)s: ; +: %(token)s
 .DEFAULT_GOAL :=
 else
+%(makefile)s: ;
 %(probe)s: ; +: %(token)s
 endif
-%(makefile)s: ;
 """
 
 
@@ -197,8 +198,11 @@ async def _run(
     error = None
     if returncode is None:
         error = f"make had not finished its dry run after {timeout:g} s"
-    elif "\n# Finished Make data base on " not in text:
-        error = err.strip().splitlines()[-1] if err.strip() else f"make printed no data base ({returncode})"
+    elif not recipe_environment or "\n# Finished Make data base on " not in text:
+        complaint = [line for line in err.splitlines() if "***" in line] or err.splitlines()
+        error = (
+            complaint[-1] if complaint else f"make ended with status {returncode} while it read the makefiles"
+        )
     return DryRunOutput(
         text=text,
         stderr=err,
