@@ -22,7 +22,8 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 JOB = Job(("gcc", "-c", "a.c", "-o", "a.o"), source=b"int x;\n")
 GOOD = b"DONE00000001STAT00000000SERR00000000SOUT00000000DOTO00000006object"
-SHORT = Deadlines(connect=5.0, send=0.1, compile=0.1, receive=0.1)
+SHORT = Deadlines(send=0.1, compile=0.1)
+SHORT_RECEIVE = Deadlines(receive=0.1)
 
 
 def _meet(
@@ -156,15 +157,20 @@ def test_a_cut_answer_is_lost() -> None:
 
 
 def test_a_reset_within_the_answer_is_lost() -> None:
+    arriving = asyncio.Event()
+
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _request(reader)
         writer.write(GOOD[:-2])
-        await writer.drain()
-        await asyncio.sleep(0.05)
+        await arriving.wait()
         await _reset(writer)
 
+    def on_phase(phase: Phase) -> None:
+        if phase is Phase.RECEIVE:
+            arriving.set()
+
     with pytest.raises(NodeLost, match=r"^Connection reset by peer after 4 of 6 bytes of DOTO$"):
-        _meet(reset)
+        _meet(reset, on_phase=on_phase)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +201,7 @@ def test_no_answer_in_time_is_late() -> None:
 
 def test_an_answer_that_stalls_is_late() -> None:
     with pytest.raises(NodeLate, match=r"^sent 2 of 6 bytes of DOTO within 0\.1 s$"):
-        _meet(_then_silent(GOOD[:-4]), deadlines=SHORT)
+        _meet(_then_silent(GOOD[:-4]), deadlines=SHORT_RECEIVE)
 
 
 def test_a_node_that_takes_nothing_is_late() -> None:
@@ -232,7 +238,7 @@ def test_a_whole_object_counts_though_protocol_3_never_ends() -> None:
         writer.write(data)
         await reader.read()
 
-    assert _meet(stall, job=job, deadlines=SHORT).object == b"object"
+    assert _meet(stall, job=job, deadlines=SHORT_RECEIVE).object == b"object"
 
 
 def test_cancelling_resets_the_connection_at_once() -> None:

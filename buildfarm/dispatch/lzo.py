@@ -8,10 +8,10 @@ must guess the size, so a hostile 1 MB may claim 255 MB; every function here tak
 
 Three engines, best first; `engine()` says which one is in use:
 
-- liblzo2 through ctypes: packs 600 MB/s, unpacks 500 MB/s.
-- lzallright: packs 25 MB/s, which is dearer than preprocessing the text, so it is not used for that; unpacks 600
+- liblzo2 through ctypes: packs 550 MB/s, unpacks 600 MB/s.
+- lzallright: packs 25 MB/s, which is dearer than preprocessing the text, so it is not used for that; unpacks 420
   MB/s.  It has no limit of its own, so a stream that might inflate past the limit is measured first.
-- pure Python: unpacks 30 MB/s.
+- pure Python: unpacks 15 to 20 MB/s.
 
 Without liblzo2 `encode()` sends the text as one literal run, which costs nothing: some 4 times the bytes on the
 wire, where a gigabit link carries 115 MB/s and this machine's preprocessor makes less.  A slow network therefore
@@ -21,7 +21,6 @@ wants the package liblzo2-2.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
