@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def ordinary(output: str) -> bool:
         return os.path.isdir(os.path.dirname(output))
     except OSError:
         return False
-    return os.path.isfile(output) and not os.path.islink(output) and status.st_nlink == 1
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
