@@ -15,6 +15,7 @@ import hashlib
 import os
 import platform
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -124,8 +125,8 @@ def _link(link: Path, target: str) -> None:
             return
     except OSError:
         pass
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    # Not the pid: a home may be shared by machines and containers.
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(8)}")
     temporary.symlink_to(target)
     temporary.replace(link)
 
