@@ -42,9 +42,7 @@ def test_an_option_without_its_value_is_a_usage_error() -> None:
         split(["gcm", "--hosts"], OWN)
 
 
-WORDS = st.lists(
-    st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(["-k", "-f", "--"])
-)
+WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from(["-k", "-f", "--"]))
 
 
 @given(WORDS)

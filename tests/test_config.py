@@ -58,9 +58,7 @@ def test_build_applies_in_the_files_directory_and_in_the_one_it_names(
     assert config.build_directory((project / named).resolve()) == project / "decks"
 
 
-def test_a_directory_further_down_keeps_its_own_makefile_and_takes_only_nodes(
-    project: Path, tmp_path: Path
-) -> None:
+def test_a_directory_further_down_keeps_its_own_makefile_and_takes_only_nodes(project: Path, tmp_path: Path) -> None:
     write(project / config.NAME, GOOD)
     found = config.load(project / "model/sub", environment(tmp_path))
     assert (found.directory, found.goals, dict(found.variables)) == (project / "model/sub", (), {})

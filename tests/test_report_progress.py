@@ -21,9 +21,7 @@ def begun(reused: int = 0, *nodes: NodeStatus) -> Progress:
     return progress
 
 
-def start(
-    step: int, node: str | None, time: float, attempt: int = 1, kind: Kind = Kind.COMPILE
-) -> UnitStarted:
+def start(step: int, node: str | None, time: float, attempt: int = 1, kind: Kind = Kind.COMPILE) -> UnitStarted:
     return UnitStarted(step, f"/p/m/u{step}.o", node, attempt, time, kind=kind)
 
 
@@ -128,9 +126,7 @@ def test_the_eta_is_nothing_when_nothing_is_left() -> None:
 
 def test_a_node_that_joins_stands_before_this_machine() -> None:
     progress = begun()
-    progress.node_changed(
-        NodeStatus("pi9:3632", "pi9", 3632, "down", 4, reason="refused", retry_at=130.0), 101.0
-    )
+    progress.node_changed(NodeStatus("pi9:3632", "pi9", 3632, "down", 4, reason="refused", retry_at=130.0), 101.0)
     names = [node.name for node in progress.view(120.0).nodes]
     assert names == ["pi3:3632", "pi9:3632", "this machine"]
     assert progress.view(120.0).nodes[1].retry_in_seconds == 10.0

@@ -233,6 +233,11 @@ def test_what_was_kept_by_resume_does_not_wait() -> None:
     assert translate(rows, "/p", START).units.waiting == 8
 
 
+def test_a_complete_build_has_no_more_units_than_it_has_done() -> None:
+    units = translate(StatusRows("complete", BUILD, Counters(total=11, done=7)), "/p", START).units
+    assert (units.total, units.total_is_final, units.waiting) == (7, True, 0)
+
+
 def test_the_eta_goes_down_between_two_words_of_the_build() -> None:
     rows = StatusRows("running", BUILD, eta_seconds=40.0, eta_at=START + 10)
     for now, left in ((START + 10, 40.0), (START + 25, 25.0), (START + 99, 0.0)):

@@ -37,16 +37,20 @@ def _status(words: list[str]) -> int:
     from buildfarm.errors import BuildfarmError
 
     try:
-        status = app.main(words, prog_name="buildfarm", standalone_mode=False)
+        # Not click's own `main`: it turns a broken pipe into exit status 1, which `status` has a meaning for.
+        with app.make_context("buildfarm", words) as context:
+            status = app.invoke(context)
         return status if isinstance(status, int) else 0
     except BuildfarmError as error:
         _complain(error.message, error.hint)
         return error.exit_code
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE_ERROR
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "buildfarm"
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "buildfarm"
         _complain(error.format_message(), f"`{command} --help` shows how it is used")
         return USAGE_ERROR
     except (click.Abort, KeyboardInterrupt):

@@ -48,7 +48,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
         # A build that died left no end: the last that is known of it stands for it.
         now=now if running else _last_known(rows, now),
         build=build,
-        units=_units(rows.counters),
+        units=_units(rows.counters, complete=rows.state == "complete"),
         links_done=rows.counters.links_done,
         links_running=rows.counters.links_running if running else 0,
         nodes=tuple(
@@ -62,7 +62,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 failed=node.failed,
                 compiler=node.compiler,
                 reason=node.reason,
-                retry_in_seconds=None if node.retry_at is None else max(0.0, node.retry_at - now),
+                retry_in_seconds=max(0.0, node.retry_at - now) if running and node.retry_at is not None else None,
                 mean_seconds=node.mean_seconds,
             )
             for node in rows.nodes
@@ -89,12 +89,13 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
     )
 
 
-def _units(counters: Counters) -> Units:
+def _units(counters: Counters, *, complete: bool) -> Units:
+    """A complete build has no more units than it has done, whatever its plan said."""
     seen = counters.done + counters.reused + counters.checked_out + counters.failed
-    total = max(counters.total or 0, seen)
+    total = seen if complete else max(counters.total or 0, seen)
     return Units(
         total=total,
-        total_is_final=counters.total_is_final,
+        total_is_final=counters.total_is_final or complete,
         done=counters.done,
         checked_out=counters.checked_out,
         waiting=total - seen,

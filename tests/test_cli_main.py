@@ -1,0 +1,271 @@
+"""The command line from outside: exit codes, what is printed where, and what `--help` promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from buildfarm.cli import main
+from buildfarm.cli.app import COMMANDS, app
+from buildfarm.model import BuildSpec, BuildState
+from buildfarm.state.journal import Journal
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DISTCC_DIR", str(tmp_path / "distcc"))
+    for name in ("BUILDFARM_HOSTS", "DISTCC_HOSTS", "MAKEFLAGS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def say(capfd: pytest.CaptureFixture[str], *words: str) -> Said:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return Said(int(ended.value.code or 0), out, err)
+
+
+def tree(path: Path, state: BuildState | None) -> Path:
+    """A tree whose last build is in `state`; RUNNING: by a process that is this one."""
+    path.mkdir()
+    (path / "Makefile").write_text("all:\n\t@echo made\n")
+    state_dir = path / ".buildfarm"
+    state_dir.mkdir()
+    spec = BuildSpec(str(path), ("all",), {}, ("all",), {}, {"PATH": os.environ["PATH"]})
+    with Journal.open(state_dir) as journal:
+        build = journal.begin_build(spec, started=time.time(), token="t")
+        if state is not None and state is not BuildState.RUNNING:
+            journal.end_build(build, state, 0 if state is BuildState.COMPLETE else 2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("frobnicate", "no command 'frobnicate'"),
+        ("stauts", "did you mean `status`?"),
+        ("run --frobnicate", "option --frobnicate is unknown"),
+        ("run --fallback=perhaps", "is not one of 'local', 'never'"),
+        ("run --hosts", "--hosts needs a value"),
+        ("run -C /nowhere/at/all", "-C /nowhere/at/all: No such file or directory"),
+        ("status --frobnicate", "No such option"),
+        ("status --wait --follow", "exclude each other"),
+        ("status extra", "unexpected extra argument"),
+        ("explain", "Missing argument"),
+        ("resume -j x", "not a valid integer"),
+    ],
+)
+def test_usage_errors_exit_64_and_name_what_is_wrong(
+    capfd: pytest.CaptureFixture[str], words: str, expected: str
+) -> None:
+    said = say(capfd, *words.split())
+    assert (said.code, said.out) == (64, "")
+    assert expected.lower() in said.err.lower()
+    assert said.err.startswith("buildfarm: ")
+    assert "hint: " in said.err
+
+
+def test_without_a_command_there_is_help_and_a_usage_error(capfd: pytest.CaptureFixture[str]) -> None:
+    said = say(capfd)
+    assert (said.code, said.out) == (64, "")
+    assert said.err.startswith("Usage: buildfarm")
+
+
+def test_a_wrong_configuration_exits_78_wherever_it_is_read(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    (tmp_path / "buildfarm.toml").write_text("[build]\ndirectory = 7\n")
+    for command in ("run", "status", "resume", "forget", "plan", "nodes"):
+        said = say(capfd, command, "-C", str(tmp_path))
+        assert said.code == 78, command
+        assert "buildfarm.toml:2: build.directory: expected a path as text" in said.err
+
+
+def test_a_tree_that_was_never_built(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert say(capfd, "status", "-C", str(tmp_path)).code == 5
+    said = say(capfd, "resume", "-C", str(tmp_path))
+    assert (said.code, said.err) == (
+        66,
+        f"buildfarm: {tmp_path}: never built here\n  hint: `buildfarm run` starts a build\n",
+    )
+    assert say(capfd, "forget", "-C", str(tmp_path)).code == 0
+    assert say(capfd, "explain", "-C", str(tmp_path), "a.o").code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(BuildState.COMPLETE, 0), (BuildState.FAILED, 1), (BuildState.RUNNING, 3), (BuildState.INTERRUPTED, 4)],
+)
+def test_status_tells_the_state_by_its_exit_code(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, state: BuildState, code: int
+) -> None:
+    where = tree(tmp_path / "tree", state)
+    said = say(capfd, "status", "-C", str(where), "--json")
+    assert (said.code, json.loads(said.out)["state"]) == (code, state.value)
+    assert say(capfd, "status", "-C", str(where)).code == code
+    if state is not BuildState.RUNNING:
+        assert say(capfd, "status", "-C", str(where), "--wait").code == code
+        assert say(capfd, "status", "-C", str(where), "--follow").code == code
+        followed = say(capfd, "status", "-C", str(where), "--follow", "--json")
+        assert json.loads(followed.out)["state"] == state.value
+
+
+def test_status_follows_the_configured_directory(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tree(tmp_path / "decks", BuildState.COMPLETE)
+    (tmp_path / "buildfarm.toml").write_text('[build]\ndirectory = "decks"\n')
+    said = say(capfd, "status", "-C", str(tmp_path), "--json")
+    assert (said.code, json.loads(said.out)["directory"]) == (0, str(tmp_path / "decks"))
+
+
+def test_resume_of_a_complete_build_says_so(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = say(capfd, "resume", "-C", str(tree(tmp_path / "tree", BuildState.COMPLETE)))
+    assert said.code == 0
+    assert "the last build is complete; there is nothing to resume" in said.out
+
+
+def test_a_newer_journal_is_refused_and_left_alone(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = tree(tmp_path / "tree", BuildState.INTERRUPTED)
+    database = where / ".buildfarm" / "state.db"
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for command in ("status", "resume"):
+        said = say(capfd, command, "-C", str(where))
+        assert said.code == 78
+        assert "newer buildfarm" in said.err
+    assert database.exists()
+
+
+def test_status_of_a_damaged_journal_says_so(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = tree(tmp_path / "tree", BuildState.INTERRUPTED)
+    (where / ".buildfarm" / "state.db").write_bytes(b"rubbish" * 1000)
+    said = say(capfd, "status", "-C", str(where), "--json")
+    assert (said.code, json.loads(said.out)["state"]) == (5, "none")
+    assert "state.db" in said.err
+
+
+def test_forget_takes_the_state_and_nothing_else(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = tree(tmp_path / "tree", BuildState.COMPLETE)
+    assert say(capfd, "forget", "-C", str(where)).code == 0
+    assert [path.name for path in where.iterdir()] == ["Makefile"]
+
+
+def test_a_state_that_is_in_use_cannot_be_forgotten_or_resumed(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    where = tree(tmp_path / "tree", BuildState.INTERRUPTED)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from buildfarm.state.lock import TreeLock\n"
+            f"with TreeLock(Path({str(where / '.buildfarm')!r})): print('held', flush=True); sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        for command in ("forget", "resume"):
+            said = say(capfd, command, "-C", str(where))
+            assert said.code == 75
+            assert f"pid {holder.pid}" in said.err
+    finally:
+        holder.communicate()
+    assert (where / ".buildfarm" / "state.db").exists()
+
+
+def test_the_schema_is_json(capfd: pytest.CaptureFixture[str]) -> None:
+    said = say(capfd, "status", "--schema")
+    assert (said.code, json.loads(said.out)["title"]) == (0, "StatusDocument")
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_and_option_has_help_and_an_example(name: str) -> None:
+    context = click.Context(app, info_name="buildfarm")
+    command = app.get_command(context, name)
+    assert command is not None
+    assert command.help
+    assert f"  buildfarm {name}" in (command.epilog or "")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "buildfarm", "--help"], stdout=write_end, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_error_of_our_own_is_called_one(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("BUG: two and two are five")
+
+    monkeypatch.setattr("buildfarm.cli.snapshot.read", fail)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "-C", str(tmp_path)])
+    assert ended.value.code == 70
+    assert "BUG: two and two are five" in capfd.readouterr().err
+
+
+def test_nodes_without_nodes_says_where_to_name_some(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = say(capfd, "nodes", "-C", str(tmp_path), "--hosts", "")
+    assert (said.code, said.out.startswith("no nodes: builds run on this machine alone")) == (0, True)
+
+
+def test_a_wrong_host_list_exits_78(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = say(capfd, "nodes", "-C", str(tmp_path), "--hosts", "pi1/many")
+    assert said.code == 78
+    assert "--hosts" in said.err
+
+
+def test_a_node_that_is_down_is_told_with_its_fix(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = say(capfd, "nodes", "-C", str(tmp_path), "--hosts", "127.0.0.1:1/3", "--json")
+    (node,) = json.loads(said.out)["nodes"]
+    assert (said.code, node["state"], node["slots"]) == (0, "down", 3)
+    said = say(capfd, "doctor", "-C", str(tmp_path), "--hosts", "127.0.0.1:1/3", "--json")
+    report = json.loads(said.out)
+    (bad,) = [check for check in report["checks"] if not check["ok"]]
+    assert (said.code, report["ok"], bad["subject"]) == (1, False, "127.0.0.1:1")
+    assert "systemctl enable --now distcc" in bad["fix"]
+
+
+def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "prog: a.o b.o\n\tgcc -o prog a.o b.o\na.o: a.c\n\tgcc -c a.c\nb.o: b.c\n\tgcc -flto -c b.c\n"
+    )
+    for name in ("a.c", "b.c"):
+        (tmp_path / name).write_text("int x;\n")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    said = say(capfd, "plan", "-C", str(tmp_path))
+    assert said.code == 0
+    assert "2 units to compile, 1 link step" in said.out
+    places = {words[0]: " ".join(words[1:]) for words in (line.strip(" *").split() for line in said.out.splitlines())}
+    assert (places["a.o"], places["prog"]) == ("any node", "here: link")
+    assert places["b.o"].startswith("here: -flto")
+    assert json.loads(say(capfd, "plan", "-C", str(tmp_path), "--json").out)["units"]
+    assert say(capfd, "plan", "-C", str(tmp_path), "--dot").out.startswith("digraph")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
