@@ -32,8 +32,8 @@ _TRACE = re.compile(
 _OWN_WORDS = re.compile(
     r"\S*make(?:\[\d+\])?: (?:Entering directory|Leaving directory|Nothing to be done for|'.*' is up to date)"
 )
-_START = re.compile(r"^# Make data base, printed on .*$", re.MULTILINE)
-_END = re.compile(r"^# Finished Make data base on .*$", re.MULTILINE)
+_START = "\n# Make data base, printed on "
+_END = "\n# Finished Make data base on "
 _VARIABLE = re.compile(
     r"^(\.DEFAULT_GOAL|MAKECMDGOALS|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
 )
@@ -149,16 +149,14 @@ def complaints(stderr: str) -> Complaints:
 
 def _last_pass(text: str) -> tuple[str, str, bool]:
     """The last trace, the last data base, and whether it is whole."""
-    starts = list(_START.finditer(text))
-    if not starts:
+    text = f"\n{text}"
+    start = text.rfind(_START)
+    if start < 0:
         return text, "", False
-    start = starts[-1]
-    ends = list(_END.finditer(text))
-    before = [end for end in ends if end.end() < start.start()]
-    trace = text[before[-1].end() if before else 0 : start.start()]
-    after = [end for end in ends if end.start() > start.end()]
-    base = text[start.end() : after[0].start() if after else len(text)]
-    return trace, base, bool(after)
+    before = text.rfind(_END, 0, start)
+    after = text.find(_END, start)
+    trace = text[text.find("\n", before + 1) if before >= 0 else 0 : start]
+    return trace, text[start : after if after >= 0 else None], after >= 0
 
 
 def _split_base(base: str) -> tuple[dict[str, str], str]:
