@@ -94,10 +94,11 @@ def write(path: str, content: bytes) -> None:
 
 def stamps(paths: Sequence[str]) -> dict[str, Stamp]:
     """(mtime in ns, size, inode) of each file; None where there is none.  Cheap: one stat each."""
-    return {path: _stamp(path) for path in paths}
+    return {path: stamp(path) for path in paths}
 
 
-def _stamp(path: str) -> Stamp:
+def stamp(path: str) -> Stamp:
+    """(mtime in ns, size, inode), or None."""
     try:
         status = os.stat(path)
     except OSError:

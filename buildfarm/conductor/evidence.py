@@ -1,0 +1,172 @@
+"""What a result was made from, and whether that is still so: digests of what was read, names that must not appear.
+
+It compiles nothing and preprocesses nothing: checking a result costs a `stat` for each file and directory.
+
+Theory of operation.  A compile depends on the bytes of the files that it read, and on the *absence* of files that
+it would have found first: a generated `version.h` in an earlier `-I` directory shadows the one that was read.  For
+each file read and each directory searched, the name under which it could have been found there is on the list of
+absences, if nothing is there at the time; it is a superset of what the compiler really looked for, so it can only
+throw a good result away.  A directory whose mtime has not changed has no new names in it, so most checks end after
+one `stat`.  A file that was changed about when it was read (`RACY_NS`, as git does for its index) proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from buildfarm.conductor.delivery import Stamp, stamp
+from buildfarm.model import Unit
+from buildfarm.state.digest import digest_file
+
+RACY_NS = 20_000_000
+ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there
+SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/usr/share/")
+
+_COMPILERS_OWN = re.compile(r"c\+\+|[\d.]+|[^-]+-.+-.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Digests by absolute path; `ABSENT` for names that must not appear."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Witness:
+    """Remembers digests by stamp and directory listings by mtime, for one build."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, tuple[Stamp, str]] = {}
+        self._names: dict[str, tuple[int, frozenset[str]]] = {}
+
+    def take(
+        self, unit: Unit, cwd: str, inputs: Sequence[str], private: Mapping[str, str], since_ns: int
+    ) -> Evidence | None:
+        """What a compile that began at `since_ns` (the file systems' clock) has read.
+
+        `private` maps inputs that are not in place yet to the files that stood in for them.  None: a file changed
+        while it was read, so nothing can be said.
+        """
+        seen: dict[str, str] = {}
+        for path in inputs:
+            actual = private.get(path, path)
+            now = stamp(actual)
+            if now is None or (actual == path and now[0] >= since_ns - RACY_NS):
+                return None
+            digest = self._digest(actual, now)
+            if digest is None:
+                return None
+            seen[path] = digest
+        seen.update(dict.fromkeys(self._absences(unit, cwd, inputs), ABSENT))
+        return Evidence(seen)
+
+    def holds(self, inputs: Mapping[str, str]) -> bool:
+        """Whether all is as it was."""
+        listings: dict[str, frozenset[str]] = {}
+        for path, digest in inputs.items():
+            if digest == ABSENT:
+                if self._present(path, listings):
+                    return False
+            elif self._digest(path, stamp(path)) != digest:
+                return False
+        return True
+
+    def _digest(self, path: str, now: Stamp) -> str | None:
+        if now is None:
+            return None
+        known = self._digests.get(path)
+        if known is not None and known[0] == now:
+            return known[1]
+        try:
+            digest = digest_file(path)
+        except OSError:
+            return None
+        if stamp(path) != now:
+            return None
+        self._digests[path] = (now, digest)
+        return digest
+
+    def _absences(self, unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[str]:
+        searched = {os.path.normpath(os.path.join(cwd, name)) for name in include_directories(unit)}
+        own = [path for path in inputs if not path.startswith(SYSTEM)]
+        searched.update(os.path.dirname(os.path.normpath(path)) for path in own)
+        present = set(inputs)
+        listings: dict[str, frozenset[str]] = {}
+        for path in inputs:
+            for name in _spellings(os.path.normpath(path), searched):
+                for directory in searched:
+                    if os.path.join(directory, name) not in present:
+                        absent = self._first_absent(directory, name, listings)
+                        if absent is not None:
+                            yield absent
+
+    def _first_absent(self, directory: str, name: str, listings: dict[str, frozenset[str]]) -> str | None:
+        """`directory/name`, or the first directory on the way to it that is not there; None: it is there."""
+        for part in name.split("/"):
+            if part not in self._listed(directory, listings):
+                return os.path.join(directory, part)
+            directory = os.path.join(directory, part)
+        return None
+
+    def _present(self, path: str, listings: dict[str, frozenset[str]]) -> bool:
+        directory, name = os.path.split(path)
+        return name in self._listed(directory, listings)
+
+    def _listed(self, directory: str, listings: dict[str, frozenset[str]]) -> frozenset[str]:
+        """The names in a directory, looked at once for all that one check asks of it."""
+        names = listings.get(directory)
+        if names is None:
+            names = listings[directory] = self._listing(directory)
+        return names
+
+    def _listing(self, directory: str) -> frozenset[str]:
+        try:
+            mtime = os.stat(directory).st_mtime_ns
+        except OSError:
+            return frozenset()
+        known = self._names.get(directory)
+        if known is not None and known[0] == mtime:
+            return known[1]
+        try:
+            names = frozenset(os.listdir(directory))
+        except OSError:
+            return frozenset()
+        if time.time_ns() - mtime > RACY_NS:
+            self._names[directory] = (mtime, names)
+        return names
+
+
+def include_directories(unit: Unit) -> list[str]:
+    """The directories that the unit's options name for searching, as typed; system ones are left out."""
+    if unit.fortran is not None:
+        module = unit.fortran.module_directory
+        return [*unit.fortran.include_directories, *([module] if module else []), "."]
+    found = []
+    arguments = iter(unit.preprocess_arguments)
+    for argument in arguments:
+        for option in ("-isystem", "-iquote", "-idirafter", "-I"):
+            if argument.startswith(option):
+                name = argument[len(option) :] or next(arguments, "")
+                if name and not (name + "/").startswith(SYSTEM):
+                    found.append(name)
+                break
+    return found
+
+
+def _spellings(path: str, directories: Iterable[str]) -> list[str]:
+    """The names by which `path` could have been asked for: its tails below the searched and system directories.
+
+    gcc searches `include/TARGET`, `include/c++/VERSION` and `include/c++/VERSION/TARGET` too (cpp -v).
+    """
+    names = [path[len(directory) + 1 :] for directory in directories if path.startswith(directory + "/")]
+    if path.startswith(SYSTEM):
+        parts = path.rpartition("/include/")[2].split("/")
+        names.append("/".join(parts))
+        while len(parts) > 1 and _COMPILERS_OWN.fullmatch(parts[0]):
+            parts = parts[1:]
+            names.append("/".join(parts))
+    return list(dict.fromkeys(names)) or [os.path.basename(path)]

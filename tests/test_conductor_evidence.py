@@ -1,0 +1,124 @@
+"""A result made ahead of make counts only while all that it was made from is the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from buildfarm.conductor.evidence import ABSENT, Evidence, Witness
+from buildfarm.graph.classify import classify
+from buildfarm.model import Unit
+
+OLD = 1_000_000_000_000_000_000
+
+
+def age(*paths: Path) -> None:
+    """Make files look older than any build, as the sources of a project are."""
+    for path in paths:
+        os.utime(path, ns=(OLD, OLD))
+
+
+def unit(*argv: str) -> Unit:
+    found = classify(argv).unit
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "version.h").write_text("#define V 1\n")
+    (tmp_path / "a.c").write_text('#include "version.h"\n#include <stdio.h>\nint v = V;\n')
+    age(tmp_path / "second" / "version.h", tmp_path / "a.c")
+    return tmp_path
+
+
+def taken(tree: Path, witness: Witness) -> Evidence:
+    compile_unit = unit("gcc", "-Ifirst", "-Isecond", "-c", "a.c", "-o", "a.o")
+    inputs = (str(tree / "a.c"), str(tree / "second" / "version.h"), "/usr/include/stdio.h")
+    evidence = witness.take(compile_unit, str(tree), inputs, {}, time.time_ns())
+    assert evidence is not None
+    return evidence
+
+
+def test_nothing_changed_holds(tree: Path) -> None:
+    witness = Witness()
+    assert witness.holds(taken(tree, witness).inputs)
+
+
+def test_the_same_bytes_under_a_new_time_hold(tree: Path) -> None:
+    witness = Witness()
+    evidence = taken(tree, witness)
+    os.utime(tree / "second" / "version.h")
+    assert witness.holds(evidence.inputs)
+
+
+def test_a_changed_header_does_not_hold(tree: Path) -> None:
+    witness = Witness()
+    evidence = taken(tree, witness)
+    (tree / "second" / "version.h").write_text("#define V 2\n")
+    assert not witness.holds(evidence.inputs)
+
+
+def test_a_removed_header_does_not_hold(tree: Path) -> None:
+    witness = Witness()
+    evidence = taken(tree, witness)
+    (tree / "second" / "version.h").unlink()
+    assert not witness.holds(evidence.inputs)
+
+
+@pytest.mark.parametrize("shadow", ["first/version.h", "version.h", "first/stdio.h"])
+def test_a_new_file_that_the_compiler_would_find_first_does_not_hold(tree: Path, shadow: str) -> None:
+    witness = Witness()
+    evidence = taken(tree, witness)
+    (tree / shadow).write_text("#define V 3\n")
+    assert not witness.holds(evidence.inputs)
+    assert not Witness().holds(evidence.inputs)
+
+
+def test_a_new_file_of_another_name_holds(tree: Path) -> None:
+    witness = Witness()
+    evidence = taken(tree, witness)
+    (tree / "first" / "other.h").write_text("")
+    (tree / "a.o").write_bytes(b"")
+    assert witness.holds(evidence.inputs)
+
+
+def test_a_new_directory_of_shadows_is_told_by_its_name_alone(tree: Path) -> None:
+    witness = Witness()
+    compile_unit = unit("gcc", "-Ifirst", "-c", "a.c")
+    markers = subprocess.run(
+        ["gcc", "-E", "-xc", "-"], input=b"#include <sys/stat.h>", capture_output=True, check=True
+    ).stdout.decode()
+    inputs = (str(tree / "a.c"), *sorted(set(re.findall(r'"(/usr/[^"]*/sys/[^"]*)"', markers))))
+    assert len(inputs) > 1
+    evidence = witness.take(compile_unit, str(tree), inputs, {}, time.time_ns())
+    assert evidence is not None
+    assert evidence.inputs[str(tree / "first" / "sys")] == ABSENT
+    assert str(tree / "first" / "sys" / "types.h") not in evidence.inputs
+    (tree / "first" / "sys").mkdir()
+    assert not witness.holds(evidence.inputs)
+
+
+def test_a_file_changed_while_it_was_read_proves_nothing(tree: Path) -> None:
+    compile_unit = unit("gcc", "-c", "a.c")
+    begun = time.time_ns()
+    (tree / "a.c").write_text("int v;\n")
+    assert Witness().take(compile_unit, str(tree), (str(tree / "a.c"),), {}, begun) is None
+
+
+def test_every_header_that_gcc_prefers_is_on_the_list_of_absences(tree: Path) -> None:
+    """gcc itself says where it looks: each place before the one found must be covered."""
+    search = subprocess.run(
+        ["gcc", "-Ifirst", "-Isecond", "-H", "-E", "a.c"], cwd=tree, capture_output=True, text=True, check=True
+    ).stderr
+    assert "second/version.h" in search
+    evidence = taken(tree, Witness()).inputs
+    absent = {path for path, digest in evidence.items() if digest == ABSENT}
+    assert {str(tree / "version.h"), str(tree / "first" / "version.h")} <= absent
