@@ -23,7 +23,7 @@ def boot_id(environment: Mapping[str, str] | None = None) -> str:
     if value:
         return value
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     except OSError:
         return ""
 

@@ -180,8 +180,12 @@ def _read(
     state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]
 ) -> T:
     database = read_pointer(state_dir) or state_dir / DATABASE
-    if not database.exists():
+    try:
+        database.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return nothing
+    except OSError as error:
+        return broken(f"{database}: {error.strerror}")
     failure: Exception | None = None
     for way in (_in_place, _immutable, _copied):
         try:
@@ -192,10 +196,10 @@ def _read(
             raise
         except (sqlite3.OperationalError, OSError) as error:
             failure = error
-        except (sqlite3.DatabaseError, ValueError, struct.error) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, struct.error) as error:
             failure = error
             break
-    return broken(f"{database}: {failure}; the next build sets it aside and starts a new one")
+    return broken(f"{database}: {failure}")
 
 
 @contextmanager
@@ -270,6 +274,8 @@ def _status(db: sqlite3.Connection) -> StatusRows:
         " links_done, links_running, eta_seconds, eta_at FROM progress WHERE build = ?",
         (build.id,),
     ).fetchone()
+    if progress is None:
+        raise ValueError("a build without its counters")
     nodes = db.execute(
         "SELECT key, host, port, state, slots, checked_out, done, failed, compiler, reason, retry_at,"
         " mean_seconds, languages FROM node WHERE build = ? ORDER BY key",

@@ -66,9 +66,9 @@ def _walk(pid: int, name: str) -> tuple[list[int], bool]:
 
 
 def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    return Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
 
 
 def _children(pid: int) -> Iterator[int]:
-    for number in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+    for number in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split():
         yield int(number)

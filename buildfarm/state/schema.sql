@@ -103,7 +103,7 @@ CREATE TABLE output (
     own_source INTEGER NOT NULL DEFAULT 0,     -- the step's command names it as an operand too
     time     REAL NOT NULL                     -- of the latest word
 ) WITHOUT ROWID;
-CREATE INDEX output_unsure ON output(standing) WHERE standing <> 'checked_in';
+CREATE INDEX output_step ON output(step);
 
 CREATE TABLE input (
     id    INTEGER PRIMARY KEY,

@@ -86,7 +86,7 @@ class ObjectStore:
                 fresh.write_bytes(content)
                 os.replace(fresh, self._directory / name)
             except OSError:
-                fresh.unlink(missing_ok=True)
+                _remove(fresh)
                 return False
             self._bytes += len(content) - self._sizes.pop(name, 0)
             self._sizes[name] = len(content)
@@ -130,7 +130,7 @@ class ObjectStore:
         found = {}
         for file in files:
             if file.suffix == ".new":
-                file.unlink(missing_ok=True)
+                _remove(file)
             else:
                 found[file.name] = file.stat().st_size
         for name in sorted(found, key=lambda name: order.get(name, 0)):
@@ -148,10 +148,7 @@ class ObjectStore:
 
     def _drop(self, name: str) -> None:
         self._bytes -= self._sizes.pop(name)
-        try:
-            (self._directory / name).unlink(missing_ok=True)
-        except OSError:
-            pass  # it will be found again at the next start
+        _remove(self._directory / name)
         self._note(name, None)
 
     def _note(self, name: str, use: int | None) -> None:
@@ -166,6 +163,13 @@ class ObjectStore:
 
 def _name(fingerprint: str) -> str:
     return digest_bytes(pack(fingerprint))
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        pass  # it will be found again at the next start
 
 
 def _pack(result: StoredResult) -> bytes:

@@ -35,7 +35,8 @@ from buildfarm.state.journal import CLOCK, Journal
 
 T = TypeVar("T")
 
-SPACING = 0.004  # seconds between commits; an idle journal commits at once
+SPACING = 0.002  # seconds between commits; an idle journal commits at once
+LAZY = 0.02  # seconds that what need not be durable waits for company
 HEARTBEAT = 10.0  # seconds between signs of life of an idle build
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
@@ -98,6 +99,8 @@ class JournalWriter:
         self._idle = threading.Condition(self._lock)  # wakes who flushes
         self._queue: deque[_Operation] = deque()
         self._held: deque[_Held] = deque()
+        self._urgent = False  # there is something durable in the queue
+        self._queued_since = 0.0  # the first in the queue, monotonic
         self._flushing = False  # a barrier is wanted now
         self._at_barrier = False
         self._closing = False
@@ -122,8 +125,7 @@ class JournalWriter:
         with self._lock:
             if self._closing:
                 raise JournalError("the journal is closed")
-            self._queue.append(_Operation(operation, future, durable))
-            self._queued.notify()
+            self._enqueue(_Operation(operation, future, durable))
         return future
 
     def check_in(self, build: int, step: CheckIn) -> Future[bool]:
@@ -183,6 +185,14 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _enqueue(self, operation: _Operation) -> None:
+        """Under the lock."""
+        if not self._queue:
+            self._queued_since = time.monotonic()
+        self._queue.append(operation)
+        self._urgent = self._urgent or operation.durable
+        self._queued.notify()
+
     # --- the committing thread ---------------------------------------------------------------------------
 
     def _commit_all(self) -> None:
@@ -195,10 +205,10 @@ class JournalWriter:
                 self._tell(f"{self._journal.path}: {error}; trying again")
                 with self._lock:
                     self._queued.wait_for(lambda: self._give_up, pause)
-                    if self._give_up:
-                        self._queue.extendleft(reversed(group))
-                        return
                     self._queue.extendleft(reversed(group))
+                    self._urgent = True
+                    if self._give_up:
+                        return
                 pause = min(2 * pause, PAUSE_LAST)
                 continue
             pause = self._pause
@@ -217,10 +227,16 @@ class JournalWriter:
             self._queued.wait_for(
                 lambda: self._queue or self._give_up or (self._closing and self._barrier_ended)
             )
+            while not (self._urgent or self._closing or self._flushing or self._give_up):
+                rest = self._queued_since + LAZY - time.monotonic()
+                if rest <= 0:
+                    break
+                self._queued.wait(rest)
             if self._give_up:
                 return []
             group = list(self._queue)
             self._queue.clear()
+            self._urgent = False
             return group
 
     def _commit(self, group: Sequence[_Operation]) -> list[tuple[Any, BaseException | None]]:
@@ -284,14 +300,13 @@ class JournalWriter:
         with self._lock:
             for held in batch if failure is None else ():
                 operation = _check_in_of(held)
-                self._queue.append(_Operation(operation, held.future, True))
+                self._enqueue(_Operation(operation, held.future, True))
             if failure is None and whole_before is not None:
                 build = batch[-1].build
-                self._queue.append(
+                self._enqueue(
                     _Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False)
                 )
             self._at_barrier = False
-            self._queued.notify()
             self._idle.notify_all()
         if failure is not None:
             for held in batch:

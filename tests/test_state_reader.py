@@ -1,0 +1,147 @@
+"""Status reads: at any time, from anywhere, cheap, and never a write."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from buildfarm.model import BuildState
+from buildfarm.state import reader
+from buildfarm.state.identity import BOOT_ID_VARIABLE
+from buildfarm.state.journal import Journal
+from tests import state_samples as sample
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / ".buildfarm"
+
+
+def contents(state_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in state_dir.iterdir() if not path.name.endswith("-shm")}
+
+
+def test_no_journal_is_no_build_and_reading_makes_none(tmp_path: Path) -> None:
+    assert reader.snapshot(tmp_path / ".buildfarm").state == "none"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_running_build_is_seen_from_outside_without_a_write(state_dir: Path) -> None:
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        journal.check_out(build, [sample.check_out(1)])
+        before = contents(state_dir)
+        rows = reader.snapshot(state_dir)
+        assert contents(state_dir) == before
+    assert rows.state == "running"
+    assert rows.build is not None
+    assert (rows.build.goals, rows.build.pid) == (sample.spec().goals, os.getpid())
+    assert [(view.output, view.node, view.attempt) for view in rows.checked_out] == [
+        ("/tree/1.o", "pi3:3632", 1)
+    ]
+
+
+def test_a_build_whose_process_is_gone_is_interrupted(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal.open(state_dir) as journal:
+        sample.begin(journal)
+    assert reader.snapshot(state_dir).state == "running"
+    monkeypatch.setenv(BOOT_ID_VARIABLE, "after a reboot")
+    assert reader.snapshot(state_dir).state == "interrupted"
+
+
+def test_a_pid_that_now_belongs_to_another_process_does_not_run_the_build(state_dir: Path) -> None:
+    with Journal.open(state_dir) as journal:
+        sample.begin(journal)
+        journal.select("UPDATE build SET pid_start = pid_start - 1")
+    assert reader.snapshot(state_dir).state == "interrupted"
+
+
+@pytest.mark.parametrize("state", [BuildState.COMPLETE, BuildState.FAILED, BuildState.INTERRUPTED])
+def test_a_build_that_ended_says_how(state_dir: Path, state: BuildState) -> None:
+    with Journal.open(state_dir) as journal:
+        journal.end_build(sample.begin(journal), state, 2, 5000.0)
+    rows = reader.snapshot(state_dir)
+    assert rows.state == state.value
+    assert rows.build is not None and (rows.build.exit_status, rows.build.ended) == (2, 5000.0)
+
+
+def as_nobody(state_dir: Path) -> str:
+    """The state as a user sees it who may read and not write."""
+    code = (
+        "import os, sys; from pathlib import Path; os.setgid(65534); os.setuid(65534);"
+        "from buildfarm.state import reader; rows = reader.snapshot(Path(sys.argv[1]));"
+        "print(rows.state, rows.counters.checked_out, rows.problem)"
+    )
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import shutil, tempfile, buildfarm.state.reader; {code}", str(state_dir)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_who_may_only_read_sees_the_same_with_and_without_a_log() -> None:
+    with tempfile.TemporaryDirectory() as tree:
+        Path(tree).chmod(0o755)
+        see_as_nobody(Path(tree) / ".buildfarm")
+
+
+def see_as_nobody(state_dir: Path) -> None:
+    journal = Journal.open(state_dir)
+    state_dir.chmod(0o755)
+    build = sample.begin(journal)
+    journal.check_out(build, [sample.check_out(1)])
+    assert as_nobody(state_dir) == "running 1 None"
+    (state_dir / "state.db-shm").unlink()  # as after a crash of the machine
+    assert as_nobody(state_dir) == "running 1 None"
+    journal.close()
+    assert not (state_dir / "state.db-wal").exists()
+    assert as_nobody(state_dir) == "running 1 None"
+    (state_dir / "state.db").chmod(0o600)
+    assert "Permission denied" in as_nobody(state_dir) or "unable to open" in as_nobody(state_dir)
+
+
+def test_status_of_a_hundred_thousand_steps_is_cheap(state_dir: Path) -> None:
+    count = 100_000
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        journal.check_out(build, [sample.check_out(n) for n in range(50)])
+        journal.select(
+            "WITH RECURSIVE n(i) AS (VALUES (50) UNION ALL SELECT i + 1 FROM n WHERE i < ? - 1)"
+            " INSERT INTO step (id, build, kind, state, command, output, fingerprint, attempt, lookahead, started,"
+            " temporaries) SELECT step.id + i, build, kind, state, command, output || i, fingerprint, attempt,"
+            " lookahead, started, temporaries FROM step JOIN n WHERE step.id = (SELECT min(id) FROM step)",
+            (count,),
+        )
+        journal.select("UPDATE step SET state = 'done' WHERE id >= (SELECT min(id) FROM step) + 50")
+    spent = []
+    for _ in range(3):
+        started = time.process_time()
+        rows = reader.snapshot(state_dir)
+        spent.append(time.process_time() - started)
+    assert (rows.counters.done, rows.counters.checked_out, len(rows.checked_out)) == (count - 50, 50, 50)
+    assert min(spent) < 0.02
+
+
+def test_status_imports_nothing_from_outside_the_standard_library() -> None:
+    code = "import sys, json, buildfarm.state.reader; print(json.dumps([n for n in sys.modules]))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    standard = set(sys.stdlib_module_names) | {"__main__", "__mp_main__"}
+    foreign = {name.partition(".")[0] for name in loaded} - standard
+    assert {name for name in foreign if not name.startswith(("_", "sitecustomize", "usercustomize"))} == {
+        "buildfarm"
+    }

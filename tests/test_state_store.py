@@ -1,0 +1,90 @@
+"""Results held for make: whole or absent, bounded, the least recently used going first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildfarm.state.journal import Journal
+from buildfarm.state.store import ObjectStore, StoredResult
+from buildfarm.state.writer import JournalWriter
+from tests.state_samples import ODD
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / ".buildfarm"
+
+
+@pytest.fixture
+def writer(state_dir: Path) -> Iterator[JournalWriter]:
+    with JournalWriter(Journal.open(state_dir), state_dir) as writer:
+        yield writer
+
+
+def result(size: int = 1000) -> StoredResult:
+    return StoredResult(
+        outputs={"a.o": b"\x7fELF" + b"o" * size, ODD: b"", "m.mod": b"\0\xff"},
+        inputs={"/tree/a.c": "ab" * 16, ODD: "cd" * 16},
+        stdout=b"out",
+        stderr=b"\xff warning",
+        seconds=1.5,
+        node="pi3:3632",
+    )
+
+
+def test_a_result_comes_back_as_it_was(state_dir: Path, writer: JournalWriter) -> None:
+    store = ObjectStore(state_dir, writer)
+    assert store.put("print", result())
+    assert "print" in store and store.get("print") == result()
+    assert store.get("other") is None
+    store.discard("print")
+    assert "print" not in store and store.bytes == 0
+    assert list((state_dir / "store").iterdir()) == []
+
+
+def test_results_outlive_the_build_and_a_kill(state_dir: Path, writer: JournalWriter) -> None:
+    ObjectStore(state_dir, writer).put("print", result())
+    (state_dir / "store" / "half.new").write_bytes(b"a put that was cut off")
+    again = ObjectStore(state_dir, writer)
+    assert again.get("print") == result()
+    assert len(again) == 1 and again.bytes == sum(f.stat().st_size for f in (state_dir / "store").iterdir())
+
+
+def test_a_result_cut_at_any_length_or_altered_is_absent(state_dir: Path, writer: JournalWriter) -> None:
+    ObjectStore(state_dir, writer).put("print", result(10))
+    (file,) = (state_dir / "store").iterdir()
+    whole = file.read_bytes()
+    for spoilt in [whole[:n] for n in range(len(whole))] + [whole + b"x", whole[:40] + b"\0" + whole[41:]]:
+        file.write_bytes(spoilt)
+        assert ObjectStore(state_dir, writer).get("print") is None
+        assert not file.exists()
+
+
+def test_the_least_recently_used_goes_first_also_after_a_restart(
+    state_dir: Path, writer: JournalWriter
+) -> None:
+    store = ObjectStore(state_dir, writer, limit=6000)
+    for name in ("a", "b", "c", "d"):
+        assert store.put(name, result())
+    store.get("a")
+    store = ObjectStore(state_dir, writer, limit=6000)
+    store.put("e", result())
+    store.put("f", result())
+    assert [name for name in "abcdef" if name in store] == ["a", "d", "e", "f"]
+    assert store.bytes <= 6000
+
+
+def test_what_exceeds_the_bound_alone_is_not_kept(state_dir: Path, writer: JournalWriter) -> None:
+    store = ObjectStore(state_dir, writer, limit=500)
+    assert not store.put("big", result())
+    assert len(store) == 0
+
+
+def test_a_disk_that_takes_nothing_only_means_no_store(state_dir: Path, writer: JournalWriter) -> None:
+    (state_dir / "store").write_text("a file in the way")
+    store = ObjectStore(state_dir, writer)
+    assert not store.put("print", result())
+    assert store.get("print") is None
