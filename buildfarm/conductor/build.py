@@ -62,8 +62,7 @@ class Build:
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
         make = find_make(self._request.environment)
-        journal = Journal.open(self._state_dir)
-        with TreeLock(self._state_dir):
+        with TreeLock(self._state_dir), Journal.open(self._state_dir) as journal:
             if journal.healed:
                 self._reporters.note(journal.healed)
             recovered = recover(journal, self._request, self._reporters.note)

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from buildfarm.errors import MachineError, TreeLocked
 from buildfarm.state.identity import ProcessIdentity
+from buildfarm.state.place import prepare_directory
 
 NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
 
@@ -27,7 +28,8 @@ NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINV
 class TreeLock:
     """The lock of one tree; a context manager, or `acquire` and `release`.
 
-    `state_dir` is the tree's `.buildfarm`, which must exist.  After `acquire`, `left_behind` is the holder before
+    `state_dir` is the tree's `.buildfarm`, made if need be.  Take the lock before the journal is opened: opening
+    may set a damaged database aside, which must not be one in use.  After `acquire`, `left_behind` is the holder before
     if it died without letting go.
     """
 
@@ -42,6 +44,7 @@ class TreeLock:
         """Take the lock at once or raise: TreeLocked names the holder's pid, MachineError says what is wrong."""
         if self._held:
             return
+        prepare_directory(self._state_dir)
         try:
             self._lock.acquire()
         except Timeout:
