@@ -118,6 +118,12 @@ def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: T
         trip.prepare("gcc -fsanitize=undefined -c both.c")
 
 
+def test_an_assembler_file_keeps_the_unit_here(trip: Trip) -> None:
+    trip.write("blob.c", '__asm__(".incbin \\"a.c\\"");\n')
+    with pytest.raises(CannotTravel, match="assembler"):
+        trip.prepare("gcc -c blob.c")
+
+
 def test_a_counter_in_a_directive_is_preprocessed_fully(trip: Trip) -> None:
     trip.write("count.c", "#if __COUNTER__ == 0\nint zero = __COUNTER__;\n#endif\n")
     result = trip.go("gcc -c count.c")

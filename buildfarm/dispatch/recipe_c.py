@@ -29,9 +29,11 @@ from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Unit
 
 # A file is entered: `# 1 "name" 1`, flags 3 and 4 for system headers (cpp manual, Preprocessor Output).
-_ENTERED = re.compile(rb'\n# \d+ "((?:[^"\\\n]|\\.)+)" 1')
+_ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
+# The assembler reads these by a name that means nothing, or another file, on a node.
+_ASSEMBLED_FILE = re.compile(rb'\.incbin\b|\.include\s*\\*"')
 _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
@@ -65,6 +67,8 @@ async def prepare(
     text = result.stdout
     if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
         raise CannotTravel("its object contains columns, which full preprocessing changes")
+    if b".inc" in text and _ASSEMBLED_FILE.search(text):
+        raise CannotTravel("its assembler code reads a file of this machine")
     entered = entered_files(text)
     argv = (
         node_tool,
