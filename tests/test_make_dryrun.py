@@ -85,7 +85,7 @@ def test_what_make_itself_runs_can_t_change_the_tree(tmp_path: Path, name: str) 
     os.utime(tmp_path / "old", (1e9, 1e9))
     before = snapshot(tmp_path)
     output = plan(tmp_path)
-    assert output.confined
+    assert output.confinement != "free"
     assert snapshot(tmp_path) == before
 
 
@@ -96,6 +96,30 @@ def test_temporary_files_and_devices_stay_writable(tmp_path: Path) -> None:
         "all: ; echo $(X)\n"
     )
     assert "\necho yes\n" in plan(tmp_path).text
+
+
+def test_a_probe_that_writes_gets_its_answer_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "X := $(shell echo 'int x;' > foo.c; cc -c foo.c -o foo.o && test -f foo.o && echo yes; rm foo.c foo.o)\n"
+        "all: ; echo $(X)$(file >list,z)$(shell cat list old; touch old; echo more >> old; cat old)\n"
+    )
+    (tmp_path / "old").write_text("o")
+    before = snapshot(tmp_path)
+    output = plan(tmp_path)
+    assert snapshot(tmp_path) == before
+    if output.confinement == "overlay":
+        assert "\necho yesz oomore\n" in output.text
+
+
+def test_writing_may_seem_to_go_anywhere_in_the_tree(tmp_path: Path) -> None:
+    sub = tmp_path / "sub"
+    sub.mkdir()
+    (sub / "Makefile").write_text("X := $(shell echo 1 > ../up; cat ../up)\nall: ; echo got$(X)\n")
+    instance = MakeInstance(str(sub), ("make",), dict(os.environ))
+    output = asyncio.run(dry_run(instance, 60, tree=str(tmp_path)))
+    assert not (tmp_path / "up").exists()
+    if output.confinement == "overlay":
+        assert "\necho got1\n" in output.text
 
 
 def test_shell_functions_run_as_make_runs_them(tmp_path: Path) -> None:

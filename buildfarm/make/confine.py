@@ -1,14 +1,25 @@
-"""Takes the right to change files from a thread and all that it starts (Linux's Landlock and seccomp).
+"""Runs a program that can change no file: what it writes in a tree is thrown away, elsewhere it is refused.
 
-It does not hide files, and does not stop reading, the network, signals, or `chmod` and `chown` of what exists.  The
-confinement is the calling thread's for good, so give it a thread that ends.
+It does not hide files, and does not stop reading, the network, signals, or `chmod` and `chown` outside the trees.  It
+is a program of its own (run by path, so it imports only the standard library) because a user namespace can't be
+entered by a process with threads:
 
-Landlock forbids to create, write, rename and remove, but not to change times: `touch` of a file that it may not
-open falls back to utimensat(2), and make would rebuild what depends on it (redis's `mkreleasehdr.sh` does that in a
-`$(shell ...)`).  So a seccomp filter refuses to set times by path; by an open descriptor they may be set.
+    python -I -S confine.py DIRECTORY SCRATCH REPORT_FD TREE... -- WRITABLE... -- PROGRAM ARGV0 ARGUMENT...
 
-Sources: the kernel's `Documentation/userspace-api/landlock.rst` (ABI 1 came with Linux 5.13) and
-`seccomp_filter.rst`; Landlock's numbers are the same on every architecture, the others are from each `unistd.h`.
+It writes one word to REPORT_FD, `overlay`, `refused` or `free`, and becomes PROGRAM with the environment that it got.
+
+Theory of operation.  In a mount namespace of its own (without root: in a user namespace that maps the user to
+itself) an overlay with its upper layer in memory is mounted over each tree, so that probes which write succeed
+(redis's Makefile compiles `foo.c`, which a `$(shell ...)` writes, to choose `-std=`).  Then Landlock forbids to
+create, write, rename and remove anywhere else.  Landlock doesn't handle times: `touch` of a file that it may not open
+falls back to utimensat(2), and make would rebuild what depends on it.  So a seccomp filter refuses to set times by
+path; by an open descriptor they may be set.  Where mounts are not permitted, writing in the trees is refused too
+(`refused`); without Landlock and seccomp nothing is (`free`).  The tree may change below the overlay, because the
+real build goes on; the kernel calls the view then undefined, but safe, and a plan is only a prediction.
+
+Sources: the kernel's `filesystems/overlayfs.rst`, `userspace-api/landlock.rst` (ABI 1 came with Linux 5.13) and
+`userspace-api/seccomp_filter.rst`; user_namespaces(7); Landlock's system call numbers are the same on every
+architecture, the others are from each `unistd.h`.
 """
 
 from __future__ import annotations
@@ -16,7 +27,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Sequence
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_MS_NOSUID_NODEV, _MS_REC_PRIVATE = 0x6, 0x44000
+_MEMORY = "256m"  # for all that a program writes into the trees
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
@@ -61,11 +77,68 @@ def abi() -> int:
         return 0
 
 
-def confine_thread(writable: Sequence[str]) -> bool:
-    """Forbid this thread, and every process that it starts, to create, write or remove files elsewhere.
+def become(
+    directory: str,
+    scratch: str,
+    report: int,
+    trees: Sequence[str],
+    writable: Sequence[str],
+    program: str,
+    argv: Sequence[str],
+) -> None:
+    """Confine this process and execute `program`.  Raises OSError if it can't be executed."""
+    layered = _overlay(trees, scratch)
+    os.chdir(directory)
+    refusing = _refuse_writing([*writable, *(trees if layered else ())])
+    os.write(report, b"free" if not refusing else b"overlay" if layered else b"refused")
+    os.close(report)
+    with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
+        entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
+    os.execve(program, list(argv), {name: value for name, _, value in entries})
 
-    `writable` are directories that stay open to writing.  Returns False where the kernel can't do (all of) that.
-    """
+
+def _overlay(trees: Sequence[str], scratch: str) -> bool:
+    """Mount an overlay over each tree; False where that is not permitted or not known."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(ctypes.c_int(_CLONE_NEWNS)) != 0:
+        if libc.unshare(ctypes.c_int(_CLONE_NEWUSER | _CLONE_NEWNS)) != 0:
+            return False
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
+            try:
+                with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                    file.write(text)
+            except OSError:
+                return False
+    try:
+        _mount("none", "/", None, _MS_REC_PRIVATE, None)
+        _mount("tmpfs", scratch, "tmpfs", _MS_NOSUID_NODEV, f"size={_MEMORY},mode=0700")
+        for number, tree in enumerate(trees):
+            layers = [os.path.join(scratch, f"{name}{number}") for name in ("upper", "work")]
+            for layer in layers:
+                os.makedirs(layer)
+            os.chdir(tree)
+            _mount("overlay", tree, "overlay", 0, f"lowerdir=.,upperdir={layers[0]},workdir={layers[1]}")
+    except OSError:
+        return False
+    return True
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None) -> None:
+    """mount(2).  Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    if libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
+
+
+def _refuse_writing(writable: Sequence[str]) -> bool:
+    """Forbid to change files anywhere but below `writable`; False where the kernel can't do (all of) that."""
     version = abi()
     if version == 0:
         return False
@@ -123,3 +196,15 @@ def _time_filter() -> bytes:
         body += [*path, (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW)]
         sections += [(_LOAD, 0, 0, 4), (_EQUAL, 0, len(body), architecture), *body]
     return b"".join(struct.pack("=HBBI", *line) for line in [*sections, (_RETURN, 0, 0, _ALLOW)])
+
+
+def main(words: Sequence[str]) -> None:
+    directory, scratch, report, *rest = words
+    first = rest.index("--")
+    second = rest.index("--", first + 1)
+    program, *argv = rest[second + 1 :]
+    become(directory, scratch, int(report), rest[:first], rest[first + 1 : second], program, argv)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

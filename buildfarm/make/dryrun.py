@@ -17,10 +17,11 @@ itself only if the file's mtime has changed (`update_goal_chain`), so there is n
 in the plan.  To learn the environment of recipes (exported variables, MAKEFLAGS), ours includes a file that is never
 there, with a `+` rule: make "remakes" it first, and the script records what it got.
 
-`$(shell ...)` and `$(file ...)` may write.  make proper will run them; the plan must not do so a second time, so the
-whole dry run is forbidden to change files (`make/confine.py`) but for temporary ones.  A `$(shell ...)` that writes
-then fails in the plan only: the plan gets less clever, the tree stays untouched.  Where Landlock is missing
-(`confined` is False) such calls do run once more than make alone would run them.
+`$(shell ...)` and `$(file ...)` may write.  make proper will run them; the plan must not do so a second time, yet
+must get their answers: so make runs under `make/confine.py`, which throws away what is written in the tree and
+refuses the rest, temporary files and devices aside.  Where the kernel permits no overlay, what writes fails in the
+plan only (a less clever plan, an untouched tree); where it has no Landlock either, such calls do run once more than
+make alone would run them.  `confinement` says which.
 
 Rejected: `SHELL=` on the command line (the makefile's own SHELL is lost, `$(SHELL)` is changed in recipes);
 following the text of -n alone (no environment for recursive calls, `+` lines do harm); no -n with a shell that
@@ -36,15 +37,15 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from buildfarm.errors import UsageError
+from buildfarm.make import confine
 from buildfarm.make.arguments import MakeArguments, parse
-from buildfarm.make.confine import confine_thread
 from buildfarm.make.instance import MakeInstance, split_flags
 from buildfarm.make.masquerade import MARKER
 
@@ -108,17 +109,20 @@ class DryRunOutput:
     returncode: int  # make's own; 2 when something can't be made yet
     submakes: tuple[RecursiveLine, ...]  # by the numbers of the marks in `text`
     environment: Mapping[str, str]  # of recipe lines, target-specific exports aside
-    confined: bool  # nothing that make ran could change a file
+    confinement: (
+        str  # `overlay`: writing was thrown away; `refused`: it failed; `free`: $(shell ...) may have written
+    )
     error: str | None  # why there is no usable plan; None: there is one, perhaps not whole
 
 
 async def dry_run(
-    instance: MakeInstance, timeout: float, *, make: str | None = None, confined: bool = True
+    instance: MakeInstance, timeout: float, *, make: str | None = None, tree: str | None = None
 ) -> DryRunOutput:
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
     `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
-    in BUILDFARM_MASQUERADE).  After a timeout, or when cancelled, make and all that it started are killed.
+    in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
+    where make works).  After a timeout, or when cancelled, make and all that it started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -137,7 +141,7 @@ async def dry_run(
         return _refused(f"{directory}: no such directory yet")
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     try:
-        return await _run(instance, words, program, private, timeout, confined)
+        return await _run(instance, words, program, private, timeout, tree)
     except OSError as error:
         return _refused(f"{program}: {error.strerror or error}")
     finally:
@@ -145,7 +149,7 @@ async def dry_run(
 
 
 def _refused(reason: str) -> DryRunOutput:
-    return DryRunOutput("", "", 0.0, -1, (), {}, True, reason)
+    return DryRunOutput("", "", 0.0, -1, (), {}, "refused", reason)
 
 
 def _real_make(instance: MakeInstance) -> str | None:
@@ -158,7 +162,7 @@ def _real_make(instance: MakeInstance) -> str | None:
 
 
 async def _run(
-    instance: MakeInstance, words: MakeArguments, program: str, private: str, timeout: float, confined: bool
+    instance: MakeInstance, words: MakeArguments, program: str, private: str, timeout: float, tree: str | None
 ) -> DryRunOutput:
     token = f"buildfarm-{secrets.token_hex(8)}"
     names = {
@@ -171,11 +175,11 @@ async def _run(
     _write(str(names["script"]), _SCRIPT % names)
     _write(str(names["makefile"]), _MAKEFILE % names)
     directory = os.path.normpath(os.path.join(instance.directory, words.directory))
-    tree = os.path.realpath(directory)
+    trees = _trees(directory, tree)
     writable = ["/dev", private]
     environment = dict(instance.environment)
     common = os.path.realpath(environment.get("TMPDIR") or tempfile.gettempdir())
-    if os.path.commonpath((common, tree)) == common:
+    if any(os.path.commonpath((common, path)) == common for path in trees):
         environment["TMPDIR"] = private
     else:
         writable.append(common)
@@ -186,9 +190,17 @@ async def _run(
     environment.pop("BUILDFARM_SOCKET", None)  # compilers that $(shell ...) asks are not the build's
     command = _command(instance.argv[0], words, directory, str(names["makefile"]))
     began = time.monotonic()
-    returncode, out, err, was_confined = await _spawn(
-        program, command, directory, environment, timeout, writable if confined else None
-    )
+    confine_words = [
+        directory,
+        os.path.join(private, "layers"),
+        *trees,
+        "--",
+        *writable,
+        "--",
+        program,
+        *command,
+    ]
+    returncode, out, err, confinement = await _spawn(confine_words, directory, environment, timeout)
     seconds = time.monotonic() - began
     text, records = _records(out, token)
     restored = [RecursiveLine(line, _restored(env, instance, words)) for line, env in records]
@@ -210,9 +222,16 @@ async def _run(
         returncode=-1 if returncode is None else returncode,
         submakes=tuple(restored),
         environment=recipe_environment or _restored(environment, instance, words),
-        confined=was_confined,
+        confinement=confinement,
         error=error,
     )
+
+
+def _trees(directory: str, tree: str | None) -> list[str]:
+    """Where writing is to be thrown away: the tree, and make's directory if it is elsewhere."""
+    real = os.path.realpath(directory)
+    root = os.path.realpath(tree) if tree is not None else real
+    return [root] if os.path.commonpath((root, real)) == root else [root, real]
 
 
 def _write(path: str, text: str) -> None:
@@ -237,33 +256,23 @@ def default_makefile(directory: str) -> str | None:
 
 
 async def _spawn(
-    program: str,
-    command: Sequence[str],
-    cwd: str,
-    environment: Mapping[str, str],
-    timeout: float,
-    writable: Sequence[str] | None,
-) -> tuple[int | None, str, str, bool]:
-    """Status (None: timed out), stdout, stderr, confined.  The output goes to memory, never to a pipe."""
-    out, err = os.memfd_create("plan-stdout"), os.memfd_create("plan-stderr")
+    words: Sequence[str], cwd: str, environment: Mapping[str, str], timeout: float
+) -> tuple[int | None, str, str, str]:
+    """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe."""
+    directory, scratch, *rest = words
+    os.makedirs(scratch)
+    out, err, report = (os.memfd_create(name) for name in ("plan-stdout", "plan-stderr", "plan-report"))
     try:
-
-        def start() -> tuple[subprocess.Popen[bytes], bool]:
-            confined = writable is not None and confine_thread(writable)
-            process = subprocess.Popen(
-                command,
-                executable=program,
-                cwd=cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-            return process, confined
-
-        with ThreadPoolExecutor(1) as fresh_thread:  # Landlock binds the thread and its children
-            process, confined = fresh_thread.submit(start).result()
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", confine.__file__, directory, scratch, str(report), *rest],
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            pass_fds=(report,),
+            start_new_session=True,
+        )
         try:
             async with asyncio.timeout(timeout):
                 await _ended(process.pid)
@@ -276,10 +285,10 @@ async def _spawn(
             except ProcessLookupError:
                 pass
             process.wait()
-        return status, _content(out), _content(err), confined
+        return status, _content(out), _content(err), _content(report) or "free"
     finally:
-        os.close(out)
-        os.close(err)
+        for fd in (out, err, report):
+            os.close(fd)
 
 
 async def _ended(pid: int) -> None:
