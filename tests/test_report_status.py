@@ -228,6 +228,11 @@ def test_a_node_is_called_by_its_host_unless_two_share_it() -> None:
     assert shown == {"a:1": ["x.o"], "b:1": [], "b:2": ["y.o"], "this machine": ["z.o"]}
 
 
+def test_a_node_without_a_row_of_its_own_is_shown_by_its_attempts() -> None:
+    status = translate(StatusRows("running", BUILD, checked_out=(out("/p/x.o", "a:1"),)), "/p", START + 2)
+    assert [(node.name, len(node.running)) for node in view(status).nodes] == [("a:1", 1)]
+
+
 def test_what_was_kept_by_resume_does_not_wait() -> None:
     rows = StatusRows("running", BUILD, Counters(total=143, done=20, checked_out=3, reused=112))
     assert translate(rows, "/p", START).units.waiting == 8

@@ -32,6 +32,8 @@ def view(status: Status) -> View:
         for node in status.nodes
     ]
     here = running.pop("", [])
+    # Nodes of which the journal has attempts but no word yet: the build has only just begun.
+    nodes += [NodeView(name, "up", len(units), tuple(units)) for name, units in running.items()]
     if here or not nodes:
         nodes.append(NodeView(LOCAL_NAME, "up", max(1, len(here)), tuple(here), done=status.units.local))
     return View(
