@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.dispatch import recipe_fortran
+from buildfarm.dispatch import fortran_text, recipe_fortran
 from buildfarm.dispatch.prepare import CannotTravel, Prepared
 from buildfarm.model import Invocation
 from tests.travel import Trip, scan_unit
@@ -284,7 +284,7 @@ def test_code_is_generated_from_modules_that_are_not_in_place_yet(clean: Trip) -
         texts = []
         for unit in units:
             invocation = Invocation(unit.argv, str(clean.root), os.environ)
-            text = await recipe_fortran.read(unit, invocation, tool, scan_unit)
+            text = await fortran_text.read(unit, invocation, tool, scan_unit)
             for item in await recipe_fortran.make_modules(
                 unit, invocation, tool, text, workdir=clean.workdir(), made=made
             ):
@@ -314,7 +314,7 @@ def test_plain_fortran_costs_no_process(trip: Trip) -> None:
     nothing = "/nowhere/gfortran"
 
     async def steps() -> str:
-        text = await recipe_fortran.read(unit, invocation, nothing, scan_unit)
+        text = await fortran_text.read(unit, invocation, nothing, scan_unit)
         assert (
             await recipe_fortran.make_modules(unit, invocation, nothing, text, workdir=trip.workdir()) == ()
         )

@@ -1,26 +1,35 @@
-"""Puts the files of `include` lines into a Fortran text, so that nobody has to look for them any more.
+"""Gets the text of a Fortran unit that the compiler proper sees: after cpp, included files in place.
 
-It knows neither statements nor modules; cpp's `#include` has been done before.
+It neither scans the text itself nor looks for modules.
 
-*Theory of operation.*  A node must not search for include files: with debug information its gfortran looks into the
-directory that the text names first, and that may be a stale copy of the user's tree on the node's own disk.  Line
-markers around the inserted file, named as the include line names it, give the same debug information and the same
-messages as gfortran's own inclusion (`scanner.cc: load_file, preprocessor_line`).
+*Theory of operation.*  The text starts with line markers.  f951 takes the unit's name from the first (`scanner.cc:
+gfc_read_orig_filename`) and would else eat the text's first character; the second gives debug information its
+directory, but is also the first place where f951 looks for included files.  On a node that may be a stale copy of the
+user's tree on the node's own disk, so a node must not look for any: they go into the text.  Line markers around
+them, named as the include line names them, give the same debug information and the same messages as gfortran's own
+inclusion (`scanner.cc: load_file, preprocessor_line`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from buildfarm.dispatch import local
+from buildfarm.dispatch.linemarkers import entered_files
+from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.prepared import CannotTravel
-from buildfarm.model import Unit
+from buildfarm.model import FortranOptions, Invocation, Unit
 
 # scanner.cc: include_line; the same in both source forms, behind a sentinel with -fopenmp only.
 _LINE = rb"""[ \t]*include[ \t]*(["'])([^"'\n]+)\1[ \t]*(?:![^\n]*)?\r?$"""
 _INCLUDE = re.compile(rb"^" + _LINE, re.IGNORECASE | re.MULTILINE)
 _OPENMP_INCLUDE = re.compile(rb"^(?:(?:[ \t]*!|[cC*])\$[ \t])?" + _LINE, re.IGNORECASE | re.MULTILINE)
+_INTRINSIC_INCLUDES = frozenset((b"omp_lib.h", b"openacc_lib.h"))
 _MARKER = re.compile(rb'# (\d+) ("(?:[^"\\\n]|\\.)*")')
 _DEPTH = 20  # a file that includes itself ends here
 
@@ -57,6 +66,64 @@ Open = Callable[
 ]  # the content of an include line's file; None: leave the line to the compiler
 
 
+@dataclass(frozen=True, slots=True)
+class FortranText:
+    """A unit's text after cpp, and what it says and was read from."""
+
+    text: bytes = field(repr=False)  # as it travels, behind its line markers
+    source: bytes = field(repr=False)  # the real source
+    scanned: Scanned
+    inputs: tuple[str, ...]  # absolute paths of the source and the included files
+    stderr: bytes
+
+    @property
+    def defines_modules(self) -> bool:
+        return bool(self.scanned.possible_module_files)
+
+
+async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -> FortranText:
+    """The unit's text: one process for a unit with cpp, none without.  Raises CannotTravel."""
+    options, cwd = options_of(unit), invocation.cwd
+    if any(c in unit.source + cwd for c in '"\\\n'):
+        raise CannotTravel("its name has characters that a line marker can't carry")
+    path = os.path.join(cwd, unit.source)
+    source = content(path)
+    inputs = {path: None}
+    head = f'# 1 "{unit.source}"\n'
+    if unit.debug:
+        head += f'# 1 "{cwd}//"\n'
+    if options.cpp:
+        result = await local.run(
+            [tool_path, *unit.preprocess_arguments, "-E", unit.source], cwd=cwd, env=invocation.env
+        )
+        if not result.succeeded:
+            raise CannotTravel("preprocessing failed")
+        body, stderr = result.stdout, result.stderr
+        for name in entered_files(body):
+            inputs[os.path.join(cwd, os.fsdecode(name).removeprefix("./"))] = None
+    else:
+        head += f'# 1 "{unit.source}"\n'
+        body, stderr = source, b""
+    search = SearchPath.of(unit, cwd)
+
+    def open_file(name: bytes) -> bytes | None:
+        found = search.include(os.fsdecode(name))
+        if found is None:
+            if name in _INTRINSIC_INCLUDES:
+                return None
+            raise CannotTravel(f"include file {os.fsdecode(name)} is not found")
+        inputs[found.path] = None
+        return content(found.path)
+
+    openmp = "-fopenmp" in unit.compile_arguments
+    body = with_includes(body, os.fsencode(unit.source), open_file, openmp=openmp)
+    scanned = scan(body.decode("latin-1"), unit)
+    for include in scanned.includes:
+        if os.fsencode(include) not in _INTRINSIC_INCLUDES:
+            raise CannotTravel(f"the include line of {include} is not understood")
+    return FortranText(os.fsencode(head) + body, source, scanned, tuple(inputs), stderr)
+
+
 def with_includes(
     text: bytes, name: bytes, open_file: Open, *, openmp: bool = False, depth: int = 0
 ) -> bytes:
@@ -72,14 +139,14 @@ def with_includes(
     parts: list[bytes] = []
     done = 0
     for line in found:
-        content = open_file(line[2])
-        if content is None:
+        file_text = open_file(line[2])
+        if file_text is None:
             continue
         number, file = _position(text, line.start(), b'"%s"' % name)
-        content = with_includes(content, line[2], open_file, openmp=openmp, depth=depth + 1)
+        file_text = with_includes(file_text, line[2], open_file, openmp=openmp, depth=depth + 1)
         parts.append(text[done : line.start()])
-        parts.append(b'# 1 "%s" 1\n%s' % (line[2], content))
-        if not content.endswith(b"\n"):
+        parts.append(b'# 1 "%s" 1\n%s' % (line[2], file_text))
+        if not file_text.endswith(b"\n"):
             parts.append(b"\n")
         parts.append(b"# %d %s 2" % (number + 1, file))
         done = line.end()
@@ -94,3 +161,16 @@ def _position(text: bytes, offset: int, name: bytes) -> tuple[int, bytes]:
     if marker is None:
         return text.count(b"\n", 0, offset) + 1, name
     return int(marker[1]) + text.count(b"\n", marker.end(), offset) - 1, marker[2]
+
+
+def options_of(unit: Unit) -> FortranOptions:
+    assert unit.fortran is not None, "BUG: a Fortran recipe for a unit that is not Fortran"
+    return unit.fortran
+
+
+def content(path: str) -> bytes:
+    """The bytes of a file that the unit reads.  Raises CannotTravel when it can't be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CannotTravel(f"{path}: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """Turns a unit into what travels: the one entry to the recipes.
 
 It chooses a recipe by language; the recipes know the rest.  Who wants a Fortran unit's modules before its code
-calls the three steps of `recipe_fortran` (`read`, `make_modules`, `prepare`) instead.
+calls the three steps `fortran_text.read`, `recipe_fortran.make_modules` and `recipe_fortran.prepare` instead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from buildfarm.dispatch import recipe_c, recipe_fortran
+from buildfarm.dispatch import fortran_text, recipe_c, recipe_fortran
 from buildfarm.dispatch.fortran_text import Scan
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.model import Invocation, Language, Unit
@@ -42,7 +42,7 @@ async def prepare(
             unit, invocation, tool_path, recipe=recipe, node_tool=node_tool, workdir=workdir
         )
     if unit.fortran is not None:
-        text = await recipe_fortran.read(unit, invocation, tool_path, scan)
+        text = await fortran_text.read(unit, invocation, tool_path, scan)
         modules = await recipe_fortran.make_modules(unit, invocation, tool_path, text, workdir=workdir)
         prepared = await recipe_fortran.prepare(
             unit, invocation, tool_path, text, node_tool=node_tool, workdir=workdir

@@ -10,7 +10,7 @@ whose object contains columns are compiled here in that case.
 
 A node knows no source file, so its messages have no source lines and carets.  P3d sends the same text by
 protocol 3 with the files that the first answer named.  Names in messages are opened as they are spelled, and
-absolute ones can't be provided inside the node's temporary tree; P3r spells them otherwise (`rooted.py`).
+absolute ones can't be provided inside the node's temporary tree; P3r spells them otherwise (`linemarkers.py`).
 Carrying on without a second compile was rejected: carets can't be guessed from the text.
 """
 
@@ -23,14 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import local
+from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
-from buildfarm.dispatch.rooted import PREFIX_MAP, restored, root_link, rooted
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Unit
 
-# A file is entered: `# 1 "name" 1`, flags 3 and 4 for system headers (cpp manual, Preprocessor Output).
-_ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
-_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
 # The assembler reads these by a name that means nothing, or another file, on a node.
 _ASSEMBLED_FILE = re.compile(rb'\.incbin\b|\.include\s*\\*"')
@@ -39,11 +36,6 @@ _COLUMN_MACRO = b"__builtin_source_location"
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
-
-
-def entered_files(text: bytes) -> list[bytes]:
-    """The names of the files included by a preprocessed text, as the preprocessor spells them, each once."""
-    return [_unescaped(name) for name in dict.fromkeys(_ENTERED.findall(text))]
 
 
 async def prepare(
@@ -179,9 +171,3 @@ def _unchanged(serr: bytes) -> bytes:
 def _absolute(cwd: str, names: Sequence[bytes]) -> tuple[str, ...]:
     paths = (os.path.join(cwd, os.fsdecode(name).removeprefix("./")) for name in names)
     return tuple(dict.fromkeys(paths))
-
-
-def _unescaped(name: bytes) -> bytes:
-    if b"\\" not in name:
-        return name
-    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1], name)

@@ -2,15 +2,13 @@
 
 It neither scans Fortran (the caller passes the scanner) nor sends anything; where modules are is `modules.py`.
 
-*Theory of operation.*  `read` gets the text that the compiler proper would see: the source itself, or cpp's output,
-included files in place.  `make_modules` lets the master's compiler write the text's `.mod` and `.smod` files, and
-nothing else.  `prepare` packs the text for a node, which generates code and whose own module files are thrown away.
-Users of a module need the second step only, not the third: that is the seam of two-phase compilation.
+*Theory of operation.*  `fortran_text.read` gets the text that the compiler proper would see.  `make_modules` lets
+the master's compiler write the text's `.mod` and `.smod` files, and nothing else.  `prepare` packs the text for a
+node, which generates code and whose own module files are thrown away.  Users of a module need the second step only,
+not the third: that is the seam of two-phase compilation.
 
-The text starts with line markers.  f951 takes the unit's name from the first (`scanner.cc: gfc_read_orig_filename`)
-and would else eat the text's first character; the second gives debug information its directory.  The node's file
-has another name, `bf__...`, because the real source stands under its own: gfortran reads it again for the lines and
-carets of messages.
+The node's file has a name of ours, `bf__...`, because the real source stands under its own: gfortran reads it again
+for the lines and carets of messages.
 
 gfortran looks for modules in its working directory first, so here and on the node every module that the unit reads
 stands there, wherever the unit would find it at home: nothing else of this or the node's disk can come before it.
@@ -27,81 +25,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from buildfarm.dispatch import depfile, local, modules
-from buildfarm.dispatch.fortran_text import Scan, Scanned, with_includes
+from buildfarm.dispatch.fortran_text import FortranText, Scanned, content, options_of
+from buildfarm.dispatch.linemarkers import restored, root_link, rooted
 from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
-from buildfarm.dispatch.recipe_c import entered_files
-from buildfarm.dispatch.rooted import restored, root_link, rooted
 from buildfarm.dispatch.tree import OURS, Tree
-from buildfarm.model import FortranOptions, Invocation, Job, SentFile, Unit
+from buildfarm.model import Invocation, Job, SentFile, Unit
 
 NOTHING_MADE: Mapping[str, str] = {}
 
-_INTRINSIC_INCLUDES = frozenset((b"omp_lib.h", b"openacc_lib.h"))
 _NODE_TREE = b"/distccd_"  # in the name of the node's temporary tree (tempfile.c: dcc_get_new_tmpdir)
-
-
-@dataclass(frozen=True, slots=True)
-class FortranText:
-    """A unit's text after cpp, and what it says and was read from."""
-
-    text: bytes = field(repr=False)  # as it travels, behind its line markers
-    source: bytes = field(repr=False)  # the real source
-    scanned: Scanned
-    inputs: tuple[str, ...]  # absolute paths of the source and the included files
-    stderr: bytes
-
-    @property
-    def defines_modules(self) -> bool:
-        return bool(self.scanned.possible_module_files)
-
-
-async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -> FortranText:
-    """The unit's text: one process for a unit with cpp, none without.  Raises CannotTravel."""
-    options, cwd = _options(unit), invocation.cwd
-    if any(c in unit.source + cwd for c in '"\\\n'):
-        raise CannotTravel("its name has characters that a line marker can't carry")
-    path = os.path.join(cwd, unit.source)
-    source = _bytes(path)
-    inputs = {path: None}
-    head = f'# 1 "{unit.source}"\n'
-    if unit.debug:
-        head += f'# 1 "{cwd}//"\n'
-    if options.cpp:
-        result = await local.run(
-            [tool_path, *unit.preprocess_arguments, "-E", unit.source], cwd=cwd, env=invocation.env
-        )
-        if not result.succeeded:
-            raise CannotTravel("preprocessing failed")
-        body, stderr = result.stdout, result.stderr
-        for name in entered_files(body):
-            inputs[os.path.join(cwd, os.fsdecode(name).removeprefix("./"))] = None
-    else:
-        head += f'# 1 "{unit.source}"\n'
-        body, stderr = source, b""
-    search = SearchPath.of(unit, cwd)
-
-    def open_file(name: bytes) -> bytes | None:
-        found = search.include(os.fsdecode(name))
-        if found is None:
-            if name in _INTRINSIC_INCLUDES:
-                return None
-            raise CannotTravel(f"include file {os.fsdecode(name)} is not found")
-        inputs[found.path] = None
-        return _bytes(found.path)
-
-    openmp = "-fopenmp" in unit.compile_arguments
-    body = with_includes(body, os.fsencode(unit.source), open_file, openmp=openmp)
-    scanned = scan(body.decode("latin-1"), unit)
-    for include in scanned.includes:
-        if os.fsencode(include) not in _INTRINSIC_INCLUDES:
-            raise CannotTravel(f"the include line of {include} is not understood")
-    return FortranText(os.fsencode(head) + body, source, scanned, tuple(inputs), stderr)
 
 
 async def make_modules(
@@ -162,7 +99,7 @@ async def prepare(
             raise CannotTravel("its depfile can be written only when the modules are in place")
         outputs_made = (await _write_depfile(unit, invocation, tool_path, workdir),)
     stderr = text.stderr
-    if not _options(unit).cpp:  # with cpp the preprocessing has said it
+    if not options_of(unit).cpp:  # with cpp the preprocessing has said it
         stderr += await _missing_directories(unit, invocation, tool_path, workdir)
     files = _files(unit, cwd, text, used)
     name = OURS + os.path.basename(unit.source)
@@ -198,9 +135,9 @@ def _files(unit: Unit, cwd: str, text: FortranText, used: list[modules.Found]) -
     tree = Tree()
     tree.add(text.inputs[0], text.source)
     for path in text.inputs[1:]:  # for the lines of messages
-        tree.add(path, _bytes(path))
+        tree.add(path, content(path))
     for found in used:
-        tree.add(os.path.join(cwd, os.path.basename(found.path)), _bytes(found.content_path))
+        tree.add(os.path.join(cwd, os.path.basename(found.path)), content(found.content_path))
     final = modules.final_directory(unit, cwd)
     tree.add_directory(final)
     for file in text.scanned.possible_module_files:
@@ -211,7 +148,7 @@ def _files(unit: Unit, cwd: str, text: FortranText, used: list[modules.Found]) -
 
 
 def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
-    module_directory = _options(unit).module_directory
+    module_directory = options_of(unit).module_directory
     return (
         node_tool,
         *_code_flags(unit),
@@ -292,7 +229,7 @@ async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, wor
     result = await local.run([*argv, unit.source], cwd=invocation.cwd, env=invocation.env)
     if not result.succeeded:
         raise CannotTravel("its depfile can't be made: the source has an error")
-    home = _options(unit).module_directory
+    home = options_of(unit).module_directory
     text = depfile.renamed(
         temporary.read_bytes(), os.fsencode(f"{private}/"), os.fsencode(f"{home}/" if home else "")
     )
@@ -316,17 +253,5 @@ def _code_flags(unit: Unit) -> list[str]:
     return [arg for arg in unit.compile_arguments if not arg.startswith("-I")]
 
 
-def _options(unit: Unit) -> FortranOptions:
-    assert unit.fortran is not None, "BUG: a Fortran recipe for a unit that is not Fortran"
-    return unit.fortran
-
-
 def _relative(directory: str, cwd: str) -> str:
     return os.path.relpath(directory, cwd) if directory.startswith("/") else directory
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise CannotTravel(f"{path}: {error.strerror}") from error

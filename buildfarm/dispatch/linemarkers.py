@@ -1,7 +1,10 @@
-"""Lets a node's compiler open files of its temporary tree by names that are absolute to the user.
+"""Reads the line markers of preprocessed text, and leads their absolute names through a node's temporary tree.
 
-Compilers open a file for a message's lines by the name that the text gives.  An absolute name would lead out of the
-node's temporary tree; `@R/absolute/name` does not, where `@R` is a link in the working directory to the tree's root.
+It runs no preprocessor (cpp manual, "Preprocessor Output").
+
+*Theory of operation.*  Compilers open a file for a message's lines by the name that the text gives.  An absolute name
+would lead out of the node's temporary tree; `@R/absolute/name` does not, where `@R` is a link in the working directory
+to the tree's root.
 """
 
 from __future__ import annotations
@@ -15,8 +18,17 @@ _ROOT = "@R"
 _PREFIX = os.fsencode(_ROOT) + b"/"
 _ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 
+# A file is entered: `# 1 "name" 1`, and more flags for system headers.
+_ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+
 # `__FILE__` and debug information get the user's names back.
 PREFIX_MAP = f"-ffile-prefix-map={_ROOT}/=/"
+
+
+def entered_files(text: bytes) -> list[bytes]:
+    """The names of the files included by a preprocessed text, as the preprocessor spells them, each once."""
+    return [_unescaped(name) for name in dict.fromkeys(_ENTERED.findall(text))]
 
 
 def root_link(cwd: str) -> SentFile:
@@ -38,3 +50,9 @@ def _led(marker: re.Match[bytes]) -> bytes:
     if marker[2].endswith(b"//"):  # the working directory's marker names no file
         return marker[0]
     return b'%s%s%s"' % (marker[1], _PREFIX, marker[2][1:])
+
+
+def _unescaped(name: bytes) -> bytes:
+    if b"\\" not in name:
+        return name
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1], name)
