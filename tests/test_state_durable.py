@@ -110,15 +110,16 @@ def test_two_trees_never_share_a_state(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_oldest_recipe_bounds_what_may_be_half_written(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
     makefile.write_text(
-        "all:\n\t@read line < fifo; : done\n\t@$(MAKE) sub\nsub:\n\t@read line < fifo; : done\n"
+        "all:\n\t@read line < one; : done\n\t@$(MAKE) sub\nsub:\n\t@read line < two; : done\n"
     )
-    os.mkfifo(tmp_path / "fifo")
+    for name in ("one", "two"):
+        os.mkfifo(tmp_path / name)
     clock = tmp_path / "clock"
     before = durable.touch(clock)
     make = subprocess.Popen(["make", "-s"], cwd=tmp_path)
     try:
-        for _ in range(2):  # a recipe of make's own, then one of a sub-make's
-            fifo = os.open(tmp_path / "fifo", os.O_WRONLY)  # the recipe runs: it has opened the other end
+        for name in ("one", "two"):  # a recipe of make's own, then one of a sub-make's
+            fifo = os.open(tmp_path / name, os.O_WRONLY)  # the recipe runs: it has opened the other end
             now = durable.touch(clock)
             bound = recipes.oldest_start(make.pid, clock)
             assert bound is not None

@@ -362,5 +362,6 @@ def test_the_view_of_a_file_follows_links_and_knows_what_is_not_there(tmp_path: 
     (tmp_path / "dangling").symlink_to("nowhere")
     found = look(str(tmp_path / "link"))
     assert found is not None and found.real == str((tmp_path / "a").resolve()) and found.regular
-    for gone in ("dangling", "none", "a/below"):
+    (tmp_path / "loop").symlink_to("loop")
+    for gone in ("dangling", "none", "a/below", "loop", "n" * 300):
         assert look(str(tmp_path / gone)) is None

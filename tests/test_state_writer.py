@@ -247,3 +247,43 @@ def test_a_barrier_moves_the_bound_of_what_other_recipes_wrote(journal: Journal,
         assert writer.flush(PATIENCE)
         after = writer.submit(lambda j: j.last_build()).result(PATIENCE)
     assert after is not None and after.barrier_ns == bound
+
+
+def test_trouble_that_does_not_end_fails_what_waits_with_what_to_do(
+    journal: Journal, state_dir: Path
+) -> None:
+    disk = FullDisk(journal)
+    build = sample.begin(journal)
+    with JournalWriter(journal, state_dir, pause=0.0, patience=0.0) as writer:
+        writer.submit(lambda _: disk.fill()).result(PATIENCE)
+        out = writer.submit(
+            lambda j: j.check_out(build, [sample.check_out(n, argv=big(n)) for n in range(9)])
+        )
+        with pytest.raises(JournalError, match="full") as caught:
+            out.result(PATIENCE)
+        assert caught.value.hint is not None and "free space" in caught.value.hint
+        writer.submit(lambda _: disk.free()).result(PATIENCE)
+        writer.submit(checking_out(build, sample.check_out(1))).result(PATIENCE)
+    assert reader.snapshot(state_dir).counters.checked_out == 1
+
+
+def test_a_database_damaged_while_it_is_open_fails_at_once_and_heals_at_the_next_start(
+    journal: Journal, state_dir: Path
+) -> None:
+    build = sample.begin(journal)
+    journal.check_out(build, [sample.check_out(n) for n in range(500)])
+    journal.select("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    journal.select("PRAGMA shrink_memory").fetchone()
+    with (state_dir / "state.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 4096 * 30)
+    told = list[str]()
+    writer = JournalWriter(journal, state_dir, on_trouble=told.append)
+    with pytest.raises(JournalError, match="malformed") as caught:
+        writer.submit(checking_out(build, *(sample.check_out(n) for n in range(500, 900)))).result(PATIENCE)
+    assert caught.value.hint is not None and "start again" in caught.value.hint
+    writer.close(timeout=5.0)
+    assert told
+    with Journal.open(state_dir) as healed:
+        assert healed.healed is not None
+        sample.begin(healed)

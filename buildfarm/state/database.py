@@ -158,7 +158,7 @@ def _hinders(error: sqlite3.OperationalError) -> bool:
 
     SQLite's primary result code is the low byte: https://sqlite.org/rescode.html, section 4.
     """
-    return error.sqlite_errorcode & 0xFF in (
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,

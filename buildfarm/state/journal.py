@@ -2,10 +2,8 @@
 
 One connection writes, and all calls on it come from one thread at a time (writer.py owns it during a build);
 each public method is one transaction unless it runs inside `transaction()`.  It decides nothing: recovery.py
-reads it and judges, reader.py reads it for `status`.
-
-An output belongs to the step that claimed it last.  A check-in by any other step is stale and leaves the
-output's row alone, so a result of an earlier attempt or an orphan never passes for the newer one.
+reads it and judges, reader.py reads it for `status`.  It is one file because it is the whole of what a build may
+say to its journal; how a step changes the tables is in steps.py.
 """
 
 from __future__ import annotations

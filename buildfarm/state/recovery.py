@@ -26,6 +26,7 @@ system, and a clock that was set back only makes the sweep remove more.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,12 +101,16 @@ def _nothing(_: str) -> bool:
 
 
 def look(path: str) -> Seen | None:
-    """The file now; None: there is none.  Raises OSError when it can't be told."""
+    """The file now; None: there is none.  Raises MachineError when it can't be told."""
     try:
         found = os.stat(path)
         real = os.path.realpath(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise MachineError(
+            f"{path}: can't tell whether it is whole: {error.strerror}", hint="make its directory readable"
+        ) from error
     return Seen(real, stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 

@@ -10,7 +10,9 @@ own so that check-outs never wait for it, then journaled as checked in.  So no r
 a cut of power could take.
 
 When a commit fails (a full disk), it is rolled back, told through `on_trouble`, and tried again after a pause,
-in the same order, until it succeeds or the writer is closed; then what is left fails with `JournalError`.
+in the same order, until it succeeds, `patience` has run out or the writer is closed; then what waits fails with
+`JournalError`.  A database that was damaged under our hands can't get better: it fails at once, and the next
+start sets it aside.
 After a failed barrier (EIO) the kernel forgets which pages were lost and a second try would lie, so those
 steps stay *arrived*: the next sweep judges them by hash.
 """
@@ -38,11 +40,12 @@ T = TypeVar("T")
 SPACING = 0.002  # seconds between commits; an idle journal commits at once
 LAZY = 0.02  # seconds that what need not be durable waits for company
 HEARTBEAT = 10.0  # seconds between signs of life of an idle build
+PATIENCE = 60.0  # seconds of trouble until what waits is given up
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
 
 class JournalError(MachineError):
-    """The writer was closed before this could be committed; nothing of it is claimed."""
+    """This could not be committed; nothing of it is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class JournalWriter:
         recipes_since: Callable[[], int | None] | None = None,
         barrier: Callable[[Path], None] = durable.syncfs,
         pause: float = PAUSE_FIRST,
+        patience: float = PATIENCE,
     ) -> None:
         self._journal = journal
         self._tree = tree
@@ -93,6 +97,7 @@ class JournalWriter:
         self._recipes_since = recipes_since
         self._barrier = barrier
         self._pause = pause
+        self._patience = patience
         self._lock = threading.RLock()
         self._queued = threading.Condition(self._lock)  # wakes the committing thread
         self._waiting = threading.Condition(self._lock)  # wakes the thread of barriers
@@ -197,11 +202,22 @@ class JournalWriter:
 
     def _commit_all(self) -> None:
         pause = self._pause
+        in_trouble_since: float | None = None
         while group := self._next_group():
             started = time.monotonic()
             try:
                 results = self._commit(group)
             except sqlite3.Error as error:
+                in_trouble_since = started if in_trouble_since is None else in_trouble_since
+                damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+                    sqlite3.SQLITE_CORRUPT,
+                    sqlite3.SQLITE_NOTADB,
+                )
+                if damaged or started - in_trouble_since > self._patience:
+                    self._tell(f"{self._journal.path}: {error}")
+                    for operation in group:
+                        _resolve(operation.future, None, _given_up(self._journal.path, error, damaged))
+                    continue
                 self._tell(f"{self._journal.path}: {error}; trying again")
                 with self._lock:
                     self._queued.wait_for(lambda: self._give_up, pause)
@@ -211,7 +227,7 @@ class JournalWriter:
                         return
                 pause = min(2 * pause, PAUSE_LAST)
                 continue
-            pause = self._pause
+            pause, in_trouble_since = self._pause, None
             self.commits += 1
             self._tell("")
             for operation, (value, failure) in zip(group, results, strict=True):
@@ -337,6 +353,15 @@ class JournalWriter:
             self._held.clear()
         for future in futures:
             _resolve(future, None, JournalError(self.trouble or "the journal was closed"))
+
+
+def _given_up(database: Path, error: sqlite3.Error, damaged: bool) -> JournalError:
+    hint = (
+        "start again: the journal is mended then"
+        if damaged
+        else "free space on its disk, then `buildfarm resume`"
+    )
+    return JournalError(f"{database}: {error}", hint=hint)
 
 
 def _resolve(future: Future[Any], value: object, failure: BaseException | None) -> None:
