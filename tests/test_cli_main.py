@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -269,3 +270,23 @@ def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.Captu
     assert json.loads(say(capfd, "plan", "-C", str(tmp_path), "--json").out)["units"]
     assert say(capfd, "plan", "-C", str(tmp_path), "--dot").out.startswith("digraph")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_status_answers_within_twice_the_bare_start_of_python_click_and_sqlite3(tmp_path: Path) -> None:
+    where = str(tree(tmp_path / "tree", BuildState.COMPLETE))
+
+    def processor_seconds(*words: str) -> float:
+        """The least of several runs: what a run costs when nobody disturbs it."""
+        least = 1e9
+        for _ in range(6):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=False)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return least
+
+    ratios = []
+    while len(ratios) < 3 and not (ratios and min(ratios) <= 2):
+        ours = processor_seconds("-m", "buildfarm", "status", "--json", "-C", where)
+        ratios.append(ours / processor_seconds("-c", "import click, sqlite3"))
+    assert min(ratios) <= 2

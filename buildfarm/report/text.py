@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_CONTROL_BUT_LAYOUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Texts, compiled by `re` when first used: `status` must start fast.
+_ESCAPE_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+_SURROGATE = "[\ud800-\udfff]"
+_CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_CONTROL_BUT_LAYOUT = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
 
 
 def _hexadecimal(match: re.Match[str]) -> str:
@@ -23,17 +24,20 @@ def _hexadecimal(match: re.Match[str]) -> str:
 
 def encodable(text: str) -> str:
     r"""`text` with every byte that was not UTF-8 as `\xNN`: a lone surrogate is no legal Unicode in JSON."""
-    return text if text.isascii() else _SURROGATE.sub(_hexadecimal, text)
+    return text if text.isascii() else re.sub(_SURROGATE, _hexadecimal, text)
 
 
 def printable(text: str) -> str:
     r"""`text` on one line, fit for a terminal: control characters and bytes that were not UTF-8 as `\xNN`."""
-    return _CONTROL.sub(_hexadecimal, text)
+    if text.isascii() and text.isprintable():
+        return text
+    return re.sub(_CONTROL, _hexadecimal, text)
 
 
 def harmless(text: str) -> str:
     """Several lines of a stranger's text for a terminal: escape sequences gone, controls made visible."""
-    return _CONTROL_BUT_LAYOUT.sub(_hexadecimal, _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n")))
+    text = re.sub(_ESCAPE_SEQUENCE, "", text.replace("\r\n", "\n"))
+    return re.sub(_CONTROL_BUT_LAYOUT, _hexadecimal, text)
 
 
 def relative(path: str, directory: str) -> str:
