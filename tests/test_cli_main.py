@@ -285,7 +285,7 @@ def test_status_answers_within_twice_the_bare_start_of_python_click_and_sqlite3(
             least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return least
 
-    ratios = []
+    ratios: list[float] = []
     while len(ratios) < 3 and not (ratios and min(ratios) <= 2):
         ours = processor_seconds("-m", "buildfarm", "status", "--json", "-C", where)
         ratios.append(ours / processor_seconds("-c", "import click, sqlite3"))
