@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from buildfarm.dispatch import fortran_text, recipe_fortran
-from buildfarm.dispatch.prepare import CannotTravel, Prepared
+from buildfarm.dispatch.prepare import CannotTravel, Prepared, prepare
 from buildfarm.model import Invocation
 from tests.travel import Trip, scan_unit
 
@@ -305,6 +307,59 @@ def test_code_is_generated_from_modules_that_are_not_in_place_yet(clean: Trip) -
     for unit, content in zip(units, reversed(objects), strict=True):
         assert clean.go(" ".join(unit.argv)).raw
         assert (clean.root / unit.output).read_bytes() == content
+
+
+@pytest.mark.parametrize("debug", ["", " -g"])
+def test_an_old_copy_of_the_tree_on_the_nodes_own_disk_is_not_read(debug: str) -> None:
+    """With -g the text names the directory of this machine, and f951 would look for includes and modules there."""
+    with tempfile.TemporaryDirectory() as directory:
+        top = Path(directory)
+        top.chmod(0o755)  # the daemon may look into it
+        with Trip(top / "tree") as trip:
+            for number, root in ((1, trip.root), (2, top / "stale")):
+                for path in ("mods", "src", "inc"):
+                    (root / path).mkdir(parents=True)
+                (root / "src/base.f90").write_text(
+                    f"module base\n integer, parameter :: n = {number}\nend module\n"
+                )
+                (root / "inc/x.inc").write_text(f"integer :: included = {number}\n")
+                (root / "src/own.f90").write_text(
+                    f"module own\n integer :: o = {number}\nend module\n"
+                    'subroutine s\n use base\n use own\n include "x.inc"\n print *, n, o, included\nend subroutine\n'
+                )
+                for where in (".", "src"):
+                    for source in ("base.f90", "own.f90"):
+                        if root != trip.root:
+                            subprocess.run(
+                                ["gfortran", "-J", where, "-I", "inc", "-c", f"src/{source}"],
+                                cwd=root,
+                                check=True,
+                            )
+                            shutil.copy(root / "inc/x.inc", root / where)
+            trip.go("gfortran -Jmods -c src/base.f90")
+            command = f"gfortran -Jmods -Iinc -c src/own.f90{debug}"
+            prepared = trip.prepare(command)
+            answer = trip.send(prepared.job, instead=top / "stale")
+            subprocess.run(command.split(), cwd=trip.root, check=True)
+            assert answer.object == (trip.root / "own.o").read_bytes()
+
+
+def test_a_unit_can_be_prepared_twice_in_one_place(clean: Trip) -> None:
+    unit, workdir = clean.unit("gfortran -cpp -MD -c base.f90"), clean.workdir()
+    tool = shutil.which("gfortran")
+    assert tool is not None
+    for _ in range(2):
+        prepared = asyncio.run(
+            prepare(
+                unit,
+                Invocation(unit.argv, str(clean.root), os.environ),
+                tool,
+                node_tool="gcc",
+                workdir=workdir,
+                scan=scan_unit,
+            )
+        )
+        assert all(Path(made.temporary).stat().st_size for made in prepared.outputs_made)
 
 
 def test_plain_fortran_costs_no_process(trip: Trip) -> None:

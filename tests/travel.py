@@ -106,13 +106,17 @@ class Trip:
             )
         )
 
-    def send(self, job: Job) -> Answer:
-        """The node's answer, given while the tree is elsewhere."""
+    def send(self, job: Job, *, instead: Path | None = None) -> Answer:
+        """The node's answer, given while the tree is elsewhere, and the tree `instead` in its place."""
         elsewhere = self.root.with_name(self.root.name + ".elsewhere")
         self.root.rename(elsewhere)
+        if instead is not None:
+            instead.rename(self.root)
         try:
             return asyncio.run(client.compile(self.node, job))
         finally:
+            if instead is not None:
+                self.root.rename(instead)
             elsewhere.rename(self.root)
 
     def go(self, command: str, cwd: str = ".") -> Result:

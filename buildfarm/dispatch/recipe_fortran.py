@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -60,8 +61,7 @@ async def make_modules(
     final = modules.final_directory(unit, invocation.cwd)
     if not os.path.isdir(final):
         raise CannotTravel(f"the module directory {final} does not exist")
-    directory = workdir / "modules"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="modules-", dir=workdir))
     for found in _modules_used(unit, invocation.cwd, text, made):
         (directory / os.path.basename(found.path)).symlink_to(found.content_path)
     name = OURS + os.path.basename(unit.source)
