@@ -159,9 +159,7 @@ def _parse(file: Path, text: str) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         position = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         line = int(position[1]) if position else text.count("\n") + 1
-        what = (
-            str(error)[: position.start()] if position else str(error).removesuffix(" (at end of document)")
-        )
+        what = str(error)[: position.start()] if position else str(error).removesuffix(" (at end of document)")
         raise ConfigError(
             f"{file}:{line}: not valid TOML: {what}", hint=f"expected, for example:\n{EXAMPLE}"
         ) from error
@@ -178,9 +176,7 @@ def _check(file: Path) -> ConfigFile:
         return ConfigFile.model_validate(data)
     except ValidationError as error:
         complaints = [_complaint(file, text, details) for details in error.errors(include_url=False)]
-        raise ConfigError(
-            "\n".join(dict.fromkeys(complaints)), hint=f"expected, for example:\n{EXAMPLE}"
-        ) from error
+        raise ConfigError("\n".join(dict.fromkeys(complaints)), hint=f"expected, for example:\n{EXAMPLE}") from error
 
 
 def _complaint(file: Path, text: str, details: ErrorDetails) -> str:

@@ -19,9 +19,7 @@ def _passable(word: str) -> str:
 
 def _goal(word: str) -> str:
     if word.startswith("-") or "=" in word:
-        raise ValueError(
-            "a goal is a target's name: options belong on the command line, VAR=VALUE in variables"
-        )
+        raise ValueError("a goal is a target's name: options belong on the command line, VAR=VALUE in variables")
     return _passable(word)
 
 
@@ -38,13 +36,9 @@ class _Table(BaseModel):
 class BuildTable(_Table):
     """`[build]`: what `buildfarm run` builds when no goal is named."""
 
-    directory: Word | None = Field(
-        default=None, description='a path as text, relative to this file, such as "decks"'
-    )
+    directory: Word | None = Field(default=None, description='a path as text, relative to this file, such as "decks"')
     goals: list[Goal] = Field(default=[], description='a list of targets, such as ["gcm"]')
-    variables: dict[Variable, Value] = Field(
-        default={}, description='a table of texts, such as { RUN = "myrun" }'
-    )
+    variables: dict[Variable, Value] = Field(default={}, description='a table of texts, such as { RUN = "myrun" }')
 
 
 class NodesTable(_Table):
