@@ -142,7 +142,7 @@ class Job:
     source: bytes | None = None
     cwd: str | None = None
     files: tuple[SentFile, ...] = ()
-    recipe: str = "P2d"  # P2, P2d, P3d, P3r, P3, S2: see docs/recipes
+    recipe: str = "P2d"  # P2, P2d, P3d, P3r, P3, S2, S2r: see docs/recipes
 
     @property
     def pump(self) -> bool:
