@@ -170,6 +170,8 @@ class StepState(StrEnum):
     CHECKED_OUT = "checked_out"
     DONE = "done"
     FAILED = "failed"
+    HELD = "held"  # made ahead of make; the result waits in the store
+    DROPPED = "dropped"  # made ahead of make, and came to nothing
     SWEPT = "swept"  # checked out when a build died; its outputs were removed by the sweep
 
 

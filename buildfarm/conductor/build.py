@@ -22,21 +22,26 @@ from pathlib import Path
 
 from buildfarm.conductor.calls import Calls
 from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lookahead import Lookahead
+from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
+from buildfarm.conductor.workbench import Workbench
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.process import MakeProcess, RealMake, find_make
 from buildfarm.make.server import StubServer
-from buildfarm.model import BuildState
+from buildfarm.model import BuildState, Invocation
 from buildfarm.report.console import Reporters
 from buildfarm.report.reporter import BuildStarted, Summary
 from buildfarm.request import UNLIMITED_JOBS, RunRequest
 from buildfarm.state.journal import Journal
 from buildfarm.state.lock import TreeLock
+from buildfarm.state.store import ObjectStore
 from buildfarm.state.writer import JournalWriter
 
 STATE_DIRECTORY = ".buildfarm"
@@ -87,7 +92,7 @@ class Build:
         code: int | None = None
         try:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
-                status = await self._open_farm(make, ledger, recovered, tasks, stack)
+                status = await self._open_farm(make, writer, ledger, recovered, tasks, stack)
                 await asyncio.to_thread(writer.flush, FLUSH_SECONDS)
             code = self._exit_code(status)
         except BaseExceptionGroup as group:
@@ -100,7 +105,13 @@ class Build:
         return code
 
     async def _open_farm(
-        self, make: RealMake, ledger: Ledger, recovered: Recovered, tasks: asyncio.TaskGroup, stack: AsyncExitStack
+        self,
+        make: RealMake,
+        writer: JournalWriter,
+        ledger: Ledger,
+        recovered: Recovered,
+        tasks: asyncio.TaskGroup,
+        stack: AsyncExitStack,
     ) -> int:
         """Set up everything that a build needs, run make in it, and take it down again; make's exit status."""
         request = self._request
@@ -111,18 +122,27 @@ class Build:
         stack.push_async_callback(farm.close)
         stack.callback(lambda: ledger.nodes(farm.statuses()))
         here = Here(ledger, self._cores)
-        units = Units(
+        places = membership.preparations or self._cores + 1
+        maker = Maker(
             farm,
-            here,
             ledger,
             toolbox,
             membership,
+            Workbench(lambda: places),
             token=self._token,
             workroom=stack.enter_context(self._workroom()),
             estimates=recovered.durations,
-            preparations=membership.preparations or self._cores + 1,
         )
-        calls = Calls(units, here, ledger)
+        lookahead = Lookahead(
+            maker,
+            farm,
+            ledger,
+            ObjectStore(self._state_dir, writer),
+            enabled=request.lookahead and bool(membership.nodes),
+        )
+        foresight = Foresight(ledger, recovered.durations, lookahead.foresee)
+        units = Units(farm, here, ledger, maker, lookahead, token=self._token)
+        calls = Calls(units, here, ledger, foresight)
         server = StubServer(None, calls.handle, tasks)
         await server.start()
         stack.push_async_callback(server.close)
@@ -145,11 +165,17 @@ class Build:
             )
         )
         assert server.path is not None, "BUG: the server listens nowhere"
+        words = (*self._jobs(sum(node.slots for node in nodes)), *request.make_words)
+        environment = masquerade.environment(request.environment, costume, server.path, self._token)
+        foresight.instance_started(Invocation(("make", *words), str(request.directory), environment))
+        for background in (foresight.run(), lookahead.run()):
+            stack.callback(tasks.create_task(background).cancel)
+        stack.push_async_callback(lookahead.close)
         process = MakeProcess(
             make,
-            (*self._jobs(sum(node.slots for node in nodes)), *request.make_words),
+            words,
             directory=str(request.directory),
-            environment=masquerade.environment(request.environment, costume, server.path, self._token),
+            environment=environment,
             stdout=self._reporters.make_stdout,
             stderr=self._reporters.make_stderr,
         )
@@ -193,6 +219,8 @@ class Build:
     def _jobs(self, slots: int) -> tuple[str, ...]:
         """make's -j: as the user said, else what farm and master can hold together."""
         jobs = self._request.jobs
+        if self._request.serial_order:
+            return ("-j1",)
         if jobs == UNLIMITED_JOBS:
             return ("-j",)
         if jobs is not None:

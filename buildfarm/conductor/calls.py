@@ -9,10 +9,12 @@ import asyncio
 import os
 from pathlib import Path
 
+from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.units import Units
 from buildfarm.graph.classify import classify
+from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.server import StubCall, StubLost
 from buildfarm.model import Kind, ToolCall
@@ -24,7 +26,8 @@ RESPONSE_DEPTH = 8  # nested @files
 class Calls:
     """Serves every call of one build."""
 
-    def __init__(self, units: Units, here: Here, ledger: Ledger) -> None:
+    def __init__(self, units: Units, here: Here, ledger: Ledger, foresight: Foresight) -> None:
+        self._foresight = foresight
         self._units = units
         self._here = here
         self._ledger = ledger
@@ -38,6 +41,7 @@ class Calls:
     async def handle(self, call: StubCall) -> None:
         """Answer one call.  StubLost is the server's to take; anything else unexpected is told once and passed by."""
         if call.name in MAKES:
+            self._foresight.instance_started(call.invocation)
             await call.exec_real()
             return
         task = asyncio.current_task()
@@ -79,6 +83,8 @@ class Calls:
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)
         if tool_call.kind is Kind.COMPILE:
+            asked = call.invocation
+            self._foresight.unit_asked(fingerprint(asked.cwd, (call.called_as, *asked.argv[1:]), asked.env))
             await self._units.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
             await call.exec_real()

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.dispatch import modules
 from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
-from buildfarm.state.digest import digest_bytes
+from buildfarm.state.digest import digest_bytes, digest_file
 
 Stamp = tuple[int, int, int] | None
 MODULE_SUFFIXES = (".mod", ".smod")
@@ -56,8 +57,8 @@ def ordinary(output: str) -> bool:
 def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
     """Write `content` beside `output` and gather the files already made.
 
-    A module file whose bytes are in place already is left untouched, as gfortran leaves it: its time matters to
-    make.  Raises OSError (disk full, no permission); nothing stays behind then.
+    A module file that says the same as the one in place is left untouched, as gfortran leaves it: its time matters
+    to make.  Raises OSError (disk full, no permission); nothing stays behind then.
     """
     renames: list[tuple[str, str]] = []
     records: list[OutputRecord] = []
@@ -68,8 +69,8 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
         records.append(_record(temporary, output, digest_bytes(content)))
         for item in made:
             data = Path(item.temporary).read_bytes()
-            if item.final.endswith(MODULE_SUFFIXES) and _holds(item.final, data):
-                records.append(_record(item.final, item.final, digest_bytes(data)))
+            if item.final.endswith(MODULE_SUFFIXES) and not modules.changed((item,)):
+                records.append(_record(item.final, item.final, digest_file(item.final)))
                 continue
             beside = temporary_name(item.final, token, step)
             renames.append((beside, item.final))
@@ -104,13 +105,6 @@ def stamp(path: str) -> Stamp:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _holds(path: str, data: bytes) -> bool:
-    try:
-        return os.stat(path).st_size == len(data) and Path(path).read_bytes() == data
-    except OSError:
-        return False
 
 
 def _record(path: str, final: str, digest: str) -> OutputRecord:

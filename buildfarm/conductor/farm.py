@@ -99,7 +99,7 @@ class ProbeReport:
 class Observer(Protocol):
     """Who is told what happens on the farm."""
 
-    def attempt_ended(self, unit: int, attempt: int, node: Node, outcome: str, reason: str) -> None: ...
+    def attempt_ended(self, unit: int, attempt: int, node: str | None, outcome: str, reason: str) -> None: ...
 
     def node_changed(self, status: NodeStatus) -> None: ...
 
@@ -242,7 +242,7 @@ class Farm:
                 ticket.valid[attempt] = Won(answer, node, attempt, seconds)
                 self._feed(s.Succeeded(unit, attempt, seconds))
             case Faulty(fault, reason):
-                self._observer.attempt_ended(unit, attempt, node, str(fault), reason)
+                self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason)
                 self._feed(s.Failed(unit, attempt, fault, reason))
             case Doubtful(reason, stderr):
                 ticket.stderr = stderr

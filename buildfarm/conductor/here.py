@@ -34,14 +34,16 @@ class Here:
         step: int,
         reason: str | None = None,
         stderr: bytes = b"",
+        also: tuple[str, ...] = (),
     ) -> None:
         """Journal the step, have the stub run the real tool, take in what it wrote.
 
         `stderr` is what a node said of the unit, kept for the status document; the words that make shows are
-        the local compiler's own.  Raises StubLost when make killed the call.
+        the local compiler's own.  `also` names outputs that the
+        command line does not tell.  Raises StubLost when make killed the call.
         """
         invocation = call.invocation
-        outputs = absolute_outputs(tool_call, invocation)
+        outputs = (*absolute_outputs(tool_call, invocation), *also)
         unit = tool_call.kind is Kind.COMPILE
         async with self._compiles if unit else self._links:
             await self._ledger.check_out(

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, Node, NodeStatus, StepState
+from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
 from buildfarm.state.writer import JournalWriter
 
@@ -40,6 +40,7 @@ class Ledger:
         self._last_step = 0
         self._totals: Totals | None = None
         self.tally = Tally()
+        self.reused_units = 0
 
     @property
     def build(self) -> int:
@@ -49,15 +50,20 @@ class Ledger:
         self._last_step += 1
         return self._last_step
 
-    async def check_out(self, record: CheckOut) -> None:
-        """Durable when this returns."""
+    async def check_out(self, record: CheckOut, *, output: str | None = None, again: bool = False) -> None:
+        """Durable when this returns.  `output` names a step that has none in the tree (lookahead).
+
+        `again`: a result that was held goes to its place now; that is no news to the reporter.
+        """
         self._open[record.step] = record
         build = self._build
         await asyncio.wrap_future(self._writer.submit(lambda journal: journal.check_out(build, [record])))
+        if again:
+            return
         self._reporter.unit_started(
             UnitStarted(
                 step=record.step,
-                output=record.outputs[0] if record.outputs else "",
+                output=output or (record.outputs[0] if record.outputs else ""),
                 node=record.node,
                 attempt=record.attempt,
                 time=record.time,
@@ -66,6 +72,16 @@ class Ledger:
                 reason=record.reason,
             )
         )
+
+    def set_aside(self, step: int, *, kept: bool) -> None:
+        """A lookahead has ended: its result is held in the store, or came to nothing."""
+        out = self._open.pop(step, None)
+        if out is None:
+            return
+        build = self._build
+        state = StepState.HELD if kept else StepState.DROPPED
+        self._writer.submit(lambda journal: journal.set_aside(build, step, state), durable=False)
+        self._reporter.set_aside(step, time.time())
 
     def check_in(self, record: CheckIn) -> Future[bool]:
         """The result is in place.  The future resolves when that is durable."""
@@ -88,17 +104,16 @@ class Ledger:
         )
         return self._writer.check_in(self._build, record)
 
-    def attempt_ended(self, step: int, attempt: int, node: Node | None, outcome: str, reason: str) -> None:
+    def attempt_ended(self, step: int, attempt: int, node: str | None, outcome: str, reason: str) -> None:
         """An attempt did not count."""
         now = time.time()
-        key = node.key if node else None
-        record = AttemptEnd(step, attempt, key, now, outcome, reason)
+        record = AttemptEnd(step, attempt, node, now, outcome, reason)
         build = self._build
         self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
         self.tally.retried += 1
         out = self._open.get(step)
         output = out.outputs[0] if out and out.outputs else ""
-        self._reporter.retry(Retry(step, output, key, attempt, now, outcome, reason))
+        self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason))
 
     def attempts(self, step: int) -> int:
         """How many attempts of a step have been journaled."""
@@ -107,6 +122,7 @@ class Ledger:
 
     def reused(self, units: int) -> None:
         """How many units of the interrupted build were verified and kept."""
+        self.reused_units = units
         build = self._build
         self._writer.submit(lambda journal: journal.set_reused(build, units), durable=False)
 

@@ -16,7 +16,7 @@ from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
 from buildfarm.graph.makedb import complaints, parse
 from buildfarm.graph.plan import InstancePlan, make_plan
-from buildfarm.make.dryrun import dry_run
+from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
 
 MOST_INSTANCES = 500
@@ -44,16 +44,20 @@ async def plan_instance(instance: MakeInstance, *, make: str | None = None) -> t
     output = await dry_run(instance, SECONDS, make=make)
     if output.error is not None:
         return None, output.error
+    return await asyncio.to_thread(_understand, instance, output)
+
+
+def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstancePlan, str | None]:
+    """What a dry run said; pure and slow enough for a thread."""
     database = parse(output.text)
     complained = complaints(output.stderr)
-    where = database.directory or instance.directory
     plan = make_plan(
         database,
         complained,
         key=instance.key(),
         cwd=instance.directory,
         argv=instance.argv,
-        directory=where,
+        directory=database.directory or instance.directory,
         environment=output.environment,
         recorded=[line.environment for line in output.submakes],
         classify=lambda argv: classify(argv, environment=output.environment),

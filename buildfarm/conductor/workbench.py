@@ -1,4 +1,4 @@
-"""The master's places for preprocessing and module making: few, and what make waits for goes first.
+"""Places for few: preprocessing on the master, lookahead's share of the slots.  What make waits for goes first.
 
 It runs nothing; it only says when.
 """
@@ -6,52 +6,78 @@ It runs nothing; it only says when.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-DEMANDED = float("-inf")  # before every lookahead
+DEMANDED = float("-inf")
+
+
+@dataclass(slots=True)
+class Urgency:
+    """How soon somebody is wanted: less is sooner.  It may rise while one waits, by `demand`."""
+
+    value: float = DEMANDED
+
+    def demand(self) -> None:
+        """Make waits for it now."""
+        self.value = DEMANDED
 
 
 class Workbench:
-    """At most `places` holders at once; waiters enter by urgency (least first), then in the order they came."""
+    """At most `places()` holders at once; waiters enter by urgency, then in the order they came.
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    With `open_to_demand`, what make waits for need not wait for a place.
+    """
+
+    def __init__(self, places: Callable[[], int], *, open_to_demand: bool = False) -> None:
+        self._places = places
+        self._open_to_demand = open_to_demand
+        self._held = 0
         self._numbers = itertools.count()
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._waiting: dict[int, tuple[Urgency, asyncio.Future[None]]] = {}
+
+    @property
+    def held(self) -> int:
+        return self._held
 
     @asynccontextmanager
-    async def place(self, urgency: float = DEMANDED) -> AsyncIterator[None]:
+    async def place(self, urgency: Urgency) -> AsyncIterator[None]:
         """Hold a place inside the `with`."""
-        if self._free and not self._waiting:
-            self._free -= 1
+        if not self._waiting and self._admits(urgency):
+            self._held += 1
         else:
             await self._wait(urgency)
         try:
             yield
         finally:
-            self._leave()
+            self._held -= 1
+            self.admit()
 
-    async def _wait(self, urgency: float) -> None:
+    def admit(self) -> None:
+        """Let in whom there is a place for; to be called when `places()` has grown or an urgency has risen."""
+        while self._waiting:
+            number = min(self._waiting, key=lambda number: (self._waiting[number][0].value, number))
+            urgency, turn = self._waiting[number]
+            if not self._admits(urgency):
+                return
+            del self._waiting[number]
+            self._held += 1
+            turn.set_result(None)
+
+    def _admits(self, urgency: Urgency) -> bool:
+        return self._held < self._places() or (self._open_to_demand and urgency.value == DEMANDED)
+
+    async def _wait(self, urgency: Urgency) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._numbers), turn))
-        self._admit()
+        number = next(self._numbers)
+        self._waiting[number] = (urgency, turn)
+        self.admit()
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave()  # the place was given in the same moment
+            if self._waiting.pop(number, None) is None:  # the place was given in the same moment
+                self._held -= 1
+                self.admit()
             raise
-
-    def _leave(self) -> None:
-        self._free += 1
-        self._admit()
-
-    def _admit(self) -> None:
-        while self._free and self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                self._free -= 1
-                turn.set_result(None)

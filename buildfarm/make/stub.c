@@ -122,7 +122,8 @@ static void find_tool(struct tool *tool)
         free(kept);
         return;
     }
-    arguments[0] = tool->file;
+    if (strchr(arguments[0], '/'))
+        arguments[0] = tool->file; /* else as typed: the tool's words begin with it, and its PATH leads to itself */
     size_t count = 0, used = 0;
     while (environ[count])
         count++;

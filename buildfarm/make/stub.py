@@ -65,7 +65,9 @@ class Stub:
         environment = {name: value for name, value in self.environment.items() if name != SOCKET_VARIABLE}
         if b"PATH" in environment:
             environment[b"PATH"] = b":".join(kept)
-        return tool, [tool, *self.arguments[1:]], environment
+        # As typed, if it was a bare name: the tool's words begin with it, and its PATH leads to itself.
+        called = tool if b"/" in self.arguments[0] else self.arguments[0]
+        return tool, [called, *self.arguments[1:]], environment
 
     def attempts(self) -> "Generator[Attempt, OSError, int]":
         """Yields (file, argv, environment) to execute, and takes the OSError; the last is for the user."""

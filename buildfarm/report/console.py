@@ -134,6 +134,9 @@ class PlainReporter:
         self._progress.node_changed(node, time)
         self._line(node)
 
+    def set_aside(self, step: int, time: float) -> None:
+        self._progress.set_aside(step, time)
+
     def note(self, text: str) -> None:
         self._line(text)
 
@@ -194,6 +197,10 @@ class Reporters:
     def node_changed(self, node: NodeStatus, time: float) -> None:
         for member in self._members:
             member.node_changed(node, time)
+
+    def set_aside(self, step: int, time: float) -> None:
+        for member in self._members:
+            member.set_aside(step, time)
 
     def note(self, text: str) -> None:
         if text in self._said:

@@ -112,6 +112,9 @@ class EventLog:
             retry_in_seconds=retry_in,
         )
 
+    def set_aside(self, step: int, time: float) -> None:
+        self._write("set_aside", time, step=step)
+
     def note(self, text: str) -> None:
         self._write("note", self._clock(), text=text)
 

@@ -97,6 +97,9 @@ class LiveReporter:
     def node_changed(self, node: NodeStatus, time: float) -> None:
         self._tell(node, lambda: self._progress.node_changed(node, time))
 
+    def set_aside(self, step: int, time: float) -> None:
+        self._progress.set_aside(step, time)
+
     def note(self, text: str) -> None:
         self._tell(text, lambda: None)
 

@@ -145,6 +145,10 @@ class Progress:
             if local:
                 self._nodes[None] = local  # this machine stays the last line
 
+    def set_aside(self, step: int, time: float) -> None:
+        for key in [key for key in self._in_flight if key[0] == step]:
+            del self._in_flight[key]
+
     def note(self, text: str) -> None:
         """Nothing to count."""
 

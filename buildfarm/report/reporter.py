@@ -114,6 +114,9 @@ class Reporter(Protocol):
 
     def retry(self, event: Retry) -> None: ...
 
+    def set_aside(self, step: int, time: float) -> None:
+        """A unit that was started ahead of make has left its slot; it is done when make asks for it, if ever."""
+
     def node_changed(self, node: NodeStatus, time: float) -> None: ...
 
     def note(self, text: str) -> None:

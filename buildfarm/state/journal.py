@@ -24,6 +24,7 @@ from buildfarm.model import (
     CheckOut,
     NodeStatus,
     OutputRecord,
+    StepState,
 )
 from buildfarm.state import database, durable, place
 from buildfarm.state.encoding import (
@@ -255,6 +256,11 @@ class Journal:
         """How many units of earlier builds were verified and kept."""
         with self.transaction():
             self._connection.execute("UPDATE progress SET reused = ? WHERE build = ?", (units, build))
+
+    def set_aside(self, build: int, step: int, state: StepState) -> None:
+        """A step made ahead of make has ended: HELD (its result is in the store) or DROPPED."""
+        with self.transaction():
+            self._steps.set_aside(build, step, state)
 
     def set_barrier(self, build: int, barrier_ns: int | None = None) -> None:
         """All that was written up to `barrier_ns` (the tree's own clock; now) is whole and durable.

@@ -69,8 +69,16 @@ class StepTable:
             kept = dict.fromkeys((*unpack_words(known[0]), *step.temporaries))
             execute(
                 "UPDATE step SET state = 'checked_out', node = ?, attempt = ?, started = ?, reason = ?,"
-                " temporaries = ? WHERE id = ?",
-                (plain(step.node), step.attempt, step.time, plain(step.reason), pack_words(kept), number),
+                " temporaries = ?, output = coalesce(output, ?) WHERE id = ?",
+                (
+                    plain(step.node),
+                    step.attempt,
+                    step.time,
+                    plain(step.reason),
+                    pack_words(kept),
+                    pack(step.outputs[0]) if step.outputs else None,
+                    number,
+                ),
             )
         execute(
             "INSERT OR REPLACE INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?)",
@@ -92,6 +100,13 @@ class StepTable:
         )
         if end.outcome not in NOT_RETRIES:
             self._connection.execute("UPDATE step SET retried = 1 WHERE id = ?", (number,))
+
+    def set_aside(self, build: int, step: int, state: StepState) -> None:
+        assert state in (StepState.HELD, StepState.DROPPED), f"BUG: step {step} set aside as {state}"
+        self._connection.execute(
+            "UPDATE step SET state = ? WHERE id = ? AND state = 'checked_out'",
+            (state.value, step_number(build, step)),
+        )
 
     def take_in(self, build: int, step: CheckIn, *, durable: bool) -> bool:
         """A check-in, or with `durable` False an arrival; False: the step is not checked out any more."""

@@ -1,0 +1,196 @@
+"""Plans make instances while the build runs: dry runs in the background, joined in one graph of the whole build.
+
+It never delays make: nothing waits for a plan.  What is done with the graph is `lookahead`'s; the totals go to the
+ledger.
+
+Theory of operation.  Every make call that a stub reports, and every recursive make that a plan foretells, is an
+instance; it is planned when it is first heard of, and again when it really starts if its plan was not whole (a
+generated makefile or header was missing).  Dry runs go one at a time.  Parsing and the graph's arithmetic run in a
+thread, so that the loop goes on answering stubs; the graph is worked through again at most once in ten times as long
+as that last took, so that many instances cost linear time.  Planning begins with the first compile call or after
+`PATIENCE` seconds: a build with nothing to do is over before that, and is not planned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.errors import UsageError
+from buildfarm.make.instance import MakeInstance
+from buildfarm.model import Invocation
+from buildfarm.report.reporter import Totals
+
+if TYPE_CHECKING:
+    from buildfarm.graph.dag import BuildGraph
+    from buildfarm.graph.plan import PlannedCall
+
+PATIENCE = 0.25  # seconds
+MOST_INSTANCES = 2000  # a Makefile that calls itself without end must not plan without end
+UNKNOWN_SECONDS = 1.0  # of a unit that nobody has compiled yet and whose size says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A unit that make is going to compile, as far as the plans say."""
+
+    call: PlannedCall
+    fingerprint: str
+    remaining: float  # seconds from its start to the build's end along its path
+    waits_for: tuple[str, ...]  # files that must be made first
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the plans say of the build at one moment."""
+
+    units: Mapping[str, Foreseen] = field(default_factory=dict)  # by fingerprint
+    is_final: bool = False  # every instance that is known is planned, and nothing was missing
+    critical_seconds: float = 0.0
+
+
+class Foresight:
+    """The planner of one build."""
+
+    def __init__(self, ledger: Ledger, durations: Mapping[str, float], tell: Callable[[View], None]) -> None:
+        self._ledger = ledger
+        self._durations = durations
+        self._tell = tell
+        self._graph: BuildGraph | None = None
+        self._queue: deque[tuple[MakeInstance, bool]] = deque()
+        self._news = asyncio.Event()
+        self._compiling = asyncio.Event()
+        self._whole: dict[str, bool] = {}  # by instance key
+        self._dirty = False
+        self.seconds = 0.0  # spent in dry runs
+        self.asked: set[str] = set()  # fingerprints of the units that make has asked for
+        self._view = View()
+
+    def instance_started(self, invocation: Invocation) -> None:
+        """A make starts, here or in a recipe."""
+        level = invocation.env.get("MAKELEVEL", "0")
+        self._enqueue(
+            MakeInstance(invocation.cwd, invocation.argv, invocation.env, int(level) if level.isdigit() else 0), True
+        )
+
+    def unit_asked(self, fingerprint: str) -> None:
+        """Make asks for a unit."""
+        self._compiling.set()
+        self.asked.add(fingerprint)
+        if fingerprint not in self._view.units and self._graph is not None:
+            self._count()
+
+    async def run(self) -> None:
+        """Plan until cancelled."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._compiling.wait()
+        except TimeoutError:
+            pass
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            looked = time.monotonic()
+            while self._queue:
+                instance, started = self._queue.popleft()
+                await self._plan(instance, started)
+                if self._dirty and time.monotonic() - looked > 10 * self._arithmetic:
+                    await self._look()
+                    looked = time.monotonic()
+            if self._dirty:
+                await self._look()
+
+    _arithmetic = 0.05  # seconds that the graph's last working through took
+
+    def _enqueue(self, instance: MakeInstance, started: bool) -> None:
+        if started:
+            self._queue.appendleft((instance, started))
+        else:
+            self._queue.append((instance, started))
+        self._news.set()
+
+    async def _plan(self, instance: MakeInstance, started: bool) -> None:
+        from buildfarm.conductor.planner import plan_instance
+
+        try:
+            key = instance.key()
+        except UsageError:
+            return  # make will say so itself
+        if key in self._whole and (self._whole[key] or not started):
+            return
+        if len(self._whole) >= MOST_INSTANCES:
+            return
+        begun = time.monotonic()
+        plan, _ = await plan_instance(instance)
+        self.seconds += time.monotonic() - begun
+        self._whole[key] = plan is not None and plan.whole
+        if plan is None:
+            return
+        if self._graph is None:
+            from buildfarm.graph.dag import BuildGraph
+
+            self._graph = BuildGraph()
+        self._graph.merge(plan)
+        self._dirty = True
+        for target in plan.targets.values():
+            for submake in target.submakes:
+                where = os.path.normpath(os.path.join(plan.directory, submake.cwd))
+                self._enqueue(MakeInstance(where, submake.argv, submake.environment, submake.makelevel), False)
+
+    async def _look(self) -> None:
+        assert self._graph is not None, "BUG: a look at no graph"
+        self._dirty = False
+        begun = time.monotonic()
+        self._view = await asyncio.to_thread(look, self._graph, self._durations, all(self._whole.values()))
+        self._arithmetic = time.monotonic() - begun
+        self._count()
+        self._tell(self._view)
+
+    def _count(self) -> None:
+        units = len(self.asked | self._view.units.keys()) + self._ledger.reused_units
+        self._ledger.totals(Totals(units, self._view.is_final, self._view.critical_seconds))
+
+
+def look(graph: BuildGraph, durations: Mapping[str, float], whole: bool) -> View:
+    """Work the graph through.  `durations`: recorded seconds by absolute output path."""
+    from buildfarm.graph.fingerprint import fingerprint
+
+    calls = graph.units()
+    known = {call.key: durations.get(call.outputs[0]) if call.outputs else None for call in calls}
+    estimates = estimate(calls, known)
+    remaining = graph.remaining_path(estimates)
+    waits = graph.waits_for()
+    units = {}
+    for call in calls:
+        cwd = os.path.realpath(call.cwd)
+        mark = fingerprint(cwd, call.argv, call.environment)
+        units[mark] = Foreseen(call, mark, remaining[call.key], waits.get(call.key, ()))
+    _, seconds = graph.critical_path(estimates)
+    return View(units, whole and not graph.unplanned(), seconds)
+
+
+def estimate(calls: tuple[PlannedCall, ...], known: Mapping[str, float | None]) -> dict[str, float]:
+    """Seconds for each call by its key: as recorded, else from its source's size and those of its kin."""
+    sizes = {call.key: _size(call) for call in calls}
+    pairs = [(seconds, sizes[key]) for key, seconds in known.items() if seconds is not None]
+    total_bytes = sum(size for _, size in pairs)
+    rate = sum(seconds for seconds, _ in pairs) / total_bytes if total_bytes else UNKNOWN_SECONDS / 20_000
+    result = {}
+    for call in calls:
+        seconds = known[call.key]
+        result[call.key] = seconds if seconds is not None else max(0.05, rate * sizes[call.key])
+    return result
+
+
+def _size(call: PlannedCall) -> int:
+    assert call.call.unit is not None, "BUG: a unit's size of no unit"
+    try:
+        return os.stat(os.path.join(call.cwd, call.call.unit.source)).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,355 @@
+"""How a unit is made: prepared here, compiled on a node, verified.  Bringing it to its place is `units`'.
+
+It serves what make asks for and what lookahead asks for alike, and knows no stub.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from buildfarm.conductor.delivery import ordinary, stamps, temporary_name
+from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Valid, Won, Work
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
+from buildfarm.dispatch import elf, recipe_fortran, verdict
+from buildfarm.dispatch.client import Deadlines
+from buildfarm.dispatch.client import compile as compile_on
+from buildfarm.dispatch.faults import NodeFault
+from buildfarm.dispatch.fortran_text import FortranText
+from buildfarm.dispatch.fortran_text import read as read_text
+from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.prepare import prepare
+from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
+from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
+from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.graph.fortran import FortranScan, line_rules, scan
+from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
+
+EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
+WORDS_LOST = "its warnings can only be told by a local compile"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit on its way, with what must be known of it at every station."""
+
+    step: int
+    unit: Unit
+    invocation: Invocation  # its environment is free of the masquerade
+    typed: tuple[str, ...]  # argv as make's recipe had it
+    outputs: tuple[str, ...]  # absolute, the object first
+    tool_path: str
+    fingerprint: str
+    workdir: Path  # for what is made here before the object comes back
+    urgency: Urgency = field(default_factory=Urgency)
+    ahead: bool = False  # begun before make asked for it
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A unit that a node has compiled, verified, not yet in place."""
+
+    object: bytes
+    stdout: bytes
+    stderr: bytes
+    made: tuple[Made, ...]
+    inputs: tuple[str, ...]
+    node: str | None
+    seconds: float
+    attempt: int = 1
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    since_ns: int = 0  # when its preparation began
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """A Fortran unit's first phase: its text is read and its module files are made, privately."""
+
+    text: FortranText
+    made: tuple[Made, ...] = ()
+    borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file, of modules it uses
+    since_ns: int = 0
+
+
+class Maker:
+    """Makes units for one build."""
+
+    def __init__(
+        self,
+        farm: Farm,
+        ledger: Ledger,
+        toolbox: Toolbox,
+        membership: Membership,
+        bench: Workbench,
+        *,
+        token: str,
+        workroom: Path,
+        estimates: Mapping[str, float],
+    ) -> None:
+        self._farm = farm
+        self._ledger = ledger
+        self._toolbox = toolbox
+        self._membership = membership
+        self.bench = bench
+        self._token = token
+        self._workroom = workroom
+        self._estimates = estimates
+        self._wrappers = Wrappers()
+
+    # -- what is to be made -----------------------------------------------------------------------------------
+
+    async def task(
+        self,
+        unit: Unit,
+        invocation: Invocation,
+        outputs: tuple[str, ...],
+        *,
+        urgency: Urgency | None = None,
+        ahead: bool = False,
+    ) -> Task | str:
+        """The unit ready to go, or the reason why it is compiled here."""
+        typed = invocation.argv
+        marks = fingerprint(invocation.cwd, typed, invocation.env)
+        invocation = replace(invocation, env=self._toolbox.clean(invocation.env))
+        tool_path = self._toolbox.real(typed[0], invocation)
+        if tool_path is None:
+            return f"{typed[0]} was not found"
+        try:
+            unit, tool_path = await self._real_unit(unit, invocation, tool_path)
+        except CannotTravel as refusal:
+            return refusal.reason
+        if unit.local_reason is not None:
+            return unit.local_reason
+        if not self._farm.can_take(str(unit.language)):
+            return f"no node takes {unit.language} now"
+        if not all(ordinary(path) for path in outputs):
+            return "its output is a link, no regular file, or in a directory that is not there"
+        step = self._ledger.new_step()
+        workdir = self._workroom / str(step)
+        try:
+            workdir.mkdir()
+        except OSError as error:
+            return f"{workdir}: {error.strerror}"
+        return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency or Urgency(), ahead)
+
+    def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str) -> Task:
+        """The task of a result that an earlier moment made; it is only to be delivered.  Raises OSError."""
+        step = self._ledger.new_step()
+        workdir = self._workroom / str(step)
+        workdir.mkdir()
+        unit = classify((os.path.basename(invocation.argv[0]), *invocation.argv[1:]), environment=invocation.env).unit
+        assert unit is not None, "BUG: a stored result of no unit"
+        return Task(step, unit, invocation, invocation.argv, outputs, "", mark, workdir, ahead=True)
+
+    async def _real_unit(self, unit: Unit, invocation: Invocation, tool_path: str) -> tuple[Unit, str]:
+        """The unit with MPI's wrapper and `-march=native` seen through.  Raises CannotTravel."""
+        cwd, env = invocation.cwd, invocation.env
+        if is_wrapper(unit.tool):
+            argv = await self._wrappers.real_command(unit.argv, tool_path, cwd=cwd, env=env)
+            real = self._toolbox.real(argv[0], invocation)
+            seen = classify((os.path.basename(argv[0]), *argv[1:]), environment=env).unit
+            if real is None or seen is None:
+                raise CannotTravel(f"{unit.tool} stands for {argv[0]}, which is not understood")
+            unit, tool_path = seen, real
+        if needs_native_expansion(unit):
+            options = await self._wrappers.native_options(tool_path, unit.compile_arguments, cwd=cwd, env=env)
+            unit = with_native_expansion(unit, options)
+        return unit, tool_path
+
+    def discard(self, task: Task) -> None:
+        """The task is over: its private files go."""
+        shutil.rmtree(task.workdir, ignore_errors=True)
+
+    # -- making it --------------------------------------------------------------------------------------------
+
+    async def compile(self, task: Task) -> Compiled | Stranded | Here:
+        """Compile on a node, or say why the master must do it."""
+        source = os.path.join(task.invocation.cwd, task.unit.source)
+        for _ in range(EDITS_TOLERATED):
+            before = stamps([source])
+            begun = time.time_ns()
+            try:
+                async with self.bench.place(task.urgency):
+                    prepared = await prepare(
+                        task.unit,
+                        task.invocation,
+                        task.tool_path,
+                        node_tool=os.path.basename(task.tool_path),
+                        workdir=task.workdir,
+                        scan=scan_unit,
+                    )
+            except CannotTravel as refusal:
+                return Here(refusal.reason)
+            except OSError as error:
+                return Here(f"preparing failed: {error.filename}: {error.strerror}")
+            before = stamps(prepared.inputs) | before
+            result = await self._dispatch(task, prepared, begun)
+            if not isinstance(result, Compiled) or stamps(tuple(before)) == before:
+                return result
+            self._ledger.attempt_ended(
+                task.step, result.attempt, result.node, "stale", "a source changed while it was compiled"
+            )
+            shutil.rmtree(task.workdir, ignore_errors=True)
+            task.workdir.mkdir()
+        return Here("its sources keep changing")
+
+    async def read(self, task: Task) -> Modules:
+        """Phase one of a Fortran unit, first half: its text.  Raises CannotTravel, OSError."""
+        begun = time.time_ns()
+        async with self.bench.place(task.urgency):
+            text = await read_text(task.unit, task.invocation, task.tool_path, scan_unit)
+        return Modules(text, since_ns=begun)
+
+    async def make_modules(self, task: Task, read: Modules, borrowed: Mapping[str, str]) -> Modules:
+        """Phase one, second half: its module files, with `borrowed` ones in the place of those not made yet."""
+        made: tuple[Made, ...] = ()
+        if read.text.defines_modules:
+            async with self.bench.place(task.urgency):
+                made = await recipe_fortran.make_modules(
+                    task.unit, task.invocation, task.tool_path, read.text, workdir=task.workdir, made=borrowed
+                )
+        return replace(read, made=made, borrowed=borrowed)
+
+    async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
+        """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
+        async with self.bench.place(task.urgency):
+            prepared = await recipe_fortran.prepare(
+                task.unit,
+                task.invocation,
+                task.tool_path,
+                modules.text,
+                node_tool=os.path.basename(task.tool_path),
+                workdir=task.workdir,
+                made=modules.borrowed,
+            )
+        prepared = replace(prepared, outputs_made=(*prepared.outputs_made, *modules.made))
+        return await self._dispatch(task, prepared, modules.since_ns)
+
+    def demand(self, task: Task) -> None:
+        """Make now waits for a task that was begun as lookahead."""
+        self._farm.demand(task.step)
+
+    async def _dispatch(self, task: Task, prepared: Prepared, begun: int) -> Compiled | Stranded | Here:
+        settlement = await self._farm.compile(
+            Work(
+                unit=task.step,
+                language=str(task.unit.language),
+                attempt=self._attempts(task, prepared),
+                estimate=self._estimates.get(task.outputs[0]),
+                priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
+                demanded=task.urgency.value == DEMANDED,
+            )
+        )
+        if not isinstance(settlement, Won):
+            return settlement
+        answer = settlement.answer
+        return Compiled(
+            object=answer.object,
+            stdout=answer.stdout,
+            stderr=answer.stderr,
+            made=prepared.outputs_made,
+            inputs=prepared.inputs,
+            node=settlement.node.key,
+            seconds=settlement.seconds,
+            attempt=settlement.attempt,
+            bytes_sent=answer.bytes_sent,
+            bytes_received=answer.bytes_received,
+            since_ns=begun,
+        )
+
+    # -- one attempt --------------------------------------------------------------------------------------------
+
+    def check_out(self, task: Task, made: tuple[Made, ...], node: str | None, attempt: int, held: bool) -> CheckOut:
+        """The journal's record that the task leaves.
+
+        With `held`, nothing in the tree is at stake: its result goes to the store.
+        """
+        outputs = tuple(dict.fromkeys((*task.outputs, *(item.final for item in made))))
+        return CheckOut(
+            step=task.step,
+            kind=Kind.COMPILE,
+            cwd=task.invocation.cwd,
+            argv=task.typed,
+            outputs=() if held else outputs,
+            fingerprint=task.fingerprint,
+            node=node,
+            attempt=attempt,
+            time=time.time(),
+            lookahead=task.ahead,
+            temporaries=() if held else tuple(temporary_name(path, self._token, task.step) for path in outputs),
+        )
+
+    def _attempts(self, task: Task, prepared: Prepared) -> Callable[[Node, int, float], Awaitable[AttemptResult]]:
+        async def attempt(node: Node, number: int, deadline: float) -> AttemptResult:
+            """Journaled before it leaves, believed only when verified."""
+            await self._ledger.check_out(
+                self.check_out(task, prepared.outputs_made, node.key, number, held=task.ahead),
+                output=task.outputs[0],
+            )
+            job = self._addressed(prepared.job, task, node)
+            try:
+                answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline))
+            except NodeFault as fault:
+                return _faulty(node, fault)
+            judged = verdict.judge(answer)
+            if isinstance(judged, verdict.NodeAtFault):
+                return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
+            if isinstance(judged, verdict.LocalVerdict):
+                return Doubtful(judged.reason, answer.stderr)
+            reference = await self._toolbox.reference(task.unit, task.tool_path, task.invocation.env)
+            wrong = elf.inspect(answer.object, reference, assembler=task.unit.assembler_only)
+            if wrong is not None:
+                return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
+            return await self._with_words(task, prepared, node, answer, deadline)
+
+        return attempt
+
+    def _addressed(self, job: Job, task: Task, node: Node) -> Job:
+        """The job under the name by which the node knows the compiler."""
+        name = self._membership.tool_name(node, task.unit.language, os.path.basename(task.tool_path))
+        return job if job.argv[0] == name else replace(job, argv=(name, *job.argv[1:]))
+
+    async def _with_words(
+        self, task: Task, prepared: Prepared, node: Node, answer: Answer, deadline: float
+    ) -> AttemptResult:
+        """The answer with warnings as a local compile prints them, by a second compile where need be."""
+        words = prepared.words(answer.stderr)
+        if words is not None:
+            return Valid(replace(answer, stderr=words))
+        repeat = prepared.repeat(answer.stderr)
+        if repeat is None:
+            return Doubtful(WORDS_LOST)
+        job = self._addressed(repeat.job, task, node)
+        try:
+            again = await compile_on(node, job, deadlines=Deadlines(compile=deadline))
+        except NodeFault as fault:
+            return _faulty(node, fault)
+        if again.status != 0:
+            return Doubtful(WORDS_LOST)
+        return Valid(
+            replace(
+                answer,
+                stderr=repeat.words(again.stderr),
+                bytes_sent=answer.bytes_sent + again.bytes_sent,
+                bytes_received=answer.bytes_received + again.bytes_received,
+            )
+        )
+
+
+def scan_unit(text: str, unit: Unit) -> FortranScan:
+    """Scan a Fortran unit's text by the rules of its options."""
+    assert unit.fortran is not None, "BUG: a scan of a unit that is not Fortran"
+    return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
+
+
+def _faulty(node: Node, fault: NodeFault) -> Faulty:
+    return Faulty(Fault(fault.outcome), f"{node.key}: {fault.reason}")
