@@ -150,7 +150,12 @@ class Lookahead:
             self._maker.demand(entry.task)
         self._gate.admit()
         self._maker.bench.admit()
-        await asyncio.wait((entry.job,))
+        try:
+            await asyncio.wait((entry.job,))
+        except asyncio.CancelledError:  # make was killed; what is under way may still be of use
+            entry.wanted = False
+            self._entries[mark] = entry
+            raise
         if entry.in_store:
             return await self._from_store(mark, invocation)
         if entry.result is None:
