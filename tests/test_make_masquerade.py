@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,9 +159,9 @@ def test_an_unwritable_cache_is_a_machine_error(tmp_path: Path) -> None:
         prepare(tmp_path / "cache")
 
 
-def test_the_environment_puts_the_masquerade_first_and_once(made: Masquerade) -> None:
+def test_without_the_hook_the_environment_puts_the_masquerade_first_and_once(made: Masquerade) -> None:
     base = {"PATH": f"/a:{made.directory}:/b", "HOME": "/h"}
-    assert environment(base, made, Path("/s"), "token") == {
+    assert environment(base, replace(made, hook=None), Path("/s"), "token") == {
         "PATH": f"{made.directory}:/a:/b",
         "HOME": "/h",
         "BUILDFARM_SOCKET": "/s",
@@ -168,3 +169,12 @@ def test_the_environment_puts_the_masquerade_first_and_once(made: Masquerade) ->
         "BUILDFARM_MASQUERADE": str(made.directory),
     }
     assert base["PATH"] == f"/a:{made.directory}:/b"
+
+
+def test_with_the_hook_path_is_the_users_own_and_his_preloaded_libraries_stay(made: Masquerade) -> None:
+    assert made.hook is not None and made.hook.exists()
+    base = {"PATH": f"/a:{made.directory}:/b", "LD_PRELOAD": "/x.so /y.so"}
+    found = environment(base, made, Path("/s"), "token")
+    assert found["PATH"] == "/a:/b"
+    assert found["LD_PRELOAD"] == f"/x.so:/y.so:{made.hook}"
+    assert "PATH" not in environment({}, made, Path("/s"), "token")

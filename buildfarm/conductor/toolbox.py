@@ -12,6 +12,8 @@ from pathlib import Path
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.elf import ObjectIdentity, identify
+from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
 
 _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
@@ -27,13 +29,22 @@ class Toolbox:
         self._references: dict[tuple[str, ...], ObjectIdentity | None] = {}
 
     def clean(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment with the masquerade off its PATH."""
+        """The environment with the masquerade off its PATH and the exec hook asleep, as the stub leaves it."""
         path = environment.get("PATH", os.defpath)
         cleaned = self._clean.get(path)
         if cleaned is None:
             kept = [d for d in path.split(os.pathsep) if os.path.realpath(d or ".") != self._masquerade]
             cleaned = self._clean[path] = os.pathsep.join(kept)
-        return {**environment, "PATH": cleaned}
+        found = {**environment, "PATH": cleaned}
+        found.pop("BUILDFARM_SOCKET", None)  # without it neither stub nor hook does anything
+        preloaded = [entry for entry in found.pop("LD_PRELOAD", "").split(":") if not entry.endswith(HOOK)]
+        if any(preloaded):
+            found["LD_PRELOAD"] = ":".join(preloaded)
+        return found
+
+    def mark(self, invocation: Invocation) -> str:
+        """The call's fingerprint: the same whether the call was foreseen or comes from a stub."""
+        return fingerprint(invocation.cwd, invocation.argv, self.clean(invocation.env))
 
     def real(self, called_as: str, invocation: Invocation) -> str | None:
         """The absolute path of the tool that `called_as` means there; None: it is not to be found."""

@@ -3,6 +3,10 @@
 It starts no make and answers no call.  The directory lives in the user's cache and is never removed, because
 configure scripts record its path; without BUILDFARM_SOCKET its stubs act as the real tools.
 
+Where it can be compiled and works, `hook.c` is preloaded into make (LD_PRELOAD): then whatever is executed under
+one of these names becomes the stub, by whatever path, and PATH stays the user's own.  Where it can't, the directory
+goes first on PATH, and calls by absolute path are not seen.
+
 Theory of operation.  `stub/KEY/buildfarm-stub` is the stub, KEY the hash of its source and this machine's kind (a
 home may be shared by a PC and a Pi).  `masquerade/KEY` holds the links, KEY the hash of stub and names: a name
 without a real tool behind it would make `command -v clang` lie to configure scripts, so every set of tools has its
@@ -20,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -29,6 +33,9 @@ from buildfarm.errors import MachineError
 
 #: A directory that holds this file is a masquerade directory; stub.c and stub.py know the name too.
 MARKER = ".buildfarm-masquerade"
+
+#: The exec hook's file; hook.c and stub.c know it by this name.
+HOOK = "buildfarm-hook.so"
 
 #: `as` and `ld.bfd` are not here: nothing but a compiler calls them.  `c89`, `c99-gcc` are scripts that call gcc.
 #: `ccache` would take our gcc for the compiler and remember the stub's mtime as the compiler's.
@@ -49,11 +56,12 @@ _COMPILERS = ("cc", "gcc", "clang", "tcc")
 
 @dataclass(frozen=True, slots=True)
 class Masquerade:
-    """`directory` goes first on make's PATH; every entry of it is a link to `stub`; `kind` is "c" or "python"."""
+    """Every entry of `directory` is a link to `stub`; `kind` is "c" or "python"; `hook` is None where there is none."""
 
     directory: Path
     stub: Path
     kind: str
+    hook: Path | None = None
 
 
 def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = None) -> Masquerade:
@@ -73,21 +81,30 @@ def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = 
         target = os.path.relpath(stub, directory)
         for name in names:
             _link(directory / name, target)
+        hook = _prepare_hook(stub, directories) if kind == "c" else None
     except OSError as error:
         raise MachineError(
             f"{error.filename or cache}: can't make the masquerade directory: {error.strerror}",
             hint="set XDG_CACHE_HOME to a directory that you can write",
         ) from error
-    return Masquerade(directory, stub, kind)
+    return Masquerade(directory, stub, kind, hook)
 
 
 def environment(
     base: Mapping[str, str], masquerade: Masquerade, socket: Path | str, token: str
 ) -> dict[str, str]:
-    """make's environment: `base` with the masquerade first on PATH, and where and for which build the stubs call."""
+    """make's environment: `base` with the hook preloaded, or else the masquerade first on PATH, and where and for which
+    build the stubs call.
+    """
     found = dict(base)
     directories = _real_directories(base.get("PATH", os.defpath))
-    found["PATH"] = os.pathsep.join([str(masquerade.directory), *directories])
+    if masquerade.hook is not None:
+        others = [entry for entry in re.split("[: ]", base.get("LD_PRELOAD", "")) if entry]
+        found["LD_PRELOAD"] = ":".join([*others, str(masquerade.hook)])
+    else:
+        directories.insert(0, str(masquerade.directory))
+    if masquerade.hook is None or "PATH" in base:
+        found["PATH"] = os.pathsep.join(directories)
     found["BUILDFARM_SOCKET"] = str(socket)
     found["BUILDFARM_TOKEN"] = token
     found["BUILDFARM_MASQUERADE"] = str(masquerade.directory)
@@ -162,25 +179,87 @@ def _place(directory: Path, key: str) -> Path:
 
 def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
     """Compile stub.c to `stub`, static if that links; whether there is a stub that runs now."""
+    return _build(source, stub, path, (("-static",), ()), _runs)
+
+
+def _build(
+    source: bytes,
+    product: Path,
+    path: list[str],
+    choices: Iterable[tuple[str, ...]],
+    works: Callable[[Path], bool],
+) -> bool:
+    """Compile C `source` to `product` with the first compiler and options whose result works; whether there is one."""
     search = os.pathsep.join(path)
-    environment = {**os.environ, "PATH": search}
-    with tempfile.TemporaryDirectory(dir=stub.parent, prefix=".compile-") as scratch:
-        program = Path(scratch) / stub.name
-        text = Path(scratch) / "stub.c"
+    foreign = ("BUILDFARM_", "LD_PRELOAD")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {"PATH": search}
+    with tempfile.TemporaryDirectory(dir=product.parent, prefix=".compile-") as scratch:
+        program = Path(scratch) / product.name
+        text = Path(scratch) / "source.c"
         text.write_bytes(source)
         for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
-            for options in (["-static"], []):
-                command = [compiler, "-O2", *options, "-o", str(program), str(text)]
+            for options in choices:
+                command = [compiler, "-O2", "-o", str(program), str(text), *options]
                 try:
                     result = subprocess.run(
                         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
                     )
                 except (OSError, subprocess.TimeoutExpired):
                     break
-                if result.returncode == 0 and _runs(program):
-                    program.replace(stub)
+                if result.returncode == 0 and works(program):
+                    program.replace(product)
                     return True
     return False
+
+
+def _prepare_hook(stub: Path, path: list[str]) -> Path | None:
+    """The exec hook for this machine, compiled if need be; None where it does not work.  Raises OSError."""
+    source = resources.files("buildfarm.make").joinpath("hook.c").read_bytes()
+    home = stub.parent.parent / _hash(source, platform.machine(), platform.libc_ver()[0])
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hook = home / HOOK
+    if re.search(r"[:\s]", str(hook)):
+        return None  # ld.so(8): blanks and colons separate LD_PRELOAD's entries
+    refused = home / "does-not-work"
+    if refused.exists():
+        return None
+    if hook.exists() or _build(source, hook, path, (("-shared", "-fPIC", "-ldl"),), _Catches(stub)):
+        return hook
+    refused.touch()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Catches:
+    """Whether a hook, preloaded into the shell, lets the masquerade's entry be executed for a program of its name."""
+
+    stub: Path
+
+    def __call__(self, hook: Path) -> bool:
+        program, masquerade = hook.parent / "program", hook.parent / "masquerade"
+        program.mkdir(exist_ok=True)
+        masquerade.mkdir(exist_ok=True)
+        shutil.copy(self.stub, program / "caught")
+        entry = masquerade / "caught"
+        entry.write_text('#!/bin/sh\nprintf %s "$BUILDFARM_REAL $*"\n')
+        entry.chmod(0o755)
+        environment = {
+            "PATH": os.defpath,
+            "LD_PRELOAD": str(hook),
+            "BUILDFARM_SOCKET": "/nonexistent",
+            "BUILDFARM_MASQUERADE": str(masquerade),
+        }
+        try:
+            result = subprocess.run(
+                ["/bin/sh", "-c", '"$0" one; true', str(program / "caught")],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return result.stdout == os.fsencode(f"{program / 'caught'} one") and not result.stderr
 
 
 def _install(text: bytes, stub: Path) -> None:

@@ -5,11 +5,12 @@
  * and report) or D (done: rename the outputs into place, print, exit).  Whatever goes wrong before an
  * answer is whole - no socket, a dead conductor, junk - the real tool is executed, as if we were not there.
  *
- * Theory of operation.  The real tool is the first executable NAME on PATH that is neither this very
- * file (st_dev and st_ino of /proc/self/exe) nor stands in a directory that holds MARKER, which covers
- * stubs of other versions.  Such directories are taken off PATH for every tool but make: a real gcc must
- * find the real ld, and ccache the real gcc.  make keeps both its name, so that $(MAKE) stays what was
- * typed, and its PATH, for its recipes are what we want to see.
+ * Theory of operation.  The real tool is the one that the exec hook names (hook.c), else the first executable
+ * NAME on PATH that is neither this very file (st_dev and st_ino of /proc/self/exe) nor stands in a directory
+ * that holds MARKER, which covers stubs of other versions.  Such directories are taken off PATH, and the hook off
+ * LD_PRELOAD, for every tool but make: a real gcc must find the real ld, and ccache the real gcc.  make keeps
+ * its name, so that $(MAKE) stays what was typed, and its surroundings, for its recipes are what we want to see.
+ * Any other tool's argv[0] stays as typed too if it leads there, for its messages begin with it.
  * While a child runs, signals are blocked and read with sigwaitinfo, so there is no handler and no race
  * between a signal and the child's pid.  A signal from the terminal (SI_KERNEL) is not forwarded: the child
  * stands in the same process group and got its own.
@@ -34,11 +35,14 @@
 
 #define MARKER ".buildfarm-masquerade"
 #define SOCKET_VARIABLE "BUILDFARM_SOCKET="
+#define REAL_VARIABLE "BUILDFARM_REAL" /* set by hook.c: the program that was to be executed */
+#define HOOK "buildfarm-hook.so"
 
 extern char **environ;
 
 static char **arguments;
 static const char *name;
+static const char *real; /* from REAL_VARIABLE, or NULL: called by the masquerade directory's name for it */
 static int is_make;
 
 static void complain(const char *what, int error)
@@ -67,6 +71,23 @@ struct tool {
 static int starts_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* LD_PRELOAD=... without the hook, in new memory; NULL if nothing is left of it. */
+static char *without_hook(const char *variable)
+{
+    const char *value = strchr(variable, '=') + 1;
+    char *kept = allocate(strlen(variable) + 1), *end = kept;
+    end += sprintf(end, "LD_PRELOAD=");
+    char *first = end;
+    while (*value) {
+        size_t length = strcspn(value, ": "), own = sizeof HOOK - 1;
+        if (length && !(length >= own && strncmp(value + length - own, HOOK, own) == 0))
+            end += sprintf(end, "%s%.*s", end > first ? ":" : "", (int)length, value);
+        value += length;
+        value += strspn(value, ": ");
+    }
+    return end > first ? kept : NULL;
 }
 
 /* Fill `tool` from PATH; leaves tool->file NULL when there is no such tool beyond the masquerade. */
@@ -116,13 +137,15 @@ static void find_tool(struct tool *tool)
     }
     free(candidate);
 
+    if (real)
+        tool->file = (char *)real;
     tool->argv = arguments;
     tool->environment = environ;
     if (is_make || !tool->file) {
         free(kept);
         return;
     }
-    if (strchr(arguments[0], '/'))
+    if (!real && strchr(arguments[0], '/'))
         arguments[0] = tool->file; /* else as typed: the tool's words begin with it, and its PATH leads to itself */
     size_t count = 0, used = 0;
     while (environ[count])
@@ -131,7 +154,13 @@ static void find_tool(struct tool *tool)
     for (size_t i = 0; i < count; i++) {
         if (starts_with(environ[i], SOCKET_VARIABLE))
             continue;
-        tool->environment[used++] = starts_with(environ[i], "PATH=") ? kept : environ[i];
+        char *variable = environ[i];
+        if (starts_with(variable, "PATH="))
+            variable = kept;
+        else if (starts_with(variable, "LD_PRELOAD=") && strstr(variable, HOOK))
+            variable = without_hook(variable);
+        if (variable)
+            tool->environment[used++] = variable;
     }
     tool->environment[used] = NULL;
 }
@@ -290,7 +319,8 @@ static int send_call(int fd)
     char *cwd = getcwd(NULL, 0);
     if (!cwd)
         return 0;
-    size_t length = strlen(name) + strlen(arguments[0]) + strlen(cwd) + 3 + 3 * 24;
+    const char *called = real ? real : arguments[0];
+    size_t length = strlen(name) + strlen(called) + strlen(cwd) + 3 + 3 * 24;
     long argc = 0, envc = 0;
     for (; arguments[argc]; argc++)
         length += strlen(arguments[argc]) + 1;
@@ -301,7 +331,7 @@ static int send_call(int fd)
         return 0;
     char *at = message + 8;
     at = put_text(at, name);
-    at = put_text(at, arguments[0]);
+    at = put_text(at, called);
     at = put_count(at, (long)getpid());
     at = put_text(at, cwd);
     at = put_count(at, argc);
@@ -440,8 +470,13 @@ int main(int argc, char **argv)
     if (argc < 1)
         return 127;
     arguments = argv;
-    const char *slash = strrchr(argv[0], '/');
-    name = slash ? slash + 1 : argv[0];
+    real = getenv(REAL_VARIABLE);
+    if (real) {
+        real = *real ? strdup(real) : NULL;
+        unsetenv(REAL_VARIABLE);
+    }
+    const char *called = real ? real : argv[0], *slash = strrchr(called, '/');
+    name = slash ? slash + 1 : called;
     if (strcmp(name, "buildfarm-stub") == 0) { /* the masquerade's check that we run on this machine */
         puts("BFS1");
         return 0;

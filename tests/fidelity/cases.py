@@ -1,0 +1,121 @@
+"""Joins pieces to whole projects and to histories: a first build, changes, a second build.
+
+A case is told by its seed and its pieces' numbers alone, so that a failing one can be shrunk by leaving pieces out and
+written down in one line.  It builds nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.fidelity.pieces import WRITERS, Piece
+
+EPOCH = 1_600_000_000  # sources are old, and each has its own second
+
+
+@dataclass(frozen=True)
+class Case:
+    """`kinds` are (number, writer's name); numbers stay when pieces go, so that what is left does not change."""
+
+    seed: int
+    kinds: tuple[tuple[int, str], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.seed}:" + ",".join(f"{number}.{kind}" for number, kind in self.kinds)
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """The case of a name."""
+        seed, _, rest = text.partition(":")
+        pairs = (part.partition(".") for part in rest.split(","))
+        return cls(int(seed), tuple((int(number), kind) for number, _, kind in pairs))
+
+    @classmethod
+    def random(cls, seed: int) -> Case:
+        rng = random.Random(seed)
+        kinds = rng.choices(sorted(WRITERS), k=rng.randint(1, 4))
+        return cls(seed, tuple(enumerate(kinds)))
+
+    def without(self, index: int) -> Case:
+        return replace(self, kinds=self.kinds[:index] + self.kinds[index + 1 :])
+
+    def pieces(self) -> list[Piece]:
+        return [
+            WRITERS[kind](f"p{number}_", random.Random(f"{self.seed} {number}"))
+            for number, kind in self.kinds
+        ]
+
+    def options(self, stage: int) -> tuple[str, ...]:
+        """make's words for the first or second build: its parallelism, its flags, now and then a variable.
+
+        A failing build is comparable only where make itself is: in serial order, or when it keeps going.
+        """
+        rng = random.Random(f"{self.seed} options {stage}")
+        fails = any(piece.fails for piece in self.pieces())
+        words = []
+        serial = rng.random() < 0.4
+        if fails and not serial:
+            words.append("-k")
+        words.append("-j1" if serial else f"-j{rng.choice((2, 3, 8))}")
+        for word, likelihood in (
+            ("-k", 0.1),
+            ("-i", 0.05),
+            ("-s", 0.1),
+            ("-w", 0.05),
+            ("-r", 0.03),
+            ("-B", 0.1 if stage else 0.02),
+            ("-Otarget", 0.05),
+            ("--trace", 0.05),
+            ("-e", 0.05),
+            ("-n", 0.03),
+            ("-q", 0.03),
+            ("-t", 0.03),
+            ("CFLAGS=-O1 -Wall", 0.3),
+            ("CC=gcc", 0.2),
+            ("CC=gcc-12", 0.05),
+        ):
+            if rng.random() < likelihood:
+                words.append(word)
+        return tuple(words)
+
+    @property
+    def serial(self) -> tuple[bool, bool]:
+        return "-j1" in self.options(0), "-j1" in self.options(1)
+
+    def write(self, root: Path) -> None:
+        """Write the project; every file has its own old time."""
+        pieces = self.pieces()
+        goals = " ".join(goal for piece in pieces for goal in piece.goals)
+        text = f"all: {goals}\n.PHONY: all\nCFLAGS ?= -O0\n" + "".join(piece.makefile for piece in pieces)
+        files = {name: content for piece in pieces for name, content in piece.files.items()}
+        for number, (name, content) in enumerate(sorted({**files, "Makefile": text}.items())):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode())
+            if name.endswith("/wrap"):
+                path.chmod(0o755)
+            os.utime(path, (EPOCH + number, EPOCH + number))
+
+    def change(self, root: Path) -> None:
+        """What happens between the builds: sources touched, edited or made broken, outputs gone or truncated."""
+        rng = random.Random(f"{self.seed} change")
+        for number, piece in enumerate(self.pieces()):
+            at = EPOCH + 10_000 + number
+            for name in piece.sources:
+                path = root / name
+                match rng.randrange(6):
+                    case 0 if path.exists():
+                        os.utime(path)
+                    case 1 if path.suffix in (".c", ".cpp", ".h") and path.exists():
+                        path.write_bytes(path.read_bytes() + f"int added_{path.stem}_{number};\n".encode())
+                    case 2 if path.suffix == ".c" and path.exists():
+                        path.write_bytes(path.read_bytes() + b"\n")
+                        os.utime(path, (at, at))  # changed, but not in make's eyes
+            for name in piece.outputs:
+                path = root / name
+                if path.is_file() and rng.random() < 0.4:
+                    path.unlink()

@@ -1,0 +1,195 @@
+"""Builds cases by make and by buildfarm in the same place, one after the other, and tells every difference.
+
+Many cases share one start of buildfarm: a Makefile above them calls make in each, with its words, free of the
+outer make's flags; what each printed and its exit status are left in files and compared with the trees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.fidelity.cases import Case
+from tests.tool import environment
+
+TIMEOUT = 600.0
+_PID = re.compile(r"\bcc[A-Za-z0-9]{6}\b|/tmp/cc[A-Za-z0-9]{6}")
+
+FAULTY_COMPILER = """#!/bin/sh
+case " $* " in *bf-probe*|*" -v "*|*-dump*|*--version*) exec {real} "$@";; esac
+case $(( $$ % {odds} )) in
+0) echo "gcc: internal compiler error: Killed (program cc1)" >&2; exit 1;;
+1) exit 1;;
+2) kill -9 $$;;
+3) for last; do case $previous in -o) : > "$last"; exit 0;; esac; previous=$last; done; exit 0;;
+4) for last; do case $previous in -o) echo junk > "$last"; exit 0;; esac; previous=$last; done; exit 0;;
+esac
+exec {real} "$@"
+"""
+"""A node's compiler that fails in every way that a node may fail, {odds} being 5 or more."""
+
+
+@dataclass
+class Outcome:
+    """What one case left behind after one of its builds."""
+
+    tree: dict[str, str] = field(default_factory=dict)
+    status: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    left: str = ""  # what `make -n` would still do
+
+
+def build_by_make(root: Path, stage: int, jobs: int = 3) -> None:
+    """Build all cases of the batch by plain make."""
+    _check(_run(["make", "-k", f"-j{jobs}", "-f", f"top{stage}.mk"], root), "make")
+
+
+def build_by_buildfarm(root: Path, stage: int, hosts: str, *, jobs: int = 3, more: Sequence[str] = ()) -> str:
+    """Build all cases of the batch by one `buildfarm run`; its own words."""
+    command = [
+        sys.executable,
+        "-m",
+        "buildfarm",
+        "run",
+        "-k",
+        f"-j{jobs}",
+        "-f",
+        f"top{stage}.mk",
+        "--hosts",
+        hosts,
+    ]
+    done = _run([*command, *more], root)
+    _check(done, "buildfarm")
+    text = done.stderr.decode(errors="replace")
+    assert "BUG" not in text, text
+    return text
+
+
+def _run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def _check(done: subprocess.CompletedProcess[bytes], who: str) -> None:
+    assert done.returncode == 0, f"{who}: {done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+
+
+def write(root: Path, batch: Sequence[tuple[str, Case]]) -> None:
+    """Write all cases of a batch and the Makefiles above them."""
+    for name, case in batch:
+        case.write(root / name)
+    for stage in (0, 1):
+        text = (
+            f"all: {' '.join(name for name, _ in batch)}\n.PHONY: all {' '.join(name for name, _ in batch)}\n"
+        )
+        for name, case in batch:
+            words = shlex.join(case.options(stage)).replace("$", "$$")
+            text += f"{name}:\n\t@cd $@ && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKE_TERMOUT -u MAKE_TERMERR "
+            text += f"make {words} > ../$@.out 2> ../$@.err; echo $$? > ../$@.status\n"
+        (root / f"top{stage}.mk").write_text(text)
+
+
+def look(root: Path, batch: Sequence[tuple[str, Case]], stage: int) -> dict[str, Outcome]:
+    """What each case left behind."""
+    found = {}
+    for name, case in batch:
+        lines = {kind: (root / f"{name}.{kind}").read_text(errors="replace") for kind in ("out", "err")}
+        if not case.serial[stage]:
+            lines = {kind: "".join(sorted(text.splitlines(keepends=True))) for kind, text in lines.items()}
+        still = _run(["make", "-n"], root / name)
+        found[name] = Outcome(
+            tree=dict(_tree(root / name)),
+            status=(root / f"{name}.status").read_text(),
+            stdout=_PID.sub("ccXXXXXX", lines["out"]),
+            stderr=_PID.sub("ccXXXXXX", lines["err"]),
+            left=still.stdout.decode(errors="replace"),
+        )
+    return found
+
+
+def _tree(root: Path) -> Iterable[tuple[str, str]]:
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        what = f"{stat.filemode(status.st_mode)} links {status.st_nlink if path.is_file() else 0} "
+        if path.is_symlink():
+            what += os.readlink(path)
+        elif path.is_file():
+            what += hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        yield str(path.relative_to(root)), what
+
+
+def differences(expected: Outcome, found: Outcome) -> list[str]:
+    """Every difference in a line or a few."""
+    told = []
+    for name in sorted(expected.tree.keys() | found.tree.keys()):
+        if expected.tree.get(name) != found.tree.get(name):
+            told.append(
+                f"{name}: make {expected.tree.get(name, 'none')}; buildfarm {found.tree.get(name, 'none')}"
+            )
+    for what in ("status", "stdout", "stderr", "left"):
+        one, other = getattr(expected, what), getattr(found, what)
+        if one != other:
+            told.append(f"{what}: make\n{_indented(one)}\n  buildfarm\n{_indented(other)}")
+    return told
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def fight(
+    root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] = ()
+) -> dict[Case, list[str]]:
+    """Build the cases twice by make and twice by buildfarm; the differences of those that differ."""
+    batch = [(f"c{number}", case) for number, case in enumerate(cases)]
+    expected: list[dict[str, Outcome]] = []
+    found: list[dict[str, Outcome]] = []
+    for outcomes, by_make in ((expected, True), (found, False)):
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        write(root, batch)
+        for stage in (0, 1):
+            if by_make:
+                build_by_make(root, stage)
+            else:
+                build_by_buildfarm(root, stage, hosts, more=more)
+            outcomes.append(look(root, batch, stage))
+            if stage == 0:
+                for name, case in batch:
+                    case.change(root / name)
+    told: dict[Case, list[str]] = {}
+    for stage in (0, 1):
+        for name, case in batch:
+            lines = differences(expected[stage][name], found[stage][name])
+            if lines and case not in told:
+                told[case] = [f"build {stage + 1}: make {shlex.join(case.options(stage))}", *lines]
+    return told
+
+
+def shrink(root: Path, case: Case, hosts: str) -> Case:
+    """The case with every piece left out that it does not take to fail, each candidate tried twice."""
+    index = 0
+    while index < len(case.kinds) and len(case.kinds) > 1:
+        smaller = case.without(index)
+        if any(fight(root, [smaller], hosts) for _ in range(2)):
+            case = smaller
+        else:
+            index += 1
+    return case

@@ -1,0 +1,47 @@
+"""Random projects: what buildfarm leaves is what make leaves, whatever the nodes do.
+
+`python -m tests.fidelity --cases 5000` is the long form; shrunk counterexamples stand in CASES.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.farm import Farm
+from tests.fidelity.cases import Case
+from tests.fidelity.duel import FAULTY_COMPILER, fight
+
+pytestmark = pytest.mark.timeout(600)
+
+BATCHES = int(os.environ.get("FIDELITY_BATCHES", "6"))
+SIZE = 20
+
+CASES = {
+    "ar_names_itself_as_it_was_called": "10:0.implicit",
+    "command_v_shows_the_users_path": "144:2.settings",
+}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Farm]:
+    """One good node, and one whose compiler fails in every way now and then."""
+    with Farm(count=2, jobs=3) as farm:
+        for name in ("gcc", "g++"):
+            farm.nodes[1].install(name, FAULTY_COMPILER.format(real=f"/usr/bin/{name}", odds=20))
+        yield farm
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_trees_recipes_words_and_statuses_are_makes_own(nodes: Farm, tmp_path: Path, batch: int) -> None:
+    cases = [Case.random(batch * SIZE + number) for number in range(SIZE)]
+    told = fight(tmp_path / "t", cases, nodes.hosts)
+    assert not told, "\n".join(line for case, lines in told.items() for line in (f"--- {case.name}", *lines))
+
+
+def test_what_once_differed_does_so_no_more(nodes: Farm, tmp_path: Path) -> None:
+    told = fight(tmp_path / "t", [Case.parse(name) for name in CASES.values()], nodes.hosts)
+    assert not told, "\n".join(line for case, lines in told.items() for line in (f"--- {case.name}", *lines))
