@@ -28,6 +28,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
@@ -140,9 +141,9 @@ class Build:
             ObjectStore(self._state_dir, writer),
             enabled=request.lookahead and bool(membership.nodes),
         )
-        foresight = Foresight(ledger, recovered.durations, lookahead.foresee)
+        foresight = Foresight(ledger, toolbox, recovered.durations, lookahead.foresee)
         units = Units(farm, here, ledger, maker, lookahead, token=self._token)
-        calls = Calls(units, here, ledger, foresight)
+        calls = Calls(units, here, ledger, foresight, toolbox)
         server = StubServer(None, calls.handle, tasks)
         await server.start()
         stack.push_async_callback(server.close)
@@ -168,7 +169,8 @@ class Build:
         words = (*self._jobs(sum(node.slots for node in nodes)), *request.make_words)
         environment = masquerade.environment(request.environment, costume, server.path, self._token)
         foresight.instance_started(Invocation(("make", *words), str(request.directory), environment))
-        for background in (foresight.run(), lookahead.run()):
+        progress = self._reporters.progress
+        for background in (foresight.run(), lookahead.run(), pulse(farm, ledger, progress)):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
         process = MakeProcess(

@@ -80,8 +80,9 @@ class Ledger:
             return
         build = self._build
         state = StepState.HELD if kept else StepState.DROPPED
-        self._writer.submit(lambda journal: journal.set_aside(build, step, state), durable=False)
-        self._reporter.set_aside(step, time.time())
+        now = time.time()
+        self._writer.submit(lambda journal: journal.set_aside(build, step, state, now), durable=False)
+        self._reporter.set_aside(step, now)
 
     def check_in(self, record: CheckIn) -> Future[bool]:
         """The result is in place.  The future resolves when that is durable."""
@@ -137,6 +138,11 @@ class Ledger:
 
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())
+
+    def eta(self, seconds: float | None, now: float) -> None:
+        """Seconds left as estimated at `now`, for `status` in another process."""
+        build = self._build
+        self._writer.submit(lambda journal: journal.set_eta(build, seconds, now), durable=False)
 
     def totals(self, totals: Totals) -> None:
         """What the DAG says of the whole; repeated values are dropped."""

@@ -257,10 +257,10 @@ class Journal:
         with self.transaction():
             self._connection.execute("UPDATE progress SET reused = ? WHERE build = ?", (units, build))
 
-    def set_aside(self, build: int, step: int, state: StepState) -> None:
+    def set_aside(self, build: int, step: int, state: StepState, time: float) -> None:
         """A step made ahead of make has ended: HELD (its result is in the store) or DROPPED."""
         with self.transaction():
-            self._steps.set_aside(build, step, state)
+            self._steps.set_aside(build, step, state, time)
 
     def set_barrier(self, build: int, barrier_ns: int | None = None) -> None:
         """All that was written up to `barrier_ns` (the tree's own clock; now) is whole and durable.

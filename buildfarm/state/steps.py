@@ -81,7 +81,9 @@ class StepTable:
                 ),
             )
         execute(
-            "INSERT OR REPLACE INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?)",
+            # A result that was held and now goes to its place is the attempt that it was: it keeps its start.
+            "INSERT INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " node = excluded.node, ended = NULL, outcome = NULL, reason = NULL",
             (number, step.attempt, plain(step.node), step.time),
         )
         # The record of the check-in before stays in the row: it tells the sweep whether the step had begun.
@@ -101,8 +103,12 @@ class StepTable:
         if end.outcome not in NOT_RETRIES:
             self._connection.execute("UPDATE step SET retried = 1 WHERE id = ?", (number,))
 
-    def set_aside(self, build: int, step: int, state: StepState) -> None:
+    def set_aside(self, build: int, step: int, state: StepState, time: float) -> None:
         assert state in (StepState.HELD, StepState.DROPPED), f"BUG: step {step} set aside as {state}"
+        self._connection.execute(
+            "UPDATE attempt SET ended = ?, outcome = ? WHERE step = ? AND ended IS NULL",
+            (time, state.value, step_number(build, step)),
+        )
         self._connection.execute(
             "UPDATE step SET state = ? WHERE id = ? AND state = 'checked_out'",
             (state.value, step_number(build, step)),

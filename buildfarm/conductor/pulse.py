@@ -1,0 +1,35 @@
+"""Keeps what `status` in another process shows of a running build up to date: nodes at work, and seconds left.
+
+It estimates nothing itself; the numbers are the farm's and the live view's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.model import NodeStatus
+from buildfarm.report.progress import Progress
+
+PULSE_SECONDS = 2.0  # each beat may cost a commit, and an SD card is slow
+
+
+async def pulse(farm: Farm, ledger: Ledger, progress: Progress) -> None:
+    """Write nodes and ETA to the journal whenever they have changed, until cancelled."""
+    told: tuple[NodeStatus, ...] | None = None
+    told_eta: float | None = None
+    while True:
+        statuses = farm.statuses()
+        news = tuple(replace(status, mean_seconds=None) for status in statuses)
+        if news != told:
+            told = news
+            ledger.nodes(statuses)
+        now = time.time()
+        eta = progress.eta_seconds(now)
+        if eta != told_eta:
+            told_eta = eta
+            ledger.eta(eta, now)
+        await asyncio.sleep(PULSE_SECONDS)
