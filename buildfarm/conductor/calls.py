@@ -12,9 +12,9 @@ from pathlib import Path
 from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
 from buildfarm.graph.classify import classify
-from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.server import StubCall, StubLost
 from buildfarm.model import Kind, ToolCall
@@ -26,7 +26,8 @@ RESPONSE_DEPTH = 8  # nested @files
 class Calls:
     """Serves every call of one build."""
 
-    def __init__(self, units: Units, here: Here, ledger: Ledger, foresight: Foresight) -> None:
+    def __init__(self, units: Units, here: Here, ledger: Ledger, foresight: Foresight, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
         self._foresight = foresight
         self._units = units
         self._here = here
@@ -83,8 +84,7 @@ class Calls:
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)
         if tool_call.kind is Kind.COMPILE:
-            asked = call.invocation
-            self._foresight.unit_asked(fingerprint(asked.cwd, (call.called_as, *asked.argv[1:]), asked.env))
+            self._foresight.unit_asked(self._toolbox.mark(call.invocation))
             await self._units.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
             await call.exec_real()

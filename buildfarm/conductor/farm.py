@@ -39,6 +39,7 @@ class Doubtful:
 
     reason: str
     stderr: bytes = b""  # the node's words
+    status: int | None = None  # the compiler's wait status there, if it is the compiler who failed
 
 
 AttemptResult = Valid | Faulty | Doubtful
@@ -74,6 +75,7 @@ class Here:
     reason: str
     slot: bool = False
     stderr: bytes = b""  # what a node said of the unit, if one did
+    status: int | None = None  # and the wait status with which its compiler failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class ProbeReport:
 class Observer(Protocol):
     """Who is told what happens on the farm."""
 
-    def attempt_ended(self, unit: int, attempt: int, node: str | None, outcome: str, reason: str) -> None: ...
+    def attempt_ended(
+        self, unit: int, attempt: int, node: str | None, outcome: str, reason: str, next_node: str | None = None
+    ) -> None: ...
 
     def node_changed(self, status: NodeStatus) -> None: ...
 
@@ -111,6 +115,7 @@ class _Ticket:
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     valid: dict[int, Won] = field(default_factory=dict)
     stderr: bytes = b""
+    status: int | None = None
 
 
 class Farm:
@@ -191,7 +196,10 @@ class Farm:
     # -- performing -------------------------------------------------------------------------------------------
 
     def _feed(self, event: s.Event) -> None:
-        for action in self._scheduler.handle(event, time.monotonic()):
+        self._perform(event, self._scheduler.handle(event, time.monotonic()))
+
+    def _perform(self, event: s.Event, actions: list[s.Action]) -> None:
+        for action in actions:
             match action:
                 case s.Start():
                     ticket = self._tickets[action.unit]
@@ -204,10 +212,16 @@ class Farm:
                     task = cancelled.tasks.pop(attempt, None) if cancelled else None
                     if task is not None:
                         task.cancel()
+                    if action.reason is not None:
+                        self._observer.attempt_ended(
+                            unit, attempt, action.node, action.outcome, action.reason, _next(unit, actions)
+                        )
                 case s.Settled(unit, attempt):
                     self._settle(unit, self._tickets[unit].valid[attempt])
                 case s.RunHere(unit, reason, slot):
-                    self._settle(unit, Here(reason, slot, self._words_on(unit)))
+                    known = self._tickets.get(unit)
+                    stderr, status = (known.stderr, known.status) if known else (b"", None)
+                    self._settle(unit, Here(reason, slot, stderr, status))
                 case s.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
                 case s.Probe(node=key):
@@ -216,10 +230,6 @@ class Farm:
                     probing.add_done_callback(self._probes.discard)
         if not isinstance(event, s.Submit | s.Succeeded | s.Demand | s.Withdraw):
             self._tell()
-
-    def _words_on(self, unit: int) -> bytes:
-        ticket = self._tickets.get(unit)
-        return ticket.stderr if ticket else b""
 
     def _settle(self, unit: int, settlement: Settlement) -> None:
         ticket = self._tickets.get(unit)
@@ -242,10 +252,12 @@ class Farm:
                 ticket.valid[attempt] = Won(answer, node, attempt, seconds)
                 self._feed(s.Succeeded(unit, attempt, seconds))
             case Faulty(fault, reason):
-                self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason)
-                self._feed(s.Failed(unit, attempt, fault, reason))
-            case Doubtful(reason, stderr):
-                ticket.stderr = stderr
+                event = s.Failed(unit, attempt, fault, reason)
+                actions = self._scheduler.handle(event, time.monotonic())
+                self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
+                self._perform(event, actions)
+            case Doubtful(reason, stderr, status):
+                ticket.stderr, ticket.status = stderr, status
                 self._feed(s.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:
@@ -264,3 +276,13 @@ class Farm:
             if status.reason != s.NOT_PROBED and self._told.get(status.key) != news:
                 self._told[status.key] = news
                 self._observer.node_changed(status)
+
+
+def _next(unit: int, actions: list[s.Action]) -> str | None:
+    """Where these actions send the unit, for the message; None: it waits, or another attempt is under way."""
+    for action in actions:
+        if isinstance(action, s.Start) and action.unit == unit:
+            return action.node
+        if isinstance(action, s.RunHere) and action.unit == unit:
+            return "this machine"
+    return None

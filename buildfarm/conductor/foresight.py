@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.errors import UsageError
 from buildfarm.make.instance import MakeInstance
 from buildfarm.model import Invocation
@@ -58,8 +59,11 @@ class View:
 class Foresight:
     """The planner of one build."""
 
-    def __init__(self, ledger: Ledger, durations: Mapping[str, float], tell: Callable[[View], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, toolbox: Toolbox, durations: Mapping[str, float], tell: Callable[[View], None]
+    ) -> None:
         self._ledger = ledger
+        self._toolbox = toolbox
         self._durations = durations
         self._tell = tell
         self._graph: BuildGraph | None = None
@@ -147,7 +151,9 @@ class Foresight:
         assert self._graph is not None, "BUG: a look at no graph"
         self._dirty = False
         begun = time.monotonic()
-        self._view = await asyncio.to_thread(look, self._graph, self._durations, all(self._whole.values()))
+        self._view = await asyncio.to_thread(
+            look, self._graph, self._toolbox, self._durations, all(self._whole.values())
+        )
         self._arithmetic = time.monotonic() - begun
         self._count()
         self._tell(self._view)
@@ -157,10 +163,8 @@ class Foresight:
         self._ledger.totals(Totals(units, self._view.is_final, self._view.critical_seconds))
 
 
-def look(graph: BuildGraph, durations: Mapping[str, float], whole: bool) -> View:
+def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], whole: bool) -> View:
     """Work the graph through.  `durations`: recorded seconds by absolute output path."""
-    from buildfarm.graph.fingerprint import fingerprint
-
     calls = graph.units()
     known = {call.key: durations.get(call.outputs[0]) if call.outputs else None for call in calls}
     estimates = estimate(calls, known)
@@ -168,8 +172,7 @@ def look(graph: BuildGraph, durations: Mapping[str, float], whole: bool) -> View
     waits = graph.waits_for()
     units = {}
     for call in calls:
-        cwd = os.path.realpath(call.cwd)
-        mark = fingerprint(cwd, call.argv, call.environment)
+        mark = toolbox.mark(Invocation(call.argv, os.path.realpath(call.cwd), call.environment))
         units[mark] = Foreseen(call, mark, remaining[call.key], waits.get(call.key, ()))
     _, seconds = graph.critical_path(estimates)
     return View(units, whole and not graph.unplanned(), seconds)

@@ -105,8 +105,10 @@ class Ledger:
         )
         return self._writer.check_in(self._build, record)
 
-    def attempt_ended(self, step: int, attempt: int, node: str | None, outcome: str, reason: str) -> None:
-        """An attempt did not count."""
+    def attempt_ended(
+        self, step: int, attempt: int, node: str | None, outcome: str, reason: str, next_node: str | None = None
+    ) -> None:
+        """An attempt did not count; the unit goes to `next_node`, where that is known."""
         now = time.time()
         record = AttemptEnd(step, attempt, node, now, outcome, reason)
         build = self._build
@@ -114,7 +116,7 @@ class Ledger:
         self.tally.retried += 1
         out = self._open.get(step)
         output = out.outputs[0] if out and out.outputs else ""
-        self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason))
+        self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason, next_node))
 
     def attempts(self, step: int) -> int:
         """How many attempts of a step have been journaled."""

@@ -7,9 +7,8 @@ made as soon as what it reads is there, the longest remaining path first, in a s
 for what make asks for.  Its result goes to the store with the digests of all that it was made from.  When make asks,
 the digests are compared; any difference, and the unit is made anew.  So a wrong guess costs slots, never truth.
 
-Fortran goes in two phases.  First every foreseen unit's text is read, which tells who defines which module; then
-each unit's `.mod` files are made in a private directory, along the chain; with them the code of all units can be
-generated in parallel.  A module that came from a private file is compared with the one in the tree at delivery.
+Fortran units go in two phases (`phases`), also those that make asks for before they were foreseen: others wait for
+their modules.
 
 A failed lookahead is silent: make will ask, and the local compiler will say what is wrong.  One that fails for want
 of a file is tried again, a few times, after something else has been made.
@@ -20,19 +19,18 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildfarm.conductor.evidence import Witness
-from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
 from buildfarm.conductor.ledger import Ledger
-from buildfarm.conductor.making import Compiled, Maker, Modules, Task
+from buildfarm.conductor.making import Compiled, Maker, Task
+from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.workbench import Urgency, Workbench
-from buildfarm.dispatch.modules import SearchPath, final_directory
 from buildfarm.dispatch.prepared import CannotTravel, Made
-from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.model import Invocation, Unit
 from buildfarm.state.store import ObjectStore, StoredResult
 
@@ -50,20 +48,31 @@ class Ahead:
     compiled: Compiled
 
 
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Make asked, and no node gave a result: the master must compile it, or nobody may."""
+
+    task: Task
+    verdict: Here | Stranded
+
+
 @dataclass(eq=False, slots=True)
 class _Entry:
-    """One foreseen unit that make has not asked for."""
+    """One unit that is made before make asks for it, or in phases as make asks."""
 
-    foreseen: Foreseen
+    mark: str  # the fingerprint
+    unit: Unit
+    invocation: Invocation
+    outputs: tuple[str, ...]
     urgency: Urgency
-    modules: asyncio.Future[Modules | None]  # phase one; None: look in the tree
+    waits_for: tuple[str, ...] = ()
+    wanted: bool = False  # make waits for it
     job: asyncio.Task[None] | None = None
     task: Task | None = None
-    result: Ahead | None = None
+    result: Ahead | Declined | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     in_store: bool = False
     tries: int = 0
-    wanted: bool = False  # make waits for it
 
 
 class Lookahead:
@@ -76,14 +85,13 @@ class Lookahead:
         self._store = store
         self._enabled = enabled
         self._witness = Witness()
+        self._phases = Phases(maker)
         self._entries: dict[str, _Entry] = {}
         self._asked: set[str] = set()
         self._heap: list[tuple[float, int, _Entry]] = []  # C and C++ units not begun
         self._parked: list[_Entry] = []  # wait for a file
-        self._definers: dict[str, _Entry] = {}  # by the final path of a module file
-        self._unread = 0
-        self._all_read = asyncio.Event()
-        self._all_read.set()
+        self._running = 0
+        self._jobs: set[asyncio.Task[None]] = set()
         self._gate = Workbench(self._share, open_to_demand=True)
         self._numbers = 0
         self._kept: list[Task] = []  # their private modules may be borrowed until the end
@@ -102,27 +110,24 @@ class Lookahead:
                 continue
             entry = self._entries.get(mark)
             if entry is not None:
-                if not entry.wanted:
-                    entry.urgency.value = -foreseen.remaining
-                continue
-            if mark in self._store:
-                continue  # from an earlier build: looked at when make asks
-            self._add(foreseen, unit)
+                entry.urgency.value = -foreseen.remaining
+            elif mark not in self._store:  # a result of an earlier build is looked at when make asks
+                self._add(foreseen, unit)
         self.pump()
 
     def pump(self) -> None:
         """Begin what there is room for."""
         if self.wasted >= WASTE_TOLERATED and self.wasted > self.delivered:
             return
-        room = 2 * self._share() + 2 - self._under_way()
+        room = 2 * self._share() + 2 - self._running
         while room > 0 and self._heap:
             _, _, entry = heapq.heappop(self._heap)
-            if self._entries.get(entry.foreseen.fingerprint) is not entry or entry.job is not None:
+            if self._entries.get(entry.mark) is not entry or entry.job is not None:
                 continue
             if not self._ready(entry):
                 self._parked.append(entry)
                 continue
-            entry.job = asyncio.create_task(self._guard(entry, self._make(entry)))
+            self._begin_job(entry, self._make(entry))
             room -= 1
         self._gate.admit()
 
@@ -132,24 +137,31 @@ class Lookahead:
             await asyncio.sleep(TICK)
             parked, self._parked = self._parked, []
             for entry in parked:
-                self._push(entry)
+                if entry.unit.fortran is None:
+                    self._push(entry)
+                elif self._entries.get(entry.mark) is entry:
+                    self._begin_phases(entry)
             self.pump()
 
-    async def take(self, invocation: Invocation) -> Ahead | None:
-        """Make asks for this call: the result made ahead, waited for if it is under way, if it still fits."""
-        mark = fingerprint(invocation.cwd, invocation.argv, invocation.env)
+    async def take(self, invocation: Invocation, unit: Unit, outputs: tuple[str, ...]) -> Ahead | Declined | None:
+        """Make asks for this call: what was made ahead, waited for if it is under way, if it still fits.
+
+        None: nothing is known of it; make it now.  A Fortran unit is never unknown: it is made in phases here.
+        """
+        if not self._enabled:
+            return None
+        mark = self._maker.toolbox.mark(invocation)
         self._asked.add(mark)
         entry = self._entries.pop(mark, None)
-        if entry is None:
-            return await self._from_store(mark, invocation)
-        if entry.job is None:
-            return None
-        entry.wanted = True
-        entry.urgency.demand()
-        if entry.task is not None:
-            self._maker.demand(entry.task)
-        self._gate.admit()
-        self._maker.bench.admit()
+        if entry is None or entry.job is None:
+            stored = await self._from_store(mark, invocation)
+            if stored is not None or unit.fortran is None or not unit.may_travel:
+                return stored
+            entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True)
+            self._begin_phases(entry)
+        else:
+            self._want(entry)
+        assert entry.job is not None, "BUG: nothing to wait for"
         try:
             await asyncio.wait((entry.job,))
         except asyncio.CancelledError:  # make was killed; what is under way may still be of use
@@ -158,31 +170,27 @@ class Lookahead:
             raise
         if entry.in_store:
             return await self._from_store(mark, invocation)
-        if entry.result is None:
-            return None
-        if not self._witness.holds(entry.inputs):
+        if isinstance(entry.result, Ahead) and not self._witness.holds(entry.inputs):
             self._waste()
             return None
         return entry.result
 
     def settled(self, ahead: Ahead) -> None:
         """A result was delivered."""
-        self.delivered += 1
-        self._store.discard(ahead.task.fingerprint)
+        if ahead.task.ahead:
+            self.delivered += 1
+            self._store.discard(ahead.task.fingerprint)
         self.pump()
 
-    def made(self, invocation: Invocation, outputs: tuple[str, ...]) -> None:
-        """Make's own request was served without lookahead; what it made is in the tree."""
-        for path, entry in list(self._definers.items()):
-            if entry.foreseen.call.outputs[:1] == outputs[:1]:
-                if not entry.modules.done():
-                    entry.modules.set_result(None)
-                del self._definers[path]
+    def made(self, outputs: tuple[str, ...]) -> None:
+        """Make's request was served; what the unit writes is in the tree."""
+        if outputs:
+            self._phases.in_tree(outputs[0])
         self.pump()
 
     async def close(self) -> None:
         """Stop everything; what is in the store stays there."""
-        jobs = [entry.job for entry in self._entries.values() if entry.job is not None]
+        jobs = tuple(self._jobs)
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
@@ -195,18 +203,19 @@ class Lookahead:
         slots = self._farm.slots
         return slots - slots // RESERVE
 
-    def _under_way(self) -> int:
-        return sum(1 for entry in self._entries.values() if entry.job is not None and not entry.job.done())
-
     def _add(self, foreseen: Foreseen, unit: Unit) -> None:
-        entry = _Entry(foreseen, Urgency(-foreseen.remaining), asyncio.get_running_loop().create_future())
-        self._entries[foreseen.fingerprint] = entry
+        call = foreseen.call
+        invocation = Invocation(call.argv, os.path.realpath(call.cwd), call.environment)
+        entry = _Entry(
+            foreseen.fingerprint, unit, invocation, call.outputs, Urgency(-foreseen.remaining), foreseen.waits_for
+        )
+        self._entries[entry.mark] = entry
         if unit.fortran is None:
             self._push(entry)
+        elif self._ready(entry):
+            self._begin_phases(entry)
         else:
-            self._unread += 1
-            self._all_read.clear()
-            entry.job = asyncio.create_task(self._guard(entry, self._make_in_phases(entry, unit)))
+            self._parked.append(entry)
 
     def _push(self, entry: _Entry) -> None:
         self._numbers += 1
@@ -214,35 +223,49 @@ class Lookahead:
 
     def _ready(self, entry: _Entry) -> bool:
         """Whether the source and all that the plan says must be made first is there."""
-        call = entry.foreseen.call
-        assert call.call.unit is not None, "BUG: an entry without a unit"
-        source = os.path.join(call.cwd, call.call.unit.source)
-        return all(os.path.exists(path) for path in (source, *entry.foreseen.waits_for))
+        source = os.path.join(entry.invocation.cwd, entry.unit.source)
+        return all(os.path.exists(path) for path in (source, *entry.waits_for))
 
-    async def _guard(self, entry: _Entry, work: Awaitable[bool]) -> None:
-        """Run one entry's work; whatever happens, nobody waits for it in vain."""
-        again = False
+    def _want(self, entry: _Entry) -> None:
+        """Make waits for an entry that is under way: nothing goes before it any more."""
+        entry.wanted = True
+        entry.urgency.demand()
+        if entry.task is not None:
+            self._maker.demand(entry.task)
+        self._gate.admit()
+        self._maker.bench.admit()
+
+    def _begin_phases(self, entry: _Entry) -> None:
+        self._phases.expect()
+        self._begin_job(entry, self._make_in_phases(entry))
+
+    def _begin_job(self, entry: _Entry, work: Coroutine[None, None, bool]) -> None:
+        entry.tries += 1
+        entry.job = asyncio.create_task(self._guard(entry, work))
+        self._jobs.add(entry.job)
+        entry.job.add_done_callback(self._jobs.discard)
+
+    async def _guard(self, entry: _Entry, work: Coroutine[None, None, bool]) -> None:
+        """Run one entry's work.  What fails for want of a file may be tried again later."""
+        self._running += 1
         try:
-            again = not await work
-        except (CannotTravel, OSError):
-            again = True
+            made = await work
+        except (CannotTravel, OSError) as error:
+            made = False
+            if entry.wanted and entry.task is not None:
+                entry.result = Declined(entry.task, Here(str(error)))
         finally:
-            if not entry.modules.done():
-                entry.modules.set_result(None)
+            self._running -= 1
             if entry.task is not None:
                 self._kept.append(entry.task)
-        entry.tries += 1
-        if again and not entry.wanted and entry.tries < TRIES and entry.foreseen.call.call.unit is not None:
-            unit = entry.foreseen.call.call.unit
-            if unit.fortran is None and self._entries.get(entry.foreseen.fingerprint) is entry:
-                entry.job = None
-                self._parked.append(entry)
+        if not made and not entry.wanted and entry.tries < TRIES and self._entries.get(entry.mark) is entry:
+            entry.job, entry.task = None, None
+            self._parked.append(entry)
 
-    async def _begin(self, entry: _Entry) -> Task:
-        call = entry.foreseen.call
-        assert call.call.unit is not None, "BUG: an entry without a unit"
-        invocation = Invocation(call.argv, os.path.realpath(call.cwd), call.environment)
-        task = await self._maker.task(call.call.unit, invocation, call.outputs, urgency=entry.urgency, ahead=True)
+    async def _task(self, entry: _Entry) -> Task:
+        task = await self._maker.task(
+            entry.unit, entry.invocation, entry.outputs, urgency=entry.urgency, ahead=not entry.wanted
+        )
         if isinstance(task, str):
             raise CannotTravel(task)
         entry.task = task
@@ -251,54 +274,38 @@ class Lookahead:
     async def _make(self, entry: _Entry) -> bool:
         """One C or C++ unit; False: try again later."""
         async with self._gate.place(entry.urgency):
-            task = await self._begin(entry)
+            task = await self._task(entry)
             result = await self._maker.compile(task)
-        if not isinstance(result, Compiled):
-            return False
         return await self._keep(entry, task, result, {})
 
-    async def _make_in_phases(self, entry: _Entry, unit: Unit) -> bool:
-        """One Fortran unit; False: it came to nothing."""
+    async def _make_in_phases(self, entry: _Entry) -> bool:
+        """One Fortran unit; False: try again later."""
+        chapter = Chapter(entry.outputs[0])
         try:
-            task = await self._begin(entry)
-            read = await self._maker.read(task)
-            for name in read.text.scanned.possible_module_files:
-                self._definers[os.path.join(final_directory(task.unit, task.invocation.cwd), name)] = entry
+            try:
+                task = await self._task(entry)
+                read = await self._phases.read(chapter, task)
+            finally:
+                self._phases.expected_came()
+            modules = await self._phases.make_modules(chapter, task, read, ahead=not entry.wanted)
+            async with self._gate.place(entry.urgency):
+                result = await self._maker.generate(task, modules)
         finally:
-            self._unread -= 1
-            if not self._unread:
-                self._all_read.set()
-        await self._all_read.wait()
-        borrowed = await self._borrow(entry, task, read)
-        modules = await self._maker.make_modules(task, read, borrowed)
-        if not entry.modules.done():
-            entry.modules.set_result(modules)
-        async with self._gate.place(entry.urgency):
-            result = await self._maker.generate(task, modules)
+            chapter.close()
+        return await self._keep(entry, task, result, modules.borrowed)
+
+    async def _keep(
+        self, entry: _Entry, task: Task, result: Compiled | Here | Stranded, borrowed: Mapping[str, str]
+    ) -> bool:
+        """Keep a result with the evidence of what it was made from; False: there is none."""
         if not isinstance(result, Compiled):
+            if entry.wanted:
+                entry.result = Declined(task, result)
+            self._ledger.set_aside(task.step, kept=False)
             return False
-        return await self._keep(entry, task, result, borrowed)
-
-    async def _borrow(self, entry: _Entry, task: Task, read: Modules) -> dict[str, str]:
-        """The private files of the modules that this unit uses and that are not in the tree yet."""
-        scanned = read.text.scanned
-        needed = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
-        search = SearchPath.of(task.unit, task.invocation.cwd)
-        borrowed: dict[str, str] = {}
-        for name in needed:
-            for directory in ("", *search.directories):
-                path = os.path.normpath(os.path.join(task.invocation.cwd, directory, name))
-                definer = self._definers.get(path)
-                if definer is None or definer is entry:
-                    continue
-                modules = await definer.modules
-                for made in modules.made if modules is not None else ():
-                    borrowed[made.final] = made.temporary
-                break
-        return borrowed
-
-    async def _keep(self, entry: _Entry, task: Task, result: Compiled, borrowed: Mapping[str, str]) -> bool:
-        """Keep a result with the evidence of what it was made from; False: there is none, a file was changing."""
+        if not task.ahead:
+            entry.result = Ahead(task, result) if result.stable else None
+            return True
         evidence = self._witness.take(task.unit, task.invocation.cwd, result.inputs, borrowed, result.since_ns)
         if evidence is None:
             self._ledger.set_aside(task.step, kept=False)

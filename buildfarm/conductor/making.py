@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildfarm.conductor.delivery import ordinary, stamps, temporary_name
+from buildfarm.conductor.delivery import Stamp, ordinary, stamps, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.membership import Membership
@@ -29,11 +29,11 @@ from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
-from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
 
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
+NOTHING_KNOWN: Mapping[str, Stamp] = {}
 WORDS_LOST = "its warnings can only be told by a local compile"
 
 
@@ -68,6 +68,7 @@ class Compiled:
     bytes_sent: int = 0
     bytes_received: int = 0
     since_ns: int = 0  # when its preparation began
+    stable: bool = True  # no input changed while it was away
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Maker:
     ) -> None:
         self._farm = farm
         self._ledger = ledger
-        self._toolbox = toolbox
+        self.toolbox = toolbox
         self._membership = membership
         self.bench = bench
         self._token = token
@@ -118,9 +119,9 @@ class Maker:
     ) -> Task | str:
         """The unit ready to go, or the reason why it is compiled here."""
         typed = invocation.argv
-        marks = fingerprint(invocation.cwd, typed, invocation.env)
-        invocation = replace(invocation, env=self._toolbox.clean(invocation.env))
-        tool_path = self._toolbox.real(typed[0], invocation)
+        marks = self.toolbox.mark(invocation)
+        invocation = replace(invocation, env=self.toolbox.clean(invocation.env))
+        tool_path = self.toolbox.real(typed[0], invocation)
         if tool_path is None:
             return f"{typed[0]} was not found"
         try:
@@ -155,7 +156,7 @@ class Maker:
         cwd, env = invocation.cwd, invocation.env
         if is_wrapper(unit.tool):
             argv = await self._wrappers.real_command(unit.argv, tool_path, cwd=cwd, env=env)
-            real = self._toolbox.real(argv[0], invocation)
+            real = self.toolbox.real(argv[0], invocation)
             seen = classify((os.path.basename(argv[0]), *argv[1:]), environment=env).unit
             if real is None or seen is None:
                 raise CannotTravel(f"{unit.tool} stands for {argv[0]}, which is not understood")
@@ -191,9 +192,8 @@ class Maker:
                 return Here(refusal.reason)
             except OSError as error:
                 return Here(f"preparing failed: {error.filename}: {error.strerror}")
-            before = stamps(prepared.inputs) | before
-            result = await self._dispatch(task, prepared, begun)
-            if not isinstance(result, Compiled) or stamps(tuple(before)) == before:
+            result = await self._dispatch(task, prepared, begun, before)
+            if not isinstance(result, Compiled) or result.stable:
                 return result
             self._ledger.attempt_ended(
                 task.step, result.attempt, result.node, "stale", "a source changed while it was compiled"
@@ -238,7 +238,11 @@ class Maker:
         """Make now waits for a task that was begun as lookahead."""
         self._farm.demand(task.step)
 
-    async def _dispatch(self, task: Task, prepared: Prepared, begun: int) -> Compiled | Stranded | Here:
+    async def _dispatch(
+        self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp] = NOTHING_KNOWN
+    ) -> Compiled | Stranded | Here:
+        """Have it compiled.  `before`: what inputs looked like before they were read."""
+        before = {**stamps(prepared.inputs), **before}
         settlement = await self._farm.compile(
             Work(
                 unit=task.step,
@@ -264,6 +268,7 @@ class Maker:
             bytes_sent=answer.bytes_sent,
             bytes_received=answer.bytes_received,
             since_ns=begun,
+            stable=stamps(tuple(before)) == before,
         )
 
     # -- one attempt --------------------------------------------------------------------------------------------
@@ -305,7 +310,7 @@ class Maker:
                 return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
             if isinstance(judged, verdict.LocalVerdict):
                 return Doubtful(judged.reason, answer.stderr)
-            reference = await self._toolbox.reference(task.unit, task.tool_path, task.invocation.env)
+            reference = await self.toolbox.reference(task.unit, task.tool_path, task.invocation.env)
             wrong = elf.inspect(answer.object, reference, assembler=task.unit.assembler_only)
             if wrong is not None:
                 return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")

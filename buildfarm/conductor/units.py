@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
 from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
-from buildfarm.conductor.lookahead import Ahead, Lookahead
+from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
 from buildfarm.dispatch import modules
-from buildfarm.make.server import DeliveryFailed, StubCall
+from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
 
 NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h, EXIT_NO_HOSTS)
@@ -45,28 +44,40 @@ class Units:
         """Answer one compile call."""
         unit = tool_call.unit
         assert unit is not None, "BUG: a compile call without a unit"
-        invocation = replace(call.invocation, argv=(call.called_as, *call.invocation.argv[1:]))
+        invocation = call.invocation
         outputs = absolute_outputs(tool_call, invocation)
-        ahead = await self._made_ahead(call, invocation)
-        if ahead is not None:
-            await self._deliver(call, tool_call, ahead.task, ahead.compiled)
-            self._lookahead.settled(ahead)
-            return
+        known = await self._look_ahead(call, invocation, unit, outputs)
+        try:
+            match known:
+                case Ahead(task, compiled):
+                    await self._deliver(call, tool_call, task, compiled)
+                    self._lookahead.settled(known)
+                case Declined(task, verdict):
+                    await self._decline(call, tool_call, task, verdict)
+                case None:
+                    await self._make_now(call, tool_call, unit, invocation, outputs)
+        finally:
+            self._lookahead.made(outputs)
+
+    async def _make_now(
+        self, call: StubCall, tool_call: ToolCall, unit: Unit, invocation: Invocation, outputs: tuple[str, ...]
+    ) -> None:
         task = await self._maker.task(unit, invocation, outputs)
         if isinstance(task, str):
             await self._run_here(call, tool_call, self._ledger.new_step(), task)
-        else:
-            try:
-                await self._make(call, tool_call, task)
-            finally:
-                self._maker.discard(task)
-        self._lookahead.made(invocation, outputs)
+            return
+        try:
+            await self._make(call, tool_call, task)
+        finally:
+            self._maker.discard(task)
 
-    async def _made_ahead(self, call: StubCall, invocation: Invocation) -> Ahead | None:
-        """A result of lookahead that fits, waited for if it is under way; None: make it now."""
-        asked = asyncio.create_task(self._lookahead.take(invocation))
+    async def _look_ahead(
+        self, call: StubCall, invocation: Invocation, unit: Unit, outputs: tuple[str, ...]
+    ) -> Ahead | Declined | None:
+        """What lookahead knows of the call, waited for if it is under way.  Raises StubLost when make was killed."""
+        asked = asyncio.create_task(self._lookahead.take(invocation, unit, outputs))
         if not await _while_wanted(call, asked):
-            return None
+            raise StubLost(f"{call.name} is gone")
         return asked.result()
 
     async def _make(self, call: StubCall, tool_call: ToolCall, task: Task) -> None:
@@ -74,17 +85,22 @@ class Units:
         if not await _while_wanted(call, work):
             self._ledger.forget(task.step)
             return
-        match work.result():
-            case Compiled() as compiled:
-                await self._deliver(call, tool_call, task, compiled)
-            case Stranded(reason):
-                await self._fail(call, task, reason)
-            case TakenHere(reason, slot, stderr):
-                try:
-                    await self._run_here(call, tool_call, task.step, reason, stderr)
-                finally:
-                    if slot:
-                        self._farm.local_slot_freed()
+        result = work.result()
+        if isinstance(result, Compiled):
+            await self._deliver(call, tool_call, task, result)
+        else:
+            await self._decline(call, tool_call, task, result)
+
+    async def _decline(self, call: StubCall, tool_call: ToolCall, task: Task, verdict: TakenHere | Stranded) -> None:
+        """No node gave a result: compile here, or fail where the user wants that."""
+        if isinstance(verdict, Stranded):
+            await self._fail(call, task, verdict.reason)
+            return
+        try:
+            await self._run_here(call, tool_call, task.step, verdict.reason, verdict.stderr)
+        finally:
+            if verdict.slot:
+                self._farm.local_slot_freed()
 
     async def _run_here(self, call: StubCall, tool_call: ToolCall, step: int, reason: str, stderr: bytes = b"") -> None:
         """Have the stub compile; the module files that a Fortran unit may write are outputs like its object."""

@@ -1,0 +1,101 @@
+"""Two-phase Fortran: a unit's module files first, here and early; its code later, on a node.
+
+It decides nothing about slots or delivery; `lookahead` runs its phases, for units made ahead and for those that make
+asks for alike, because the latter's modules are what the former wait for.
+
+Theory of operation.  A unit that uses a module waits for its `.mod`, not for its code.  Every unit's text is read
+first, which tells which module files it may write; then its modules are made in a private directory, with the
+private modules of others in the place of those that are not in the tree yet.  `definers` knows, for each module
+file's final path, the unit that writes it.  A unit made ahead looks for its modules only when all foreseen units
+have been read, or it would take a stale file for the one that is about to be made.  A unit that make asks for uses
+the tree, as make's order has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+
+from buildfarm.conductor.making import Maker, Modules, Task
+from buildfarm.dispatch.modules import SearchPath, final_directory
+
+
+@dataclass(eq=False, slots=True)
+class Chapter:
+    """One Fortran unit's part in the story: its first phase, for others to wait for."""
+
+    output: str  # the object's absolute path
+    modules: asyncio.Future[Modules | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )  # None: look in the tree
+
+    def close(self, modules: Modules | None = None) -> None:
+        """Nobody waits in vain."""
+        if not self.modules.done():
+            self.modules.set_result(modules)
+
+
+class Phases:
+    """The module files of one build, and who makes them."""
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+        self._definers: dict[str, Chapter] = {}  # by the final path of a module file
+        self._unread = 0
+        self._all_read = asyncio.Event()
+        self._all_read.set()
+
+    def expect(self) -> None:
+        """One more unit is about to be read."""
+        self._unread += 1
+        self._all_read.clear()
+
+    def expected_came(self) -> None:
+        """It was read, or never will be."""
+        self._unread -= 1
+        if not self._unread:
+            self._all_read.set()
+
+    async def read(self, chapter: Chapter, task: Task) -> Modules:
+        """Read the unit's text and learn which modules it defines.  Raises CannotTravel, OSError."""
+        read = await self._maker.read(task)
+        directory = final_directory(task.unit, task.invocation.cwd)
+        for name in read.text.scanned.possible_module_files:
+            self._definers[os.path.join(directory, name)] = chapter
+        return read
+
+    async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
+        """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet."""
+        borrowed: dict[str, str] = {}
+        if ahead:
+            await self._all_read.wait()
+            borrowed = await self._borrow(chapter, task, read)
+        modules = await self._maker.make_modules(task, read, borrowed)
+        chapter.close(modules)
+        return modules
+
+    def in_tree(self, output: str) -> None:
+        """The unit that makes `output` has been served: its modules are in the tree, whatever they are."""
+        for path, chapter in list(self._definers.items()):
+            if chapter.output == output:
+                chapter.close()
+                del self._definers[path]
+
+    async def _borrow(self, chapter: Chapter, task: Task, read: Modules) -> dict[str, str]:
+        """The private files, by final path, of the modules that this unit uses and others have made."""
+        scanned = read.text.scanned
+        needed = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
+        search = SearchPath.of(task.unit, task.invocation.cwd)
+        borrowed: dict[str, str] = {}
+        for name in needed:
+            for directory in ("", *search.directories):
+                path = os.path.normpath(os.path.join(task.invocation.cwd, directory, name))
+                definer = self._definers.get(path)
+                if definer is None or definer is chapter:
+                    continue
+                modules = await asyncio.shield(definer.modules)
+                for made in modules.made if modules is not None else ():
+                    borrowed[made.final] = made.temporary
+                break
+        return borrowed
