@@ -155,7 +155,8 @@ def test_a_straggler_gets_a_second_attempt_and_the_first_valid_result_wins() -> 
     assert scheduler.handle(Tick(), 4.0) == []
     ((_, attempt, second),) = starts(scheduler.handle(Tick(), 6.0))
     assert attempt == 2 and second != first
-    assert scheduler.handle(Succeeded(1, 2, 1.0), 7.0) == [Cancel(1, 1, first), Settled(1, 2)]
+    won = scheduler.handle(Succeeded(1, 2, 1.0), 7.0)
+    assert won == [Cancel(1, 1, first), Settled(1, 2), Probe(first)], "the loser is asked whether it is still there"
     assert scheduler.handle(Succeeded(1, 1, 9.0), 9.0) == []
 
 

@@ -6,7 +6,10 @@ Theory of operation.  A node is `UNPROBED` until a probe has named its compiler;
 wrong compiler costs no unit.  A fault that may pass (refused, lost, late) makes it `DOWN`; it is probed again after a
 pause that doubles from `FIRST_PAUSE` to the back-off period (`DISTCC_BACKOFF_PERIOD`, 60 s, distcc's own name and
 value).  A fault that is a lie (an object that is not what was asked for) or a mismatch makes it `QUARANTINED`: no
-more work in this build.  A compiler that was killed there lowers its slots by one, for the usual cause is memory.
+more work in this build.  A compiler that was killed there lowers its slots by one, for the usual cause is memory;
+so do times that have grown far beyond the node's own best while its slots were full, for then it swaps.  A lowered
+slot comes back after `RESTORE_AFTER` good units.  A node that was slow where another was quick is *suspect*: down, and
+asked at once.
 """
 
 from __future__ import annotations
@@ -16,7 +19,11 @@ from enum import StrEnum
 
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
+SHORTEST_PAUSE = 0.5  # whatever the back-off period
 SPEED_MEMORY = 0.8  # weight of the past in the moving mean of a node's speed
+SWAPPING = 0.3  # of its best speed: a full node that has become so slow has too little memory for its slots
+SPEED_KNOWN = 8  # units until a node's best speed is believed
+RESTORE_AFTER = 50
 
 
 class Standing(StrEnum):
@@ -55,6 +62,9 @@ class Health:
     speed: float = 1.0  # estimated seconds / seconds taken; 1.0 until measured
     busy_seconds: float = 0.0
     lowered: int = 0  # slots given up for memory
+    best_speed: float = 0.0
+    _measured: int = 0  # units that told of its speed since the slots last changed
+    _good: int = 0  # units since the slots were last lowered
     _pause: float = field(default=FIRST_PAUSE)
     _faults: int = 0
 
@@ -82,14 +92,33 @@ class Health:
         if self.standing in (Standing.UNPROBED, Standing.DOWN, Standing.UP):
             self._go_down(reason, now, backoff)
 
-    def succeeded(self, estimate: float, seconds: float) -> None:
-        """A unit came back whole after `seconds`; `estimate` is what it was expected to take on a node of speed 1."""
+    def succeeded(self, estimate: float, seconds: float, together: int = 1) -> None:
+        """A unit came back whole after `seconds`, one of `together` in flight there.
+
+        `estimate` is what it was expected to take on a node of speed 1; 0: nobody knows.
+        """
         self.done += 1
         self.busy_seconds += seconds
         self._faults, self._pause = 0, FIRST_PAUSE
+        self._good += 1
+        if self.lowered and self._good >= RESTORE_AFTER:
+            self.lowered, self._good = self.lowered - 1, 0
         if estimate > 0 and seconds > 0:
             sample = min(max(estimate / seconds, 0.05), 20.0)
             self.speed = SPEED_MEMORY * self.speed + (1 - SPEED_MEMORY) * sample
+            self._learn_slots(together)
+
+    def _learn_slots(self, together: int) -> None:
+        self._measured += 1
+        if self._measured < SPEED_KNOWN:
+            return
+        self.best_speed = max(self.best_speed, self.speed)
+        if self.speed < SWAPPING * self.best_speed and together >= self.usable > 1:
+            self._lower()
+
+    def _lower(self) -> None:
+        self.lowered = min(self.lowered + 1, max(self.slots - 1, 0))
+        self._good = self._measured = 0
 
     def faulted(self, fault: Fault, reason: str, now: float, backoff: float) -> None:
         """An attempt ended through this node's fault."""
@@ -98,7 +127,7 @@ class Health:
         if fault is Fault.CORRUPT:
             self.quarantine(reason)
         elif fault is Fault.KILLED:
-            self.lowered = min(self.lowered + 1, max(self.slots - 1, 0))
+            self._lower()
             self._faults += 1
             if self._faults > self.slots + FAULTS_UNTIL_DOWN:
                 self._go_down(reason, now, backoff)
@@ -109,6 +138,13 @@ class Health:
 
     def quarantine(self, reason: str) -> None:
         self.standing, self.reason, self.retry_at = Standing.QUARANTINED, reason, None
+
+    def suspect(self, reason: str, now: float) -> None:
+        """It was slow where another was quick: no unit until a probe has come back."""
+        self.failed += 1
+        self.reason = reason
+        if self.standing is Standing.UP:
+            self.standing, self.retry_at = Standing.DOWN, now
 
     def drain(self) -> None:
         self.standing, self.retry_at = Standing.DRAINING, None
@@ -124,6 +160,6 @@ class Health:
             return
         if self.standing is not Standing.DRAINING:
             self.standing = Standing.DOWN
-            self.retry_at = now + min(self._pause, backoff)
+            self.retry_at = now + max(min(self._pause, backoff), SHORTEST_PAUSE)
             self._pause = min(self._pause * 2, backoff)
         self.reason = reason

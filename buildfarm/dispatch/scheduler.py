@@ -31,8 +31,11 @@ NOT_PROBED = "being asked who it is"
 DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
 STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...
 STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
+SUSPICION_FACTOR = 4.0  # an attempt that lost after so many times what the winner took is the node's fault
 DEADLINE_FACTOR = 10.0
 DEADLINE_FLOOR = 60.0
+DEADLINE_UNKNOWN = 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c), until this build has taught us better
+HISTORY_ENOUGH = 5  # units of a language that must have come back before they tell of others
 
 
 # --- events ------------------------------------------------------------------------------------------------
@@ -145,11 +148,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Drop this attempt: another one won, or nobody wants the unit."""
+    """Drop this attempt: another one won, or nobody wants the unit.
+
+    With a `reason` it is the node's fault, to be told as such; `outcome` is the journal's word.
+    """
 
     unit: int
     attempt: int
     node: str
+    reason: str | None = None
+    outcome: str = "late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +248,20 @@ class Policy:
     hedge: bool = True  # second attempts of stragglers
 
 
+@dataclass(slots=True)
+class _History:
+    """What this build's units of one language took, on a node of speed 1; for those that no earlier build knows."""
+
+    count: int = 0
+    mean: float = 0.0  # seconds, moving
+    slowest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.mean += (seconds - self.mean) / min(self.count, 20)
+        self.slowest = max(self.slowest, seconds)
+
+
 class Scheduler:
     """The farm's units in hand and its nodes.  `handle()` is the only way in."""
 
@@ -250,6 +272,8 @@ class Scheduler:
         self._queue: list[tuple[tuple[bool, float, int], int]] = []
         self._arrivals = 0
         self._local = 0  # units in local slots
+        self._history: dict[str, _History] = {}  # by language
+        self._overdue: list[int] = []  # units that make waits for and that should have come back long ago
 
     # -- what others may look at ----------------------------------------------------------------------------
 
@@ -320,7 +344,7 @@ class Scheduler:
             case Withdraw(unit):
                 self._withdraw(unit, actions)
             case Succeeded():
-                self._succeeded(event, actions)
+                self._succeeded(event, now, actions)
             case Failed():
                 self._failed(event, now, actions)
             case Unsettled():
@@ -328,13 +352,16 @@ class Scheduler:
             case Join(nodes):
                 self._join(nodes)
             case Probed():
-                self._probed(event, now)
+                self._probed(event, now, actions)
             case Quarantine(key, reason):
                 self._nodes[key].health.quarantine(reason)
+                self._recall(key, now, actions)
             case LocalSlotFreed():
                 self._local -= 1
             case Tick():
-                pass
+                self._overdue = [
+                    unit for unit, entry in self._units.items() if entry.demanded and self._late(entry, now)
+                ]
         self._probes(now, actions)
         self._assign(now, actions)
         self._keep(actions)
@@ -384,13 +411,20 @@ class Scheduler:
             actions.append(Cancel(unit, attempt, flight.node))
         entry.flights.clear()
 
-    def _succeeded(self, event: Succeeded, actions: list[Action]) -> None:
+    def _succeeded(self, event: Succeeded, now: float, actions: list[Action]) -> None:
         landed = self._land(event.unit, event.attempt)
         if landed is None:
             return
         entry, flight = landed
-        health = self._nodes[flight.node].health
-        health.succeeded(entry.submit.estimate or 0.0, event.seconds)
+        member = self._nodes[flight.node]
+        member.health.succeeded(entry.submit.estimate or 0.0, event.seconds, len(member.flights) + 1)
+        self._history.setdefault(entry.submit.language, _History()).add(event.seconds * member.health.speed)
+        for lost in entry.flights.values():
+            taken = now - lost.since
+            if taken >= max(STRAGGLER_FLOOR, SUSPICION_FACTOR * event.seconds):
+                quick = f"{flight.node} had made it in {event.seconds:.1f} s"
+                reason = f"still had no answer after {taken:.0f} s when {quick}"
+                self._nodes[lost.node].health.suspect(f"{lost.node}: {reason}", now)
         self._cancel_flights(event.unit, entry, actions)
         del self._units[event.unit]
         actions.append(Settled(event.unit, event.attempt))
@@ -421,6 +455,21 @@ class Scheduler:
         del self._units[event.unit]
         actions.append(RunHere(event.unit, event.reason))
 
+    def _recall(self, key: str, now: float, actions: list[Action]) -> None:
+        """Take every attempt off a node that is out; what has no other attempt waits again."""
+        member = self._nodes[key]
+        for unit, attempt in sorted(member.flights):
+            entry = self._units[unit]
+            del entry.flights[attempt]
+            entry.avoid.add(key)
+            entry.last_reason = member.health.reason or ""
+            out = member.health.standing is Standing.QUARANTINED
+            actions.append(Cancel(unit, attempt, key, entry.last_reason, "corrupt" if out else "lost"))
+            if not entry.flights:
+                entry.since = now
+                self._enqueue(unit, entry)
+        member.flights.clear()
+
     # -- nodes --------------------------------------------------------------------------------------------------
 
     def _join(self, nodes: Iterable[Node]) -> None:
@@ -443,15 +492,19 @@ class Scheduler:
             ordered.setdefault(key, member)
         self._nodes = ordered
 
-    def _probed(self, event: Probed, now: float) -> None:
+    def _probed(self, event: Probed, now: float, actions: list[Action]) -> None:
+        """A node that fails its probe loses what it still has: nobody answers there."""
         health = self._nodes[event.node].health
         if event.error is None:
             health.probe_passed(event.languages, event.compiler)
-        elif event.quarantine:
+            return
+        if event.quarantine:
             health.probing = False
             health.quarantine(event.error)
         else:
             health.probe_failed(event.error, now, self.policy.backoff)
+        if health.standing is not Standing.DRAINING:
+            self._recall(event.node, now, actions)
 
     def _probes(self, now: float, actions: list[Action]) -> None:
         for key, member in self._nodes.items():
@@ -501,9 +554,30 @@ class Scheduler:
     def _deadline(self, entry: _Entry, member: _Member) -> float:
         if self.policy.io_timeout is not None:
             return self.policy.io_timeout
-        if entry.submit.estimate is None:
-            return 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c)
-        return max(DEADLINE_FLOOR, DEADLINE_FACTOR * entry.submit.estimate / max(member.health.speed, 0.05))
+        longest = entry.submit.estimate
+        if longest is None:
+            history = self._history.get(entry.submit.language)
+            if history is None or history.count < HISTORY_ENOUGH:
+                return DEADLINE_UNKNOWN
+            longest = 2 * history.slowest
+        return max(DEADLINE_FLOOR, DEADLINE_FACTOR * longest / max(member.health.speed, 0.05))
+
+    def _expected(self, entry: _Entry) -> float:
+        """Seconds that a unit should take on a node of speed 1."""
+        if entry.submit.estimate is not None:
+            return entry.submit.estimate
+        history = self._history.get(entry.submit.language)
+        if history is None or history.count < HISTORY_ENOUGH:
+            return DEFAULT_ESTIMATE
+        return history.mean
+
+    def _late(self, entry: _Entry, now: float) -> bool:
+        """Whether its one attempt should have come back long ago."""
+        if len(entry.flights) != 1:
+            return False
+        (flight,) = entry.flights.values()
+        expected = self._expected(entry) / max(self._nodes[flight.node].health.speed, 0.05)
+        return now - flight.since >= max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * expected)
 
     def _assign(self, now: float, actions: list[Action]) -> None:
         held: list[tuple[tuple[bool, float, int], int]] = []
@@ -517,6 +591,9 @@ class Scheduler:
                 held.append((key, unit))
                 continue
             member = self._pick(entry)
+            if not entry.demanded and self._rescue(now, actions):
+                heapq.heappush(self._queue, (key, unit))
+                continue
             if member is None:
                 if not entry.avoid:
                     blocked.add(entry.submit.language)
@@ -564,18 +641,28 @@ class Scheduler:
             return f"no node compiles {entry.submit.language}"
         return f"no node is up{': ' + entry.last_reason if entry.last_reason else ''}"
 
+    def _rescue(self, now: float, actions: list[Action]) -> bool:
+        """A second attempt of one unit that make waits for, before lookahead goes on; whether there was one."""
+        while self.policy.hedge and self._overdue:
+            unit = self._overdue.pop()
+            entry = self._units.get(unit)
+            if entry is not None and self._late(entry, now) and self._try_twice(unit, entry, now, actions):
+                return True
+        return False
+
     def _hedge(self, now: float, actions: list[Action]) -> None:
-        """A second attempt of stragglers, on an idle node that is at least as fast, when nothing else waits."""
+        """Second attempts of stragglers on idle nodes, when nothing else waits."""
         if not self.policy.hedge or self.free_slots == 0 or self.waiting:
             return
         for unit, entry in self._units.items():
-            if len(entry.flights) != 1 or entry.life is not _Life.RUNNING:
-                continue
-            (flight,) = entry.flights.values()
-            current = self._nodes[flight.node].health
-            expected = (entry.submit.estimate or DEFAULT_ESTIMATE) / max(current.speed, 0.05)
-            if now - flight.since < max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * expected):
-                continue
-            member = self._pick(entry)
-            if member is not None and member.health.speed >= 0.9 * current.speed:
-                self._start(unit, entry, member, now, actions)
+            if self._late(entry, now):
+                self._try_twice(unit, entry, now, actions)
+
+    def _try_twice(self, unit: int, entry: _Entry, now: float, actions: list[Action]) -> bool:
+        """Start a second attempt on a node that is about as fast as the first one's."""
+        (flight,) = entry.flights.values()
+        member = self._pick(entry)
+        if member is None or member.health.speed < 0.9 * self._nodes[flight.node].health.speed:
+            return False
+        self._start(unit, entry, member, now, actions)
+        return True
