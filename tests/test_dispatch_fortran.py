@@ -228,6 +228,17 @@ def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
     assert result.made and all(result.made.values())
 
 
+def test_a_depfile_names_modules_that_only_the_module_directory_has(clean: Trip) -> None:
+    clean.go("gfortran -J mods -c base.f90")
+    clean.write("own.f90", "module own\nend module\nsubroutine s\n use own\n use base\nend subroutine\n")
+    for stale in ("", "an old one"):
+        if stale:
+            clean.write("mods/own.mod", stale)
+        result = clean.go("gfortran -cpp -MD -J mods -c own.f90")
+        assert result.raw and result.made == {"own.d": True, "own.mod": True}
+    assert " mods/base.mod" in (clean.root / "own.d").read_text()
+
+
 def test_an_error_comes_back_as_one(trip: Trip) -> None:
     trip.write("bad.f90", "subroutine bad(n)\n  integer n\n  n = = 2\nend subroutine\n")
     result = trip.go("gfortran -c bad.f90")

@@ -216,10 +216,13 @@ async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, wor
     private = workdir / "depfile-modules"
     private.mkdir(exist_ok=True)
     temporary = workdir / "depfile"
+    home = options_of(unit).module_directory
     flags = [arg for arg in unit.preprocess_arguments if not arg.startswith("-J")]
     argv = [
         tool_path,
+        f"-I{private}",  # for a module that the unit defines and uses: not an old one in its module directory
         *flags,
+        *(() if home is None else (f"-I{home}",)),  # where the compiler looks last
         f"-J{private}",
         "-w",
         "-fsyntax-only",
@@ -229,7 +232,6 @@ async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, wor
     result = await local.run([*argv, unit.source], cwd=invocation.cwd, env=invocation.env)
     if not result.succeeded:
         raise CannotTravel("its depfile can't be made: the source has an error")
-    home = options_of(unit).module_directory
     text = depfile.renamed(
         temporary.read_bytes(), os.fsencode(f"{private}/"), os.fsencode(f"{home}/" if home else "")
     )
