@@ -1,0 +1,292 @@
+"""Lookahead: barriers fall, and no wrong guess ever reaches the tree.
+
+The dangerous cases stop make in the middle of a recipe (`until test -e go`), wait until the results made ahead are
+in the store, change the world, and let make go on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.tool import Result, Running, buildfarm, status
+
+pytestmark = pytest.mark.timeout(180)
+
+WAITING = """#!/bin/sh
+case " $* " in *-frandom-seed=bf-probe*) ;; *) sleep {seconds};; esac
+exec /usr/bin/{name} "$@"
+"""
+STOP = "until test -e go; do sleep 0.05; done"
+
+
+def waiting(seconds: float) -> dict[str, str]:
+    """Compilers that wait before they compile."""
+    return {name: WAITING.format(seconds=seconds, name=name) for name in ("gcc", "cc", "gfortran")}
+
+
+def files(root: Path, texts: dict[str, str]) -> Path:
+    """A tree of small files."""
+    for name, text in texts.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def makes_tree(root: Path, *words: str) -> dict[str, str]:
+    """What make leaves of the tree, which is put back as it was."""
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    done = project.made_by_make(root, *words)
+    assert done.returncode == 0, done.stderr
+    result = project.digests(root)
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_file():
+            path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    return result
+
+
+def serial_directories(root: Path) -> Path:
+    """Eight directories of four units, built one directory after the other by a shell loop."""
+    names = [f"d{i}" for i in range(8)]
+    texts = {
+        "Makefile": "all:\n\tfor d in "
+        + " ".join(names)
+        + "; do $(MAKE) -C $$d || exit 1; done\n\tcc -o prog main.c */*.o\n",
+        "main.c": "int main(void) { return 0; }\n",
+    }
+    for name in names:
+        texts[f"{name}/Makefile"] = "all: a.o b.o c.o d.o\n%.o: %.c\n\tcc -O1 -c $< -o $@\n"
+        texts.update({f"{name}/{u}.c": f"int {name}_{u}(int x) {{ return x + {ord(u)}; }}\n" for u in "abcd"})
+    return files(root, texts)
+
+
+def module_chain(root: Path, *, prerequisites: bool) -> Path:
+    """Ten modules, each using the one before, and six users of the last."""
+    users = [f"u{i}" for i in range(6)]
+    objects = " ".join(f"{name}.o" for name in [*(f"m{i}" for i in range(10)), *users, "main"])
+    makefile = f"prog: {objects}\n\tgfortran -o prog {objects}\n%.o: %.f90\n\tgfortran -O1 -c $< -o $@\n"
+    if prerequisites:
+        makefile += "".join(f"m{i}.o: m{i - 1}.o\n" for i in range(1, 10))
+        makefile += "".join(f"{user}.o: m9.o\n" for user in users)
+    texts = {"Makefile": makefile}
+    for i in range(10):
+        use, before = (f"  use m{i - 1}\n", f" + c{i - 1}") if i else ("", "")
+        texts[f"m{i}.f90"] = (
+            f"module m{i}\n{use}  implicit none\n  integer, parameter :: c{i} = {i}{before}\ncontains\n"
+            f"  integer function f{i}(x)\n    integer, intent(in) :: x\n    f{i} = x + c{i}\n  end function\nend module\n"
+        )
+    for i, user in enumerate(users):
+        texts[f"{user}.f90"] = (
+            f"subroutine {user}(x)\n  use m9\n  implicit none\n  integer, intent(inout) :: x\n"
+            f"  x = f9(x) + {i}\nend subroutine\n"
+        )
+    calls = "".join(f"  call {user}(x)\n" for user in users)
+    texts["main.f90"] = f"program main\n  implicit none\n  integer :: x\n  x = 0\n{calls}  print *, x\nend program\n"
+    return files(root, texts)
+
+
+def test_a_serial_loop_over_directories_is_no_barrier(tmp_path: Path) -> None:
+    tree = serial_directories(tmp_path / "p")
+    expected = makes_tree(tree)
+    with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 32
+    assert project.digests(tree) == expected
+    units = status(tree)["units"]
+    assert units["done"] == units["total"] == 32
+    assert units["lookahead"] >= 24  # make alone never gets more than four at a time
+
+
+def test_a_chain_of_modules_is_no_barrier(tmp_path: Path) -> None:
+    tree = module_chain(tmp_path / "p", prerequisites=True)
+    expected = makes_tree(tree)
+    with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 17
+    assert project.digests(tree) == expected
+    assert status(tree)["units"]["lookahead"] >= 14
+
+
+@pytest.mark.parametrize("option", ["-j1", "--serial-order"])
+def test_without_any_prerequisite_serial_order_builds_right_and_in_parallel(tmp_path: Path, option: str) -> None:
+    tree = module_chain(tmp_path / "p", prerequisites=False)
+    assert subprocess.run(["make", "-j8"], cwd=tree, capture_output=True).returncode != 0
+    for leftover in [*tree.glob("*.o"), *tree.glob("*.mod")]:
+        leftover.unlink()
+    expected = makes_tree(tree, "-j1")
+    with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, option)
+        assert result.code == 0, result.stderr
+    assert project.digests(tree) == expected
+    assert status(tree)["units"]["lookahead"] >= 14
+
+
+STEPS = {
+    "Makefile": f"all:\n\tcc -c first.c\n\t{STOP}\n\ttest ! -x step || ./step\n\t$(MAKE) -C sub\n",
+    "first.c": "int first;\n",
+    "sub/Makefile": "all: a.o b.o\n%.o: %.c\n\tcc -O1 -I../early -I../late $(EXTRA) -c $< -o $@\n-include flags.mk\n",
+    "sub/a.c": '#include "version.h"\nint a = VERSION;\n',
+    "sub/b.c": '#include "version.h"\n#include <limits.h>\nint b = VERSION + 1;\n',
+    "early/empty.h": "",
+    "late/version.h": "#define VERSION 1\n",
+}
+
+
+def held(tree: Path, count: int) -> Callable[[], bool]:
+    store = tree / ".buildfarm" / "store"
+    return lambda: store.is_dir() and len([f for f in store.iterdir() if f.suffix != ".new"]) >= count
+
+
+def with_a_change(tmp_path: Path, step: str, *, ahead: int) -> tuple[Path, Result]:
+    """Build STEPS; `step` is what make's recipe does after `ahead` results were made ahead."""
+    tree = files(tmp_path / "p", STEPS)
+    (tree / "step").write_text(f"#!/bin/sh\n{step}\n")
+    (tree / "step").chmod(0o755)
+    with Farm(count=1, jobs=8) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+        wait_until(held(tree, ahead), "results to be made ahead")
+        (tree / "go").touch()
+        result = build.wait()
+    assert result.code == 0, result.stderr
+    return tree, result
+
+
+def values(tree: Path) -> tuple[int, int]:
+    """The numbers in a.o and b.o, read from their data sections."""
+    result = []
+    for name in ("a", "b"):
+        dump = subprocess.run(
+            ["objcopy", "-O", "binary", "--only-section=.data", f"{name}.o", "/dev/stdout"],
+            cwd=tree / "sub",
+            capture_output=True,
+            check=True,
+        )
+        result.append(int.from_bytes(dump.stdout[:4], "little"))
+    return result[0], result[1]
+
+
+def test_nothing_changed_and_the_results_made_ahead_are_delivered_with_a_fresh_time(tmp_path: Path) -> None:
+    tree, _ = with_a_change(tmp_path, "true", ahead=2)
+    assert values(tree) == (1, 2)
+    assert status(tree)["units"]["lookahead"] == 2
+    assert (tree / "sub" / "a.o").stat().st_mtime > (tree / "go").stat().st_mtime
+    assert subprocess.run(["make", "-q", "-C", "sub"], cwd=tree).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("echo '#define VERSION 7' > late/version.h", (7, 8)),
+        ("echo '#define VERSION 8' > early/version.h", (8, 9)),
+        ("echo '#define VERSION 9' > sub/version.h", (9, 10)),
+        ("echo 'int a = 5;' > sub/a.c", (5, 2)),
+        ("sed -i 's/VERSION 1/VERSION 4/' late/version.h; touch -d '2001-01-01' late/version.h", (4, 5)),
+        ("mkdir early/sub; echo 'EXTRA = -DVERSION=3' > sub/flags.mk; : > late/version.h", (3, 4)),
+        ("rm late/version.h; echo '#define VERSION 6' > early/version.h", (6, 7)),
+    ],
+    ids=["regenerated", "shadowed", "beside", "edited", "old-time", "flags", "moved"],
+)
+def test_a_change_between_lookahead_and_delivery_counts(tmp_path: Path, step: str, expected: tuple[int, int]) -> None:
+    tree, _ = with_a_change(tmp_path, step, ahead=2)
+    assert values(tree) == expected
+
+
+def test_a_system_header_can_be_shadowed_too(tmp_path: Path) -> None:
+    tree, _ = with_a_change(tmp_path, "echo '#undef VERSION\n#define VERSION 40' > early/limits.h", ahead=2)
+    assert values(tree) == (1, 41)
+
+
+def test_one_object_built_twice_with_other_flags_is_right_both_times(tmp_path: Path) -> None:
+    tree = files(
+        tmp_path / "p",
+        {
+            "Makefile": (
+                "all:\n\t$(MAKE) one\n\t$(MAKE) two\n"
+                "one:\n\tcc -DN=1 -c a.c -o a.o\n\tcp a.o one.o\n"
+                "two:\n\tcc -DN=2 -c a.c -o a.o\n\tcp a.o two.o\n"
+            ),
+            "a.c": "int a = N;\n",
+        },
+    )
+    expected = makes_tree(tree)
+    with Farm(count=1, jobs=8) as farm:
+        assert buildfarm("run", "-C", str(tree), "--hosts", farm.hosts).code == 0
+    assert project.digests(tree) == expected
+
+
+def test_planning_runs_no_recipe(tmp_path: Path) -> None:
+    tree = files(
+        tmp_path / "p",
+        {
+            "Makefile": (
+                f"all:\n\tcc -c first.c\n\t{STOP}\n\t+echo plus >> log\n\t$(MAKE) -C sub && echo made >> log\n"
+                "include gen.mk\ngen.mk:\n\techo generated >> log\n\techo 'X = 1' > $@\n"
+            ),
+            "first.c": "int first;\n",
+            "sub/Makefile": "all: a.o\n\t+echo sub >> ../log\n%.o: %.c\n\tcc -c $< -o $@\n",
+            "sub/a.c": "int a;\n",
+        },
+    )
+    with Farm(count=1, jobs=8) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+        wait_until(held(tree, 1), "a result to be made ahead")
+        assert (tree / "log").read_text().split() == ["generated"]
+        assert not (tree / "sub" / "a.o").exists()
+        (tree / "go").touch()
+        assert build.wait().code == 0
+    assert (tree / "log").read_text().split() == ["generated", "plus", "sub", "made"]
+
+
+def test_results_made_ahead_survive_a_kill_and_are_used(tmp_path: Path) -> None:
+    tree = files(tmp_path / "p", STEPS)
+    with Farm(count=1, jobs=8) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+            wait_until(held(tree, 2), "results to be made ahead")
+            build.kill_all()
+        compiled = len(farm.compiles())
+        assert compiled == 3
+        (tree / "go").touch()
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) <= compiled + 1  # first.o was in place; make's recipe compiles it again
+    assert values(tree) == (1, 2)
+    assert status(tree)["units"]["lookahead"] == 2
+
+
+def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
+    tree = files(
+        tmp_path / "p",
+        {
+            "Makefile": (
+                f"all: a.o b.o\na.o: a.c made.h\n\tcc -c a.c\nb.o: b.c\n\tcc -c b.c\n"
+                f"made.h:\n\t{STOP}\n\techo 'int made = 3;' > $@\n"
+            ),
+            "a.c": '#include "made.h"\n',
+            "b.c": "int b;\n",
+        },
+    )
+    with Farm(count=1, jobs=8) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+        wait_until(lambda: (tree / "b.o").exists(), "b.o")
+        (tree / "go").touch()
+        result = build.wait()
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 2
+    assert "error" not in result.stderr
+
+
+def test_no_lookahead_means_none(tmp_path: Path) -> None:
+    tree = serial_directories(tmp_path / "p")
+    with Farm(count=1, jobs=32) as farm:
+        assert buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--no-lookahead").code == 0
+    units = status(tree)["units"]
+    assert (units["lookahead"], units["done"]) == (0, 32)
+    assert not os.path.exists(tree / ".buildfarm" / "store") or not os.listdir(tree / ".buildfarm" / "store")
