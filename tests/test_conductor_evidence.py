@@ -122,3 +122,20 @@ def test_every_header_that_gcc_prefers_is_on_the_list_of_absences(tree: Path) ->
     evidence = taken(tree, Witness()).inputs
     absent = {path for path, digest in evidence.items() if digest == ABSENT}
     assert {str(tree / "version.h"), str(tree / "first" / "version.h")} <= absent
+
+
+def test_a_module_that_is_not_in_place_yet_is_known_by_any_name(tree: Path) -> None:
+    """A unit in `build/` finds `../mods/m.mod`, which is made ahead and comes to its place later."""
+    for directory in ("mods", "build", "private"):
+        (tree / directory).mkdir()
+    (tree / "private" / "m.mod").write_text("module")
+    (tree / "a.f90").write_text("end\n")
+    age(tree / "private" / "m.mod", tree / "a.f90")
+    compile_unit = unit("gfortran", "-I../mods", "-J.", "-c", "../a.f90")
+    inputs = (f"{tree}/build/../a.f90", f"{tree}/build/../mods/m.mod")
+    witness = Witness()
+    private = {str(tree / "mods" / "m.mod"): str(tree / "private" / "m.mod")}
+    evidence = witness.take(compile_unit, str(tree / "build"), inputs, private, time.time_ns())
+    assert evidence is not None
+    (tree / "private" / "m.mod").rename(tree / "mods" / "m.mod")
+    assert witness.holds(evidence.inputs)

@@ -48,12 +48,12 @@ class Witness:
     ) -> Evidence | None:
         """What a compile that began at `since_ns` (the file systems' clock) has read.
 
-        `private` maps inputs that are not in place yet to the files that stood in for them.  None: a file changed
-        while it was read, so nothing can be said.
+        `private` maps inputs that are not in place yet (by normal names) to the files that stood in for them.
+        None: a file changed while it was read, so nothing can be said.
         """
         seen: dict[str, str] = {}
         for path in inputs:
-            actual = private.get(path, path)
+            actual = private.get(os.path.normpath(path), path)
             now = stamp(actual)
             if now is None or (actual == path and now[0] >= since_ns - RACY_NS):
                 return None
@@ -94,7 +94,7 @@ class Witness:
         searched = {os.path.normpath(os.path.join(cwd, name)) for name in include_directories(unit)}
         own = [path for path in inputs if not path.startswith(SYSTEM)]
         searched.update(os.path.dirname(os.path.normpath(path)) for path in own)
-        present = set(inputs)
+        present = {os.path.normpath(path) for path in inputs}
         listings: dict[str, frozenset[str]] = {}
         for path in inputs:
             for name in _spellings(os.path.normpath(path), searched):
