@@ -112,6 +112,8 @@ class Node:
     ssh: bool = False
     user: str | None = None  # ssh only
     command: str | None = None  # ssh only: the remote distccd, where it is not on PATH
+    via: tuple[str, ...] = ()  # ssh only: the words of DISTCC_SSH; empty: ssh
+    public: bool = False  # an address that the whole Internet can reach is allowed
 
     @property
     def key(self) -> str:
@@ -251,6 +253,17 @@ class AttemptEnd:
     time: float
     outcome: str  # refused, lost, late, corrupt, killed, cancelled, stale, ...
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the plans of a build were worth."""
+
+    asked: int = 0  # compiles that make asked for
+    foreseen: int = 0  # of those, the ones that a plan had named before
+    wasted: int = 0  # results made ahead that did not fit any more
+    instances: int = 0  # make instances planned
+    seconds: float = 0.0  # in dry runs
 
 
 @dataclass(frozen=True, slots=True)

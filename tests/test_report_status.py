@@ -77,6 +77,7 @@ def test_the_document_has_the_fields_of_the_interface_and_no_others() -> None:
         "build",
         "units",
         "link_steps",
+        "planning",
         "nodes",
         "checked_out",
         "failures",

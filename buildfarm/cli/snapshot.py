@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from buildfarm.cli.tree import STATE
-from buildfarm.report.status import Build, Failure, NodeLine, Out, Status, Units
+from buildfarm.report.status import Build, Failure, NodeLine, Out, Planning, Status, Units
 from buildfarm.report.text import relative
 from buildfarm.state.reader import Counters, StatusRows, snapshot
 
@@ -49,6 +49,13 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
         now=now if running else _last_known(rows, now),
         build=build,
         units=_units(rows.counters, complete=rows.state == "complete"),
+        planning=Planning(
+            instances=rows.counters.instances,
+            asked=rows.counters.asked,
+            foreseen=rows.counters.foreseen,
+            wasted=rows.counters.wasted,
+            seconds=rows.counters.plan_seconds,
+        ),
         links_done=rows.counters.links_done,
         links_running=rows.counters.links_running if running else 0,
         nodes=tuple(

@@ -40,7 +40,8 @@ from buildfarm.model import BuildState, Invocation
 from buildfarm.report.console import Reporters
 from buildfarm.report.reporter import BuildStarted, Summary
 from buildfarm.request import UNLIMITED_JOBS, RunRequest
-from buildfarm.state.journal import Journal
+from buildfarm.state import recipes
+from buildfarm.state.journal import CLOCK, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.store import ObjectStore
 from buildfarm.state.writer import JournalWriter
@@ -64,16 +65,24 @@ class Build:
         self._cores = len(os.sched_getaffinity(0))
         self._interrupted_by: signal.Signals | None = None
         self._started = time.time()
+        self._make_pid = 0  # 0: not started
 
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
         make = find_make(self._request.environment)
-        with TreeLock(self._state_dir), Journal.open(self._state_dir) as journal:
-            if journal.healed:
-                self._reporters.note(journal.healed)
-            recovered = recover(journal, self._request, self._reporters.note)
-            with JournalWriter(journal, self._request.directory, on_trouble=self._trouble) as writer:
+        with TreeLock(self._state_dir, token=self._token) as lock, Journal.open(self._state_dir) as journal:
+            for news in (journal.healed, journal.notice):
+                if news:
+                    self._reporters.note(news)
+            recovered = recover(journal, lock, self._request, self._reporters.note)
+            with JournalWriter(
+                journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
+            ) as writer:
                 return asyncio.run(self._conduct(make, writer, recovered))
+
+    def _recipes_since(self) -> int | None:
+        """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
+        return recipes.oldest_start(self._make_pid, self._state_dir / CLOCK) if self._make_pid else None
 
     def _trouble(self, text: str) -> None:
         if text:
@@ -141,7 +150,7 @@ class Build:
             ObjectStore(self._state_dir, writer),
             enabled=request.lookahead and bool(membership.nodes),
         )
-        foresight = Foresight(ledger, toolbox, recovered.durations, lookahead.foresee)
+        foresight = Foresight(str(request.directory), ledger, toolbox, recovered.durations, lookahead.foresee)
         units = Units(farm, here, ledger, maker, lookahead, token=self._token)
         calls = Calls(units, here, ledger, foresight, toolbox)
         server = StubServer(None, calls.handle, tasks)
@@ -173,6 +182,7 @@ class Build:
         for background in (foresight.run(), lookahead.run(), pulse(farm, ledger, progress)):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
+        stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
         process = MakeProcess(
             make,
             words,
@@ -199,6 +209,7 @@ class Build:
             loop.add_signal_handler(number, stop, number)
         try:
             await process.start()
+            self._make_pid = process.pid
             return await process.wait()
         finally:
             for task in stopping:

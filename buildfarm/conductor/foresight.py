@@ -25,7 +25,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.errors import UsageError
 from buildfarm.make.instance import MakeInstance
-from buildfarm.model import Invocation
+from buildfarm.model import Invocation, Planning
 from buildfarm.report.reporter import Totals
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Foresight:
     """The planner of one build."""
 
     def __init__(
-        self, ledger: Ledger, toolbox: Toolbox, durations: Mapping[str, float], tell: Callable[[View], None]
+        self, top: str, ledger: Ledger, toolbox: Toolbox, durations: Mapping[str, float], tell: Callable[[View], None]
     ) -> None:
+        self._top = top
         self._ledger = ledger
         self._toolbox = toolbox
         self._durations = durations
@@ -74,6 +75,7 @@ class Foresight:
         self._dirty = False
         self.seconds = 0.0  # spent in dry runs
         self.asked: set[str] = set()  # fingerprints of the units that make has asked for
+        self._foreseen = 0  # of those, the ones that a plan had named before
         self._view = View()
 
     def instance_started(self, invocation: Invocation) -> None:
@@ -86,6 +88,8 @@ class Foresight:
     def unit_asked(self, fingerprint: str) -> None:
         """Make asks for a unit."""
         self._compiling.set()
+        if fingerprint not in self.asked:
+            self._foreseen += fingerprint in self._view.units
         self.asked.add(fingerprint)
         if fingerprint not in self._view.units and self._graph is not None:
             self._count()
@@ -112,6 +116,10 @@ class Foresight:
 
     _arithmetic = 0.05  # seconds that the graph's last working through took
 
+    def planning(self, wasted: int) -> Planning:
+        """What the plans were worth so far."""
+        return Planning(len(self.asked), self._foreseen, wasted, len(self._whole), self.seconds)
+
     def _enqueue(self, instance: MakeInstance, started: bool) -> None:
         if started:
             self._queue.appendleft((instance, started))
@@ -131,7 +139,7 @@ class Foresight:
         if len(self._whole) >= MOST_INSTANCES:
             return
         begun = time.monotonic()
-        plan, _ = await plan_instance(instance)
+        plan, _ = await plan_instance(instance, tree=self._top)
         self.seconds += time.monotonic() - begun
         self._whole[key] = plan is not None and plan.whole
         if plan is None:

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, StepState
+from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
 from buildfarm.state.writer import JournalWriter
 
@@ -154,6 +154,11 @@ class Ledger:
         build = self._build
         self._writer.submit(lambda journal: journal.set_totals(build, totals.units, totals.is_final), durable=False)
         self._reporter.totals(totals)
+
+    def planning(self, planning: Planning) -> None:
+        """What the plans were worth so far."""
+        build = self._build
+        self._writer.submit(lambda journal: journal.set_planning(build, planning), durable=False)
 
     def note(self, text: str) -> None:
         self._reporter.note(text)

@@ -39,9 +39,11 @@ def plan_build(directory: str, words: Sequence[str], environment: Mapping[str, s
     return asyncio.run(_plan_build(MakeInstance(directory, ("make", *words), environment)))
 
 
-async def plan_instance(instance: MakeInstance, *, make: str | None = None) -> tuple[InstancePlan | None, str | None]:
+async def plan_instance(
+    instance: MakeInstance, *, make: str | None = None, tree: str | None = None
+) -> tuple[InstancePlan | None, str | None]:
     """The plan of one make instance, and what went wrong with it, if anything."""
-    output = await dry_run(instance, SECONDS, make=make)
+    output = await dry_run(instance, SECONDS, make=make, tree=tree)
     if output.error is not None:
         return None, output.error
     return await asyncio.to_thread(_understand, instance, output)
@@ -80,7 +82,7 @@ async def _plan_build(top: MakeInstance) -> Planned:
         if key in seen:
             continue
         seen.add(key)
-        plan, trouble = await plan_instance(instance)
+        plan, trouble = await plan_instance(instance, tree=top.directory)
         if trouble is not None:
             troubles[f"{instance.directory}: {trouble}"] = None
         if plan is None:

@@ -57,6 +57,16 @@ class LinksDocument(_Part):
     running: Count
 
 
+class PlanningDocument(_Part):
+    """What the plans (dry runs of make's instances) were worth."""
+
+    instances: Count = Field(description="make instances planned")
+    asked: Count = Field(description="compiles that make asked for")
+    foreseen: Count = Field(description="of those, the ones that a plan had named before")
+    wasted: Count = Field(description="results made ahead that did not fit any more")
+    seconds: Seconds = Field(description="spent in dry runs, beside the build")
+
+
 class NodeDocument(_Part):
     """A distccd machine."""
 
@@ -101,6 +111,7 @@ class StatusDocument(_Part):
     build: BuildDocument | None
     units: UnitsDocument
     link_steps: LinksDocument
+    planning: PlanningDocument
     nodes: list[NodeDocument]
     checked_out: list[CheckedOutDocument]
     failures: list[FailureDocument]

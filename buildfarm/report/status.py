@@ -54,6 +54,16 @@ class Units(NamedTuple):
     reused: int = 0
 
 
+class Planning(NamedTuple):
+    """`planning` of the document."""
+
+    instances: int = 0
+    asked: int = 0
+    foreseen: int = 0
+    wasted: int = 0
+    seconds: float = 0.0
+
+
 class NodeLine(NamedTuple):
     """One of `nodes`."""
 
@@ -96,6 +106,7 @@ class Status(NamedTuple):
     now: float
     build: Build | None = None
     units: Units = Units()
+    planning: Planning = Planning()
     links_done: int = 0
     links_running: int = 0
     nodes: tuple[NodeLine, ...] = ()
@@ -143,6 +154,7 @@ def document(status: Status) -> dict[str, object]:
             "reused": units.reused,
         },
         "link_steps": {"done": status.links_done, "running": status.links_running},
+        "planning": {**status.planning._asdict(), "seconds": round(status.planning.seconds, 3)},
         "nodes": [_node(node) for node in status.nodes],
         "checked_out": [
             {

@@ -24,6 +24,7 @@ from buildfarm.model import (
     CheckOut,
     NodeStatus,
     OutputRecord,
+    Planning,
     StepState,
 )
 from buildfarm.state import database, durable, place
@@ -203,9 +204,7 @@ class Journal:
             self._forget_old_steps(build)
         return build
 
-    def end_build(
-        self, build: int, state: BuildState, exit_status: int | None, ended: float | None = None
-    ) -> None:
+    def end_build(self, build: int, state: BuildState, exit_status: int | None, ended: float | None = None) -> None:
         """Close a build; `ended` is now by default."""
         with self.transaction():
             self._connection.execute(
@@ -234,9 +233,7 @@ class Journal:
             options=unpack_mapping(row[6]),
             environment=unpack_mapping(row[7]),
         )
-        return BuildRow(
-            row[0], BuildState(row[1]), spec, row[8], ProcessIdentity(row[9], row[10], row[11]), *row[12:]
-        )
+        return BuildRow(row[0], BuildState(row[1]), spec, row[8], ProcessIdentity(row[9], row[10], row[11]), *row[12:])
 
     def set_totals(self, build: int, total: int, final: bool) -> None:
         """How many units the build has, as far as is known."""
@@ -256,6 +253,22 @@ class Journal:
         """How many units of earlier builds were verified and kept."""
         with self.transaction():
             self._connection.execute("UPDATE progress SET reused = ? WHERE build = ?", (units, build))
+
+    def set_planning(self, build: int, planning: Planning) -> None:
+        """What the plans were worth so far."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE progress SET asked = ?, foreseen = ?, wasted = ?, instances = ?, plan_seconds = ?"
+                " WHERE build = ?",
+                (
+                    planning.asked,
+                    planning.foreseen,
+                    planning.wasted,
+                    planning.instances,
+                    planning.seconds,
+                    build,
+                ),
+            )
 
     def set_aside(self, build: int, step: int, state: StepState, time: float) -> None:
         """A step made ahead of make has ended: HELD (its result is in the store) or DROPPED."""
@@ -399,9 +412,7 @@ class Journal:
 
     def _forget_old_steps(self, build: int) -> None:
         """Steps of builds long gone, but none that a sweep has still to see."""
-        self._connection.execute(
-            "DELETE FROM step WHERE build <= ? AND state <> 'checked_out'", (build - BUILDS_KEPT,)
-        )
+        self._connection.execute("DELETE FROM step WHERE build <= ? AND state <> 'checked_out'", (build - BUILDS_KEPT,))
         self._connection.execute(
             "DELETE FROM command WHERE ? AND NOT EXISTS (SELECT 1 FROM step WHERE command = command.id)",
             (build % BUILDS_KEPT == 0,),

@@ -11,11 +11,13 @@ shared memory can't be made, `immutable=1` if there is no log, else a private co
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote_from_bytes
@@ -61,6 +63,11 @@ class Counters:
     reused: int = 0
     links_done: int = 0
     links_running: int = 0
+    asked: int = 0
+    foreseen: int = 0
+    wasted: int = 0
+    instances: int = 0
+    plan_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +166,17 @@ class StepView:
     attempts: tuple[AttemptView, ...]
 
 
-def snapshot(state_dir: Path) -> StatusRows:
-    """The last build of the tree whose `.buildfarm` this is; raises StateError for a newer schema only."""
-    return _read(state_dir, _status, StatusRows("none"), lambda problem: StatusRows("none", problem=problem))
+def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
+    """A build (the last one by default) of the tree whose `.buildfarm` this is.
+
+    Raises StateError for a newer schema only.
+    """
+    return _read(
+        state_dir,
+        lambda db: _status(db, build),
+        StatusRows("none"),
+        lambda problem: StatusRows("none", problem=problem),
+    )
 
 
 def steps(state_dir: Path, build: int | None = None) -> tuple[StepView, ...]:
@@ -170,15 +185,35 @@ def steps(state_dir: Path, build: int | None = None) -> tuple[StepView, ...]:
     return _read(state_dir, lambda db: _steps(db, condition, (build,)), (), lambda _: ())
 
 
+def outputs(state_dir: Path, build: int) -> dict[int, tuple[str, ...]]:
+    """What the steps of a build have made, by step number, as far as no later build has made it anew."""
+    return _read(state_dir, lambda db: _outputs(db, build), {}, lambda _: {})
+
+
+def durations(state_dir: Path) -> dict[str, float]:
+    """Seconds by absolute output, of all builds."""
+    query = "SELECT output, seconds FROM duration"
+    return _read(state_dir, lambda db: {unpack(path): seconds for path, seconds in db.execute(query)}, {}, lambda _: {})
+
+
+def make_words(state_dir: Path) -> tuple[str, ...] | None:
+    """What the last build handed to make, goals and variables included; None: there was none."""
+    query = "SELECT make_arguments FROM build ORDER BY id DESC LIMIT 1"
+
+    def words(db: sqlite3.Connection) -> tuple[str, ...] | None:
+        row = db.execute(query).fetchone()
+        return None if row is None else unpack_words(row[0])
+
+    return _read(state_dir, words, None, lambda _: None)
+
+
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
     """Every step that had `output` (absolute) for its main or another output, the latest first."""
     condition = "output = ?1 OR step.id = (SELECT step FROM output WHERE path = ?1)"
     return _read(state_dir, lambda db: _steps(db, condition, (pack(output),))[::-1], (), lambda _: ())
 
 
-def _read(
-    state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]
-) -> T:
+def _read(state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]) -> T:
     database = read_pointer(state_dir) or state_dir / DATABASE
     try:
         database.stat()
@@ -258,10 +293,11 @@ def _check(connection: sqlite3.Connection, database: Path) -> None:
         )
 
 
-def _status(db: sqlite3.Connection) -> StatusRows:
+def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
     row = db.execute(
         "SELECT id, goals, variables, directory, pid, exit_status, started, ended, resumed_from, state, pid_start,"
-        " boot_id FROM build ORDER BY id DESC LIMIT 1"
+        " boot_id FROM build WHERE id = coalesce(?, (SELECT max(id) FROM build))",
+        (build_id,),
     ).fetchone()
     if row is None:
         return StatusRows("none")
@@ -271,7 +307,8 @@ def _status(db: sqlite3.Connection) -> StatusRows:
         state = "interrupted"
     progress = db.execute(
         "SELECT total, total_is_final, done, checked_out, failed, remote, local, lookahead, retried, reused,"
-        " links_done, links_running, eta_seconds, eta_at FROM progress WHERE build = ?",
+        " links_done, links_running, asked, foreseen, wasted, instances, plan_seconds, eta_seconds, eta_at"
+        " FROM progress WHERE build = ?",
         (build.id,),
     ).fetchone()
     if progress is None:
@@ -282,8 +319,8 @@ def _status(db: sqlite3.Connection) -> StatusRows:
         (build.id,),
     )
     under_way = db.execute(
-        "SELECT output, kind, node, attempt, started, ended IS NOT NULL FROM step"
-        " WHERE build = ? AND state = 'checked_out' ORDER BY started",
+        "SELECT output, kind, node, attempt, started, ended IS NOT NULL, cwd, argv FROM step"
+        " JOIN command ON command.id = command WHERE build = ? AND state = 'checked_out' ORDER BY started",
         (build.id,),
     )
     failed = db.execute(
@@ -294,16 +331,35 @@ def _status(db: sqlite3.Connection) -> StatusRows:
     return StatusRows(
         state,
         build,
-        Counters(progress[0], bool(progress[1]), *progress[2:12]),
+        Counters(progress[0], bool(progress[1]), *progress[2:17]),
         tuple(NodeView(*node) for node in nodes),
-        tuple(CheckedOutView(unpack(output or b""), *rest) for output, *rest in under_way),
-        tuple(
-            FailureView(unpack(f[0] or b""), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"")
-            for f in failed
-        ),
-        progress[12],
-        progress[13],
+        tuple(CheckedOutView(_output(out[0], out[6], out[7]), *out[1:6]) for out in under_way),
+        tuple(FailureView(unpack(f[0] or b""), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"") for f in failed),
+        progress[17],
+        progress[18],
     )
+
+
+def named_output(argv: Sequence[str], cwd: str) -> str:
+    """What `-o` names, else the last word: a lookahead claims no output in the tree, so its step has none."""
+    for word, after in pairwise(argv):
+        if word == "-o":
+            return os.path.join(cwd, after)
+    return os.path.join(cwd, argv[-1]) if argv else cwd
+
+
+def _output(output: bytes | None, cwd: bytes, argv: bytes) -> str:
+    return named_output(unpack_words(argv), unpack(cwd)) if output is None else unpack(output)
+
+
+def _outputs(db: sqlite3.Connection, build: int) -> dict[int, tuple[str, ...]]:
+    found: dict[int, tuple[str, ...]] = {}
+    for number, path in db.execute(
+        "SELECT output.step, path FROM step JOIN output ON output.step = step.id WHERE build = ?", (build,)
+    ):
+        step = number & 0xFFFFFFFF
+        found[step] = (*found.get(step, ()), unpack(path))
+    return found
 
 
 def _steps(db: sqlite3.Connection, condition: str, parameters: tuple[object, ...]) -> tuple[StepView, ...]:

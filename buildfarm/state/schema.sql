@@ -33,6 +33,11 @@ CREATE TABLE progress (
     reused         INTEGER NOT NULL DEFAULT 0,
     barrier_ns     INTEGER NOT NULL,           -- files written before it, on the tree's own clock, are whole
     clock_ns       INTEGER NOT NULL,           -- wall clock minus time since boot, at that barrier
+    asked          INTEGER NOT NULL DEFAULT 0, -- compiles that make asked for
+    foreseen       INTEGER NOT NULL DEFAULT 0, -- of those, the ones that a plan had named before
+    wasted         INTEGER NOT NULL DEFAULT 0, -- results made ahead that did not fit any more
+    instances      INTEGER NOT NULL DEFAULT 0, -- make instances planned
+    plan_seconds   REAL NOT NULL DEFAULT 0,    -- in dry runs
     checked_out    INTEGER NOT NULL DEFAULT 0, -- from here on units, by the triggers below
     done           INTEGER NOT NULL DEFAULT 0,
     failed         INTEGER NOT NULL DEFAULT 0,
