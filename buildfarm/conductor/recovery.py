@@ -1,24 +1,32 @@
 """What a new build inherits from the one before: orphans are ended, half-written files swept, the rest is kept.
 
 The judgement is `state.recovery`'s; this module brings it what it needs and tells the user what was done.
+
+Make is asked about its targets only where a build was interrupted: after one that ended by itself nothing can be
+half-written, and a build must not pay for a plan that nobody needs.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from buildfarm.conductor import suspects
 from buildfarm.errors import MachineError
 from buildfarm.make import orphans
 from buildfarm.model import BuildState
 from buildfarm.request import RunRequest
 from buildfarm.state import recovery
-from buildfarm.state.claims import read_rows
+from buildfarm.state.claims import JournalRows, read_rows
+from buildfarm.state.durable import clock_offset_ns
 from buildfarm.state.identity import boot_id
 from buildfarm.state.journal import Journal
+from buildfarm.state.lock import TreeLock
 
 ORPHANS_SECONDS = 10.0
+ASIDE = "removed"  # in `.buildfarm`: what the last sweep took away by make's word alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +37,105 @@ class Recovered:
     durations: Mapping[str, float] = field(default_factory=dict)  # seconds, by absolute output path
 
 
-def recover(journal: Journal, request: RunRequest, note: Callable[[str], None]) -> Recovered:
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a sweep would do now, and why.  Nothing was touched to find it out."""
+
+    sweep: recovery.SweepPlan
+    unvouched: tuple[recovery.Removal, ...] = ()  # targets of make's that no step wrote
+    orphans: tuple[int, ...] = ()  # processes of the dead build that still run
+    lost: bool = False  # a build died here and its journal is gone
+    troubles: tuple[str, ...] = ()  # what make could not tell of its targets
+
+
+def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: tuple[int, ...] = ()) -> Findings:
+    """Judge every file that the last build may have left half-written.  The caller holds the tree's lock.
+
+    `running`: processes of that build that ran until now, so that no file is too young to be theirs.
+    """
+    last = journal.last_build()
+    this_boot, clock_ns = boot_id(), clock_offset_ns()
+    if last is None:
+        if lock.left_behind is None:
+            return Findings(recovery.SweepPlan(None, False, False))
+        rows = JournalRows(None)
+        seen = suspects.find(str(request.directory), request.make_words, request.environment)
+        same_boot = lock.left_behind.boot_id == this_boot
+        gone = recovery.unvouched(
+            seen.files,
+            rows,
+            since_ns=journal.first_seen_ns,
+            verified=suspects.is_whole if same_boot else _never,
+        )
+        nothing = recovery.SweepPlan(None, True, not same_boot)
+        return Findings(nothing, tuple(gone), running, True, seen.troubles)
+    rows = read_rows(journal)
+    if last.state not in (BuildState.RUNNING, BuildState.INTERRUPTED):
+        return Findings(recovery.plan_sweep(rows, boot_id=this_boot, clock_ns=clock_ns))
+    spec = last.spec
+    seen = suspects.find(spec.directory, spec.make_arguments, spec.environment)
+    sweep = recovery.plan_sweep(
+        rows,
+        boot_id=this_boot,
+        clock_ns=clock_ns,
+        recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
+    )
+    gone = recovery.unvouched(
+        seen.files,
+        rows,
+        since_ns=recovery.trusted_before(last, this_boot, clock_ns),
+        until_ns=None if running else recovery.last_sign_of_life(journal.state_dir),
+    )
+    return Findings(sweep, tuple(gone), running, False, seen.troubles)
+
+
+def left_running(journal: Journal, lock: TreeLock) -> tuple[int, ...]:
+    """The processes of a dead build that still run."""
+    return tuple(pid for token in _tokens(journal, lock) for pid in orphans.find(token))
+
+
+def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callable[[str], None]) -> Recovered:
     """Leave a tree in which make finds nothing half-written.  The caller holds the tree's lock.
 
     Raises MachineError when a process or a file of the dead build can't be got rid of.
     """
-    last = journal.last_build()
-    if last is None:
-        return Recovered()
-    if last.state is BuildState.RUNNING or last.state is BuildState.INTERRUPTED:
-        left = orphans.end(last.token, ORPHANS_SECONDS)
-        if left:
-            raise MachineError(
-                f"processes of the interrupted build still run and can't be ended: {', '.join(map(str, left))}",
-                hint="wait until they are gone (they may hang in a disk or network access), then try again",
-            )
-    plan = recovery.plan_sweep(
-        read_rows(journal),
-        boot_id=boot_id(),
-        clock_ns=time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+    running = left_running(journal, lock)
+    if running:
+        _end_orphans(journal, lock)
+    found = examine(journal, lock, request, running=running)
+    removed = recovery.perform(
+        found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE
     )
-    removed = recovery.perform(plan, journal, request.directory)
-    if plan.interrupted:
-        note(f"the last build was interrupted: {plan.kept_units} units kept, {removed} half-made files removed")
-    return Recovered(plan.kept_units if plan.interrupted else 0, journal.durations_by_output())
+    if found.lost:
+        note(f"a build died here and its journal is lost: {removed} files that nothing vouches for removed")
+    elif found.sweep.interrupted:
+        note(f"the last build was interrupted: {found.sweep.kept_units} units kept, {removed} half-made files removed")
+    if found.unvouched:
+        note(f"{len(found.unvouched)} of them were moved to {journal.state_dir / ASIDE}: no step of ours made them")
+    reused = found.sweep.kept_units if found.sweep.interrupted else 0
+    return Recovered(reused, journal.durations_by_output())
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+def _tokens(journal: Journal, lock: TreeLock) -> list[str]:
+    """The marks that processes of an interrupted build carry."""
+    tokens = {lock.left_token}
+    last = journal.last_build()
+    if last is not None and last.state in (BuildState.RUNNING, BuildState.INTERRUPTED):
+        tokens.add(last.token)
+    return sorted(tokens - {""})
+
+
+def _end_orphans(journal: Journal, lock: TreeLock) -> None:
+    begun = time.monotonic()
+    left: list[int] = []
+    for token in _tokens(journal, lock):
+        left += orphans.end(token, max(1.0, begun + ORPHANS_SECONDS - time.monotonic()))
+    if left:
+        raise MachineError(
+            f"processes of the interrupted build still run and can't be ended: {', '.join(map(str, left))}",
+            hint="wait until they are gone (they may hang in a disk or network access), then try again",
+        )

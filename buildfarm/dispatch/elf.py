@@ -52,6 +52,11 @@ def identify(data: bytes) -> ObjectIdentity | None:
     return None if isinstance(found, str) else found
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether this is an ELF file of any type whose section table and sections lie inside it."""
+    return not isinstance(_parse(data, any_type=True), str)
+
+
 def inspect(data: bytes, reference: ObjectIdentity | None, *, assembler: bool = False) -> str | None:
     """What is wrong with a node's object, in words that follow the node's name; None: nothing.
 
@@ -79,8 +84,11 @@ def _inspect_text(data: bytes) -> str | None:
     return None
 
 
-def _parse(data: bytes) -> ObjectIdentity | str:
-    """The marks of a relocatable object whose section table and sections lie inside it; or what is wrong."""
+def _parse(data: bytes, *, any_type: bool = False) -> ObjectIdentity | str:
+    """The marks of an object whose section table and sections lie inside it; or what is wrong.
+
+    It must be relocatable, unless `any_type`.
+    """
     if not data:
         return "sent an empty object"
     if data[:4] != _MAGIC:
@@ -94,7 +102,7 @@ def _parse(data: bytes) -> ObjectIdentity | str:
     kind, machine, _, _, _, table, flags, _, _, _, entry, count, names = struct.unpack_from(
         _ORDERS[order] + layout, data, _IDENT
     )
-    if kind != _RELOCATABLE:
+    if kind != _RELOCATABLE and not any_type:
         return f"sent an ELF file of type {kind}, not a relocatable object"
     section = struct.Struct(_ORDERS[order] + _SECTIONS[bits])
     if entry != section.size or table < size:

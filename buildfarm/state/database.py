@@ -82,9 +82,7 @@ def _connect(place: Place) -> sqlite3.Connection:
     if start != b"SQLite format 3\0":
         raise DamageError("no SQLite database" if start else "zero bytes")
     _check_length(place.database)
-    connection = sqlite3.connect(
-        place.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(place.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _check(connection, place.database)
         connection.execute(f"PRAGMA journal_mode = {place.journal_mode}")

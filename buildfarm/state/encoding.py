@@ -46,9 +46,7 @@ def plain(text: str | None) -> str | None:
     """A message for a TEXT column: bytes that are not UTF-8 are shown as U+FFFD."""
     if text is None:
         return None
-    return text.encode("utf-8", "surrogateescape" if not _has_odd(text) else "replace").decode(
-        "utf-8", "replace"
-    )
+    return text.encode("utf-8", "surrogateescape" if not _has_odd(text) else "replace").decode("utf-8", "replace")
 
 
 def _has_odd(text: str) -> bool:

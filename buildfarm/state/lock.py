@@ -30,11 +30,15 @@ class TreeLock:
 
     `state_dir` is the tree's `.buildfarm`, made if need be.  Take the lock before the journal is opened: opening
     may set a damaged database aside, which must not be one in use.  After `acquire`, `left_behind` is the holder before
-    if it died without letting go.
+    if it died without letting go, and `left_token` the token of its build.  `token` is this build's; without one the
+    holder only looks, and what it found left behind is there again for the next when it lets go.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, token: str = "") -> None:
         self._state_dir = state_dir
+        self._token = token
+        self._found: bytes | None = None
+        self.left_token = ""
         self._owner = state_dir / "lock.owner"
         self._lock = FileLock(state_dir / "lock", timeout=0, thread_local=False)
         self._held = False
@@ -58,6 +62,10 @@ class TreeLock:
                 ) from error
             self._acquire_by_owner_file()
         self.left_behind = read_owner(self._state_dir)
+        if self.left_behind is not None:
+            self._found = self._owner.read_bytes()
+            token = json.loads(self._found).get("token")
+            self.left_token = token if isinstance(token, str) else ""
         try:
             self._write_owner()
         except OSError as error:
@@ -70,8 +78,15 @@ class TreeLock:
         if not self._held:
             return
         self._held = False
-        self._owner.unlink(missing_ok=True)
-        self._lock.release()
+        try:
+            if self._found is not None and not self._token:
+                self._owner.write_bytes(self._found)
+            else:
+                self._owner.unlink(missing_ok=True)
+        except OSError:
+            pass  # `forget` has removed it all, or the disk is full: the next holder finds us, dead
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> TreeLock:
         self.acquire()
@@ -110,6 +125,7 @@ class TreeLock:
             "start": identity.start,
             "boot_id": identity.boot_id,
             "host": socket.gethostname(),
+            "token": self._token,
         }
         fresh = self._owner.with_name(f"{self._owner.name}.{identity.pid}")
         fresh.write_text(json.dumps(record) + "\n", encoding="utf-8")

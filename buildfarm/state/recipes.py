@@ -30,6 +30,8 @@ def oldest_start(make: int, clock: Path) -> int | None:
         starts = [start for pid in _recipes(make, _name(make)) if (start := process_start(pid)) is not None]
     except OSError:
         return None
+    if process_start(make) is None:
+        return None  # killed: its recipes are no longer its children, and may go on
     since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     now = durable.touch(clock)
     tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -268,11 +269,7 @@ class _Judge:
         if claim.standing is Standing.ARRIVED:
             if not fits:
                 return "changed after it arrived"
-            return (
-                None
-                if digests.get(found.real) == claim.record.digest
-                else "its bytes are not those that arrived"
-            )
+            return None if digests.get(found.real) == claim.record.digest else "its bytes are not those that arrived"
         if not fits:
             if not self.interrupted or found.changed_ns > self.trusted_ns:
                 return "changed after its check-in"
@@ -318,10 +315,10 @@ def unvouched(
     (`last_sign_of_life`: a file from the future is not this build's), or if `verified` says that
     it is whole.
     """
-    claimed = {claim.path for claim in rows.claims}
+    known = {os.path.normpath(path) for path in (*(claim.path for claim in rows.claims), *rows.inputs_read)}
     found = []
     for path in dict.fromkeys(targets):
-        if path in claimed or path in rows.inputs_read:
+        if path in known:
             continue
         seen = look(path)
         if seen is None or not seen.regular or seen.changed_ns <= since_ns:
@@ -332,16 +329,22 @@ def unvouched(
     return found
 
 
-def perform(plan: SweepPlan, journal: Journal, tree: Path, also: Iterable[Removal] = ()) -> int:
+def perform(
+    plan: SweepPlan, journal: Journal, tree: Path, also: Iterable[Removal] = (), *, aside: Path | None = None
+) -> int:
     """Remove what must go, make that durable, then settle the journal; how many files went.
 
-    Interrupted half-way it can simply be done again.  Raises MachineError when a file can't be removed: make
-    would take it for whole.
+    What goes by make's word alone (`also`) is moved into the directory `aside`, if one is given: no step of ours
+    says that it may go.  Interrupted half-way it can simply be done again.  Raises MachineError when a file can't
+    be removed: make would take it for whole.
     """
     count = 0
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)  # of the sweep before
     for removal in (*plan.removed, *also):
         try:
-            os.unlink(removal.real)
+            if aside is None or removal in plan.removed or not _moved(removal.real, aside, count):
+                os.unlink(removal.real)
             count += 1
         except FileNotFoundError:
             continue
@@ -362,6 +365,19 @@ def perform(plan: SweepPlan, journal: Journal, tree: Path, also: Iterable[Remova
         swept=plan.open_steps,
     )
     return count
+
+
+def _moved(path: str, aside: Path, number: int) -> bool:
+    """Whether the file could be moved into `aside`, under its own name in a directory of its own."""
+    place = aside / str(number)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        Path(path).rename(place / os.path.basename(path))
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False  # another file system
+    return True
 
 
 def _by_step(claims: Iterable[Claim]) -> dict[int, list[Claim]]:

@@ -52,9 +52,7 @@ def salvage(broken: Path, connection: sqlite3.Connection, began_ns: int) -> bool
         marks = ", ".join("?" * len(build))
         connection.execute(f"INSERT INTO build ({BUILD_COLUMNS}) VALUES ({marks})", build)
         connection.execute("UPDATE build SET state = 'interrupted', ended = NULL, exit_status = NULL")
-        connection.execute(
-            "INSERT INTO progress (build, barrier_ns, clock_ns) VALUES (?, ?, 0)", (build[0], began_ns)
-        )
+        connection.execute("INSERT INTO progress (build, barrier_ns, clock_ns) VALUES (?, ?, 0)", (build[0], began_ns))
         connection.executemany(
             f"INSERT OR REPLACE INTO output ({OUTPUT_COLUMNS})"
             " VALUES (?, ?, CASE ? WHEN 'checked_in' THEN 'arrived' ELSE ? END, ?, ?, ?, ?, ?)",

@@ -117,9 +117,7 @@ class StepTable:
     def take_in(self, build: int, step: CheckIn, *, durable: bool) -> bool:
         """A check-in, or with `durable` False an arrival; False: the step is not checked out any more."""
         number = step_number(build, step.step)
-        assert step.state in (StepState.DONE, StepState.FAILED), (
-            f"BUG: step {number} checked in as {step.state}"
-        )
+        assert step.state in (StepState.DONE, StepState.FAILED), f"BUG: step {number} checked in as {step.state}"
         attempt = self._connection.execute(
             "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
             " WHERE step.id = ? AND state = 'checked_out' AND (? = 0 OR attempt.attempt = ?)"
@@ -176,8 +174,7 @@ class StepTable:
 
     def _settle_outputs(self, number: int, step: CheckIn, standing: str) -> None:
         self._connection.executemany(
-            "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ?"
-            " WHERE path = ? AND step = ?",
+            "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ? WHERE path = ? AND step = ?",
             [(standing, o.size, o.mtime_ns, o.digest, step.time, pack(o.path), number) for o in step.outputs],
         )
         if step.exit_status >= 0:
@@ -227,9 +224,7 @@ def _is_own_source(step: CheckOut, path: str) -> bool:
     name = os.path.basename(path)
     previous = ""
     for word in step.argv[1:]:
-        operand = (
-            word.endswith(name) and not word.startswith("-") and previous not in ("-o", "-MF", "-MT", "-MQ")
-        )
+        operand = word.endswith(name) and not word.startswith("-") and previous not in ("-o", "-MF", "-MT", "-MQ")
         if operand and os.path.normpath(os.path.join(step.cwd, word)) == os.path.normpath(path):
             return True
         previous = word

@@ -240,9 +240,7 @@ class JournalWriter:
     def _next_group(self) -> list[_Operation]:
         """All that is queued; empty when the writer is closed and nothing is left."""
         with self._lock:
-            self._queued.wait_for(
-                lambda: self._queue or self._give_up or (self._closing and self._barrier_ended)
-            )
+            self._queued.wait_for(lambda: self._queue or self._give_up or (self._closing and self._barrier_ended))
             while not (self._urgent or self._closing or self._flushing or self._give_up):
                 rest = self._queued_since + LAZY - time.monotonic()
                 if rest <= 0:
@@ -319,9 +317,7 @@ class JournalWriter:
                 self._enqueue(_Operation(operation, held.future, True))
             if failure is None and whole_before is not None:
                 build = batch[-1].build
-                self._enqueue(
-                    _Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False)
-                )
+                self._enqueue(_Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False))
             self._at_barrier = False
             self._idle.notify_all()
         if failure is not None:
@@ -356,11 +352,7 @@ class JournalWriter:
 
 
 def _given_up(database: Path, error: sqlite3.Error, damaged: bool) -> JournalError:
-    hint = (
-        "start again: the journal is mended then"
-        if damaged
-        else "free space on its disk, then `buildfarm resume`"
-    )
+    hint = "start again: the journal is mended then" if damaged else "free space on its disk, then `buildfarm resume`"
     return JournalError(f"{database}: {error}", hint=hint)
 
 

@@ -1,0 +1,174 @@
+"""What resume finds, keeps and removes, through the command line, on real builds that really die."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from buildfarm.conductor import suspects
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.tool import Running, buildfarm, environment, status
+
+pytestmark = pytest.mark.timeout(120)
+
+RECIPES = """\
+all: program table.txt
+
+program: main.o
+\tcc -o $@ main.o
+
+main.o: main.c
+\tcc -c main.c -o main.o
+
+stripped.o: main.c
+\tcc -c main.c -o stripped.o
+\tstrip stripped.o
+\t@echo stripped
+
+table.txt: main.o
+\tprintf 'one\\n' > $@; : > started; while test -e wait; do sleep 0.05; done; printf 'two\\n' >> $@
+"""
+
+
+def write(tree: Path) -> Path:
+    tree.mkdir()
+    (tree / "Makefile").write_text(RECIPES)
+    (tree / "main.c").write_text("int main(void) { return 0; }\n")
+    return tree
+
+
+def interrupted_in_a_recipe(tree: Path) -> None:
+    """Kill all of a build while `table.txt` is half-written by its recipe."""
+    (tree / "wait").touch()
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j4")) as build:
+        wait_until((tree / "started").exists, "the recipe to have begun")
+        wait_until((tree / "program").exists, "the program")
+        wait_until(lambda: status(tree)["units"]["done"] == 1, "the unit's check-in")
+        build.kill_all()
+    (tree / "wait").unlink()
+    assert (tree / "table.txt").read_text() == "one\n"
+
+
+def test_a_file_that_a_recipe_was_writing_is_made_again(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    interrupted_in_a_recipe(tree)
+    made = (tree / "main.o").stat().st_mtime_ns
+    assert subprocess.run(["make", "-q", "table.txt"], cwd=tree, check=False).returncode == 0, "make is taken in"
+    result = buildfarm("resume", "-C", str(tree))
+    assert result.code == 0, result.stderr
+    assert (tree / "table.txt").read_text() == "one\ntwo\n"
+    assert (tree / "main.o").stat().st_mtime_ns == made
+    assert (tree / ".buildfarm" / "removed" / "0" / "table.txt").read_text() == "one\n"
+
+
+def test_the_dry_run_says_what_stays_and_what_goes_and_touches_nothing(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    interrupted_in_a_recipe(tree)
+    before = project.digests(tree)
+    result = buildfarm("resume", "-C", str(tree), "--dry-run")
+    assert result.code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    kept = lines[: lines.index(next(line for line in lines if line.startswith("would remove")))]
+    gone = lines[len(kept) :]
+    assert "  main.o" in kept and "  table.txt" in gone
+    assert any("nothing vouches for it" in line for line in gone)
+    assert project.digests(tree) == before
+    assert status(tree)["state"] == "interrupted"
+    assert buildfarm("resume", "-C", str(tree)).code == 0
+
+
+def test_what_a_process_of_the_dead_build_wrote_long_after_is_not_trusted(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "wait").touch()
+    with Running(("run", "-C", str(tree), "--hosts", "")) as build:
+        wait_until((tree / "started").exists, "the recipe to have begun")
+        os.kill(build.process.pid, 9)
+        build.process.wait()
+        late = time.time() + 3600
+        os.utime(tree / "table.txt", (late, late))
+        result = buildfarm("resume", "-C", str(tree), "--dry-run")
+        assert "would end what still runs" in result.stdout
+        (tree / "wait").unlink()
+        assert buildfarm("resume", "-C", str(tree)).code == 0
+    assert (tree / "table.txt").read_text() == "one\ntwo\n"
+
+
+def test_a_lost_journal_costs_what_nothing_vouches_for_and_no_more(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    interrupted_in_a_recipe(tree)
+    made = (tree / "main.o").stat().st_mtime_ns
+    (tree / ".buildfarm" / "state.db").write_bytes(b"rubbish")
+    assert buildfarm("resume", "-C", str(tree)).code == 66, "nobody knows what was asked for"
+    result = buildfarm("run", "-C", str(tree), "--hosts", "")
+    assert result.code == 0, result.stderr
+    assert "its journal is lost" in result.stderr
+    assert (tree / "table.txt").read_text() == "one\ntwo\n"
+    assert (tree / "main.o").stat().st_mtime_ns == made, "a whole ELF object speaks for itself"
+
+
+def test_only_interrupted_leaves_a_build_that_ended_by_itself_alone(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    assert buildfarm("resume", "-C", str(tree), "--only-interrupted").code == 0
+    (tree / "main.c").write_text("int main(void) { return missing; }\n")
+    assert buildfarm("run", "-C", str(tree), "--hosts", "").code == 2
+    result = buildfarm("resume", "-C", str(tree), "--only-interrupted")
+    assert result.code == 0 and "was not interrupted" in result.stdout
+    assert not (tree / "main.o").exists()
+
+
+def test_a_build_in_a_clean_or_complete_tree_asks_make_for_no_plan_before_it_starts(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    script = (
+        "import sys\n"
+        "from buildfarm.conductor import suspects\n"
+        "def never(*_): raise AssertionError('planned')\n"
+        "suspects.find = never\n"
+        "from buildfarm.cli import main\n"
+        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_make_tells_its_file_targets_and_which_recipes_go_on(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    for goals in (("all", "stripped.o"), ("CC=cc", "all", "stripped.o")):
+        found = suspects.find(str(tree), goals, environment())
+        assert found.troubles == ()
+        assert set(found.files) == {str(tree / name) for name in ("program", "main.o", "table.txt", "stripped.o")}
+        assert found.continued == {str(tree / "stripped.o")}
+
+
+@pytest.mark.parametrize("name", ["main.o", "program", "lib.a"])
+def test_a_file_that_was_cut_anywhere_is_not_whole(tmp_path: Path, name: str) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "Makefile").write_text(RECIPES + "lib.a: main.o\n\tar rcs $@ $^\n")
+    subprocess.run(["make", "program", "lib.a"], cwd=tree, check=True, capture_output=True)
+    whole = (tree / name).read_bytes()
+    assert suspects.is_whole(str(tree / name))
+    cut = tree / "cut"
+    for length in (*range(0, len(whole), 97), len(whole) - 1):
+        cut.write_bytes(whole[:length])
+        assert not suspects.is_whole(str(cut)) or (name == "lib.a" and length == 8)
+
+
+def test_results_that_make_had_not_asked_for_are_kept_and_used(tmp_path: Path) -> None:
+    tree = project.write(tmp_path / "p")
+    with Farm(count=1, jobs=4) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j1")) as build:
+            wait_until(lambda: len(list((tree / ".buildfarm" / "store").glob("*"))) >= 4, "four results in the store")
+            build.kill_all()
+        shown = buildfarm("resume", "-C", str(tree), "--dry-run")
+        assert "that make has not asked for yet" in shown.stdout, shown
+        held = {path.name for path in (tree / ".buildfarm" / "store").iterdir() if path.suffix != ".new"}
+        before = len(farm.started())
+        assert buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts).code == 0
+        done = status(tree)["units"]["done"]
+        assert len(farm.started()) - before <= done - len(held)
