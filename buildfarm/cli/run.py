@@ -83,14 +83,23 @@ def run(make_words: tuple[str, ...], **given: Any) -> int:
 Examples:
   buildfarm resume                       the interrupted build of this directory
   buildfarm resume -C decks --hosts "pi3/4"   the same with other nodes
+  buildfarm resume --dry-run             what would be kept, what would go, and why
 \b
 Exit status: as `run`; 0 when the last build is complete, 66 when nothing was ever built here.
 """,
 )
 @directory_option
 @click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="As make's -j, instead of the build's own.")
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Only list what would be kept, what would be removed, and why; touch nothing."
+)
+@click.option(
+    "--only-interrupted",
+    is_flag=True,
+    help="Do nothing, with exit status 0, unless the last build was interrupted; for scripts that run at boot.",
+)
 @build_options
-def resume(directory: str, jobs: int | None, **given: Any) -> int:
+def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bool, **given: Any) -> int:
     """Continue the interrupted build: same goals, variables, options and environment.
 
     What was checked in is kept; what was under way when the build stopped is done again.
@@ -103,14 +112,24 @@ def resume(directory: str, jobs: int | None, **given: Any) -> int:
 
     where = tree(directory, given["config"])
     known = snapshot(where / STATE)
+    if only_interrupted and known.state != "interrupted":
+        click.echo(f"{where}: the last build was not interrupted; there is nothing to resume")
+        return 0
     if known.state == "complete":
         click.echo(f"{where}: the last build is complete; there is nothing to resume")
         return 0
     last = None
     if known.state != "none":
         # The journal has one writer at a time: whoever holds the tree's lock.
-        with TreeLock(where / STATE), Journal.open(where / STATE) as journal:
+        with TreeLock(where / STATE) as lock, Journal.open(where / STATE) as journal:
             last = journal.last_build()
+            if journal.healed:
+                click.echo(f"buildfarm: {journal.healed}", err=True)
+            if dry_run and last is not None:
+                from buildfarm.cli.sweep import show
+
+                request = from_spec(last.spec, last.id, Options(jobs=jobs, **given), dict(os.environ))
+                return show(journal, lock, request)
     if last is None:
         reason = known.problem or f"{where}: never built here"
         raise NothingToResume(reason, hint="`buildfarm run` starts a build")
