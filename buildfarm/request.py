@@ -26,6 +26,7 @@ class RunRequest:
     goals: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     jobs: int | None = None  # -j; None: not given, UNLIMITED_JOBS: given without a number
+    enters: bool = False  # -C was typed: make says which directory it enters and leaves
     dry_run: bool = False  # -n, -q, -t and the like: make runs no recipe, nothing is journaled
 
     hosts_option: str | None = None  # --hosts
@@ -43,6 +44,11 @@ class RunRequest:
     options: Mapping[str, str] = field(default_factory=dict)  # ours as typed, for the journal and `resume`
     environment: Mapping[str, str] = field(default_factory=dict)  # make's, before ours is added
     resumed_from: int | None = None  # the journal's id of the build that this one continues
+
+    @property
+    def make_command(self) -> tuple[str, ...]:
+        """make's words, to be run in `directory`."""
+        return ("-C", ".", *self.make_words) if self.enters else self.make_words
 
     def spec(self) -> BuildSpec:
         """The journal's record of this request; `resume` repeats it to the letter."""

@@ -67,7 +67,7 @@ def from_words(words: Sequence[str], options: Options, environment: Mapping[str,
     config = configuration.load(directory, environment, chosen)
     # A makefile named with -f is relative to the directory that was typed, so make must run there.
     where = directory if parsed.makefiles else config.directory
-    jobs = parsed.jobs
+    jobs, enters = parsed.jobs, parsed.enters
     if not parsed.goals and where == config.directory:
         configured = {name: value for name, value in config.variables.items() if name not in parsed.variables}
         more = [*config.goals, *(f"{name}={value}" for name, value in configured.items())]
@@ -77,7 +77,15 @@ def from_words(words: Sequence[str], options: Options, environment: Mapping[str,
     if jobs is not None:
         options = replace(options, jobs=jobs)
     return _request(
-        where, parsed.make_words, parsed.goals, parsed.variables, parsed.dry_run, options, config, environment
+        where,
+        parsed.make_words,
+        parsed.goals,
+        parsed.variables,
+        parsed.dry_run,
+        options,
+        config,
+        environment,
+        enters=enters,
     )
 
 
@@ -128,6 +136,7 @@ def _request(
     config: configuration.Config,
     environment: Mapping[str, str],
     *,
+    enters: bool = False,
     shown_in: Mapping[str, str] | None = None,
     resumed_from: int | None = None,
 ) -> RunRequest:
@@ -137,6 +146,7 @@ def _request(
     return RunRequest(
         directory=directory,
         make_words=make_words,
+        enters=enters,
         goals=goals,
         variables=variables,
         jobs=options.jobs,

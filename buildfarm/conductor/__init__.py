@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from buildfarm.conductor import nested
 from buildfarm.make.process import find_make
 from buildfarm.request import RunRequest
 
@@ -20,13 +21,14 @@ def run(request: RunRequest, *, cache: Path | None = None) -> int:
     """Run one build; the exit code of the process.  Raises BuildfarmError.
 
     `cache` is where the masquerade is kept; the user's cache directory by default.  A dry run (`-n`, `-q`, `-t`,
-    ...) becomes make and does not return: it starts nothing, so nothing is journaled.
+    ...) becomes make and does not return: it starts nothing, so nothing is journaled.  So does a run inside a recipe
+    of a build that goes on: its compiles are that build's.
     """
-    if request.dry_run:
-        make = find_make(request.environment)
-        os.chdir(request.directory)
-        jobs = () if request.jobs is None else (f"-j{request.jobs or ''}",)
-        os.execve(make.path, ["make", *jobs, *request.make_words], dict(request.environment))
+    if nested.inside(request.environment):
+        nested.become_make(find_make(request.environment), request, request.environment)
+    request = replace(request, environment=nested.outside(request.environment))
+    if request.dry_run or nested.runs_no_recipe(request.environment):
+        nested.become_make(find_make(request.environment), request, request.environment)
 
     from buildfarm.conductor.build import Build
     from buildfarm.report.console import open_reporters

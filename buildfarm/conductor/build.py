@@ -175,7 +175,7 @@ class Build:
             )
         )
         assert server.path is not None, "BUG: the server listens nowhere"
-        words = (*self._jobs(sum(node.slots for node in nodes)), *request.make_words)
+        words = (*self._jobs(sum(node.slots for node in nodes)), *request.make_command)
         environment = masquerade.environment(request.environment, costume, server.path, self._token)
         foresight.instance_started(Invocation(("make", *words), str(request.directory), environment))
         progress = self._reporters.progress

@@ -109,6 +109,7 @@ class MakeArguments:
     """make's command line, taken apart."""
 
     directory: str = "."  # of all -C, one after the other
+    enters: bool = False  # -C was given: make says which directory it enters and leaves
     makefiles: tuple[str, ...] = ()  # -f, in order; `-` is stdin
     jobs: int | None = None  # the last -j; None: not given; UNLIMITED_JOBS: no number
     goals: tuple[str, ...] = ()
@@ -155,6 +156,7 @@ def parse(words: Sequence[str]) -> MakeArguments:
             goals.append(word)
     return MakeArguments(
         directory=directory or ".",
+        enters="C" in keys,
         makefiles=tuple(option.operand or "" for option in options if option.key == "f"),
         jobs=_jobs(options),
         goals=tuple(goals),

@@ -99,8 +99,7 @@ def environment(
     found = dict(base)
     directories = _real_directories(base.get("PATH", os.defpath))
     if masquerade.hook is not None:
-        others = [entry for entry in re.split("[: ]", base.get("LD_PRELOAD", "")) if entry]
-        found["LD_PRELOAD"] = ":".join([*others, str(masquerade.hook)])
+        found = with_hook({**found, "BUILDFARM_HOOK": str(masquerade.hook)})
     else:
         directories.insert(0, str(masquerade.directory))
     if masquerade.hook is None or "PATH" in base:
@@ -108,6 +107,16 @@ def environment(
     found["BUILDFARM_SOCKET"] = str(socket)
     found["BUILDFARM_TOKEN"] = token
     found["BUILDFARM_MASQUERADE"] = str(masquerade.directory)
+    return found
+
+
+def with_hook(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the hook that $BUILDFARM_HOOK names, if any, last in LD_PRELOAD."""
+    found = dict(environment)
+    hook = found.get("BUILDFARM_HOOK")
+    if hook:
+        others = [entry for entry in re.split("[: ]", found.get("LD_PRELOAD", "")) if entry and entry != hook]
+        found["LD_PRELOAD"] = ":".join([*others, hook])
     return found
 
 

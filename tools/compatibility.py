@@ -1,0 +1,243 @@
+"""`python -m tools.compatibility`: builds real projects by make and by buildfarm and compares all that is left.
+
+    python -m tools.compatibility CHECKOUTS [NAME ...]     CHECKOUTS holds the projects' clones, by name
+    python -m tools.compatibility --page                   write docs/compatibility.md anew from what was measured
+
+Each project is copied to one place, prepared and built there by make, and again by buildfarm on two distccd of this
+machine, so that no path differs.  Where files differ make builds once more: what differs between two builds by make is
+make's own (dates, random names).  The figures are kept in docs/compatibility.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.farm import Farm
+from tests.tool import environment
+
+HOME = Path(__file__).parent.parent
+RECORDS = HOME / "docs" / "compatibility.json"
+PAGE = HOME / "docs" / "compatibility.md"
+TIMEOUT = 1800.0
+BARE = ("--strip-debug", "--remove-section=.note.gnu.build-id", "--enable-deterministic-archives")
+
+
+@dataclass
+class Build:
+    """What one build left."""
+
+    status: int
+    files: dict[str, str]  # by name: mode and digest
+    bare: dict[str, str]  # the same without debug information and build id
+    left: list[str]  # what `make -n` would still print
+
+
+@dataclass
+class Record:
+    """One project's figures, as kept."""
+
+    name: str
+    source: str
+    version: str
+    status: tuple[int, int] = (0, 0)  # make's, buildfarm's
+    files: int = 0
+    raw: int = 0  # of `files`, equal in every byte
+    stripped: int = 0  # of the rest, equal without debug information and build id
+    own: int = 0  # of the rest, different between two builds by make
+    different: list[str] = field(default_factory=list)
+    remote: int = 0
+    local: dict[str, int] = field(default_factory=dict)  # units by reason
+    unseen: list[str] = field(default_factory=list)  # objects that no step of buildfarm's made
+    left: tuple[int, int] = (0, 0)  # lines of `make -n` afterwards
+
+
+def main() -> int:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(prog="python -m tools.compatibility", description=__doc__)
+    parser.add_argument("checkouts", nargs="?", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--page", action="store_true")
+    arguments = parser.parse_args()
+    projects = tomllib.loads((Path(__file__).parent / "compatibility.toml").read_text())
+    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    bad = 0
+    if arguments.checkouts is not None:
+        with Farm(count=2, jobs=2) as farm, tempfile.TemporaryDirectory(prefix="bf-compatibility-") as scratch:
+            for name in arguments.names or projects:
+                checkout = arguments.checkouts / projects[name].get("directory", name)
+                record = measure(name, projects[name], checkout, Path(scratch) / "b", farm.hosts)
+                records[name] = asdict(record)
+                RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
+                print(row(record, projects[name].get("note", "")), *record.different[:20], sep="\n  ", flush=True)
+                bad += bool(record.different) or record.status[0] != record.status[1]
+    PAGE.write_text(page(projects, records))
+    return 1 if bad else 0
+
+
+def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hosts: str) -> Record:
+    """Build by make and by buildfarm, compare.  Raises CalledProcessError when it can't be prepared."""
+    version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always"])
+    record = Record(name, project["source"], version)
+    words = project.get("make", [])
+    expected = _build(project, checkout, place, ["make", "-j3", *words])
+    events = place.parent / "events"
+    events.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "buildfarm", "run", "--plain", "--events", str(events), "--hosts", hosts, *words]
+    found = _build(project, checkout, place, command)
+    made = _read_events(events, record)
+    record.status = (expected.status, found.status)
+    record.left = (len(expected.left), len(found.left))
+    record.files = len(expected.files.keys() | found.files.keys())
+    for path in sorted(expected.files.keys() | found.files.keys()):
+        if expected.files.get(path) == found.files.get(path):
+            record.raw += 1
+        elif path in found.bare and expected.bare.get(path) == found.bare[path]:
+            record.stripped += 1
+        else:
+            record.different.append(path)
+    prepared = {str(place / path) for path in _prepared(project, checkout, place)}
+    objects = {str(place / path) for path in found.files if path.endswith(".o")}
+    record.unseen = sorted(os.path.relpath(path, place) for path in objects - made - prepared)
+    if record.different:
+        again = _build(project, checkout, place, ["make", "-j3", *words])
+        own = {path for path in record.different if again.bare.get(path, "") != expected.bare.get(path, "")}
+        record.own = len(own)
+        record.different = [path for path in record.different if path not in own]
+    shutil.rmtree(place, ignore_errors=True)
+    return record
+
+
+def _prepared(project: dict[str, Any], checkout: Path, place: Path) -> set[str]:
+    _prepare(project, checkout, place)
+    return {str(path.relative_to(place)) for path in place.rglob("*.o")}
+
+
+def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(checkout, place, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    if "prepare" in project:
+        subprocess.run(["sh", "-ec", project["prepare"]], cwd=place, env=environment(), check=True, capture_output=True)
+
+
+def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[str]) -> Build:
+    _prepare(project, checkout, place)
+    done = subprocess.run(
+        command, cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
+    )
+    if done.returncode:
+        print(done.stdout.decode(errors="replace")[-2000:], done.stderr.decode(errors="replace")[-2000:])
+    files: dict[str, str] = {}
+    bare: dict[str, str] = {}
+    for path in sorted(place.rglob("*")):
+        name = str(path.relative_to(place))
+        status = path.lstat()
+        if name.startswith(".buildfarm") or "/.buildfarm" in name or stat.S_ISDIR(status.st_mode):
+            continue
+        if path.is_symlink():
+            files[name] = f"link {path.readlink()}"
+        elif stat.S_ISREG(status.st_mode):
+            content = path.read_bytes()
+            files[name] = f"{stat.filemode(status.st_mode)} {hashlib.sha256(content).hexdigest()}"
+            bare[name] = files[name]
+            if content.startswith((b"\x7fELF", b"!<arch>")):
+                bare[name] = _bare(path)
+    words = project.get("make", [])
+    still = subprocess.run(
+        ["make", "-n", *words], cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return Build(done.returncode, files, bare, still.stdout.decode(errors="replace").splitlines())
+
+
+def _bare(path: Path) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        target = Path(directory, "bare")
+        done = subprocess.run(["objcopy", *BARE, str(path), str(target)], check=False, capture_output=True)
+        return hashlib.sha256((path if done.returncode else target).read_bytes()).hexdigest()
+
+
+def _read_events(events: Path, record: Record) -> set[str]:
+    """Count the units; the outputs of all steps."""
+    made: set[str] = set()
+    reasons: dict[str, str] = {}
+    directory = ""
+    local: collections.Counter[str] = collections.Counter()
+    for line in events.read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "build_started":
+            directory = event["directory"]
+        if event["event"] == "check_out":
+            reasons[event["output"]] = event["reason"] or "no reason told"
+        if event["event"] != "check_in":
+            continue
+        made.add(os.path.normpath(os.path.join(directory, event["output"])))
+        if event.get("kind", "compile") != "compile":
+            continue
+        if event["node"]:
+            record.remote += 1
+        else:
+            local[reasons[event["output"]]] += 1
+    record.local = dict(local.most_common())
+    return made
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def row(record: Record, note: str) -> str:
+    """The page's line for one project."""
+    status = "same" if record.status[0] == record.status[1] else f"{record.status[0]}, {record.status[1]}"
+    left = "same" if record.left[0] == record.left[1] else f"{record.left[0]}, {record.left[1]}"
+    local = "; ".join(f"{number} {reason}" for reason, number in record.local.items()) or "0"
+    return (
+        f"| [{record.name}]({record.source}) | {record.version} | {status} | {record.files} | {record.raw} | "
+        f"{record.stripped} | {record.own} | {len(record.different)} | {record.remote} | {local} | "
+        f"{len(record.unseen)} | {left} | {note} |"
+    )
+
+
+HEAD = """\
+# Compatibility
+
+Real projects, built by `make` and by `buildfarm run` in the same place on two `distccd`, and compared file by file.
+This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` says how each is built.
+
+- *status*: exit statuses are the same, or make's and buildfarm's.
+- *files* in the tree afterwards; *raw*: equal in every byte and in mode; *stripped*: of the others, those equal after
+  `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below); *make's own*: of the
+  others, those that differ between two builds by make as well; *different*: what is left, to be explained or mended.
+- *remote*: units compiled on nodes; *local*: units compiled here, by reason; *unseen*: object files that no step made
+  that buildfarm saw.
+- *make -n*: what make would still print afterwards is as much as after a build by make.
+
+With `-g` an object from a node differs from a local one in its debug information (the producer string; columns of macros),
+and so does the build id of a program that is linked of such objects; code and data are the same.
+
+"""
+
+
+def page(projects: dict[str, Any], records: dict[str, Any]) -> str:
+    """The page, from all records."""
+    titles = "project | version | status | files | raw | stripped | make's own | different | remote | local | unseen"
+    lines = [f"| {titles} | make -n | note |", "|" + " --- |" * 13]
+    for name in projects:
+        if name in records:
+            lines.append(row(Record(**records[name]), projects[name].get("note", "")))
+    return HEAD + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
