@@ -46,7 +46,7 @@ test: $(READY)
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 bench: $(READY)
-	$(RUN) -m benchmarks $(or $(ARGS),all)
+	$(RUN) -m benchmarks $(or $(ARGS),all --write)
 
 format: $(READY)
 	$(RUN) -m ruff format $(SOURCES)

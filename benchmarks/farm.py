@@ -1,0 +1,62 @@
+"""Gives real `distccd` daemons compilers that wait and answer recorded objects, so that few cores show a farm.
+
+It measures nothing.  The daemons are those of the tests (`tests/farm.py`); what a unit compiles to is recorded by
+plain make.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.frame import BenchmarkError, environment
+from benchmarks.projects import Project
+from tests.farm import Farm
+
+NAMES = ("gcc", "g++", "cc", "c++", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu-g++")
+
+
+@contextmanager
+def replaying(
+    project: Project, *, nodes: int, jobs: int, delay: float, options: str = ",lzo"
+) -> Iterator[Farm]:
+    """A farm whose compilers answer the objects that plain make makes of `project`, `delay` seconds after the call."""
+    with tempfile.TemporaryDirectory(prefix="bf-recorded-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        record(project, home / "objects")
+        compiler = home / "replay"
+        source = Path(__file__).with_name("replay.c")
+        macros = [f'-DRECORDED="{home}/objects"', f"-DDELAY_US={int(delay * 1e6)}L"]
+        subprocess.run(["gcc", "-O2", *macros, str(source), "-o", str(compiler)], check=True)
+        with Farm(nodes, jobs, options=options) as farm:
+            for node in farm.nodes:
+                for tool in NAMES:
+                    shutil.copy(compiler, node.bin / tool)
+            yield farm
+
+
+def record(project: Project, into: Path) -> None:
+    """Build `project` by plain make, keep its objects in `into`, and clean up."""
+    into.mkdir(mode=0o755)
+    done = subprocess.run(
+        ["make", "-j2"], cwd=project.root, env=environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(f"make: {done.stderr[-2000:]}")
+    for unit in project.root.rglob("*.o"):
+        shutil.copy(unit, into / unit.name)
+        (into / unit.name).chmod(0o644)
+    project.clean()
+
+
+def on_nodes(farm: Farm, units: int, before: int) -> None:
+    """Raises BenchmarkError unless the nodes compiled exactly `units` more than `before`."""
+    farm.wait_compiles(before + units)
+    found = len(farm.compiles()) - before
+    if found != units:
+        raise BenchmarkError(f"the nodes compiled {found} units instead of {units}")
