@@ -1,6 +1,6 @@
-"""`python -m buildfarm`: the console script by another name."""
+"""`python -m buildfarm`: the same as the console script."""
 
-from buildfarm.cli import main
+from buildfarm.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

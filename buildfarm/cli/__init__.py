@@ -6,6 +6,7 @@ imported when they are asked for, so that `status` starts quickly.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,24 @@ OS_ERROR = 71  # EX_OSERR
 USAGE_ERROR = 64  # EX_USAGE
 INTERRUPTED = 130  # 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+COLLECT_EVERY = 20_000  # new containers between collections; Python's 700 costs a start a tenth of its time
+
+
+def program() -> NoReturn:
+    """`main` as a process of its own: it leaves without taking the interpreter apart, which takes 20 ms.
+
+    Nothing waits for that: the journal is closed, what was printed is flushed, threads that are left are daemons'.
+    """
+    gc.set_threshold(COLLECT_EVERY)
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass
+    os._exit(status)
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
