@@ -20,6 +20,9 @@ from buildfarm.errors import ConfigError, MachineError
 from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
 
+GRACE_SECONDS = 0.05
+"""A build with nothing to do is over by then; it asks no node and compiles no canary."""
+
 
 class Membership:
     """The host list of one build."""
@@ -75,6 +78,8 @@ class Membership:
 
     async def probe(self, node: Node) -> ProbeReport:
         """Ask the node who it is, and have it repeat what this machine's compilers make."""
+        if self._canaries is None:
+            await asyncio.sleep(GRACE_SECONDS)
         if self._canaries is None:
             environment = self._toolbox.clean(self._request.environment)
             compilers = self._toolbox.compilers(environment)
