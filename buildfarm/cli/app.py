@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "buildfarm.cli.plan:plan",
     "nodes": "buildfarm.cli.nodes:nodes",
     "doctor": "buildfarm.cli.doctor:doctor",
+    "report": "buildfarm.cli.report:report",
     "explain": "buildfarm.cli.explain:explain",
     "forget": "buildfarm.cli.forget:forget",
 }
