@@ -2,7 +2,7 @@
 
 It works while a build runs, after a crash and in a directory that can't be written.  It imports only the
 standard library and what of ours does so too, because `status` must start fast; it does not judge files and
-never repairs.
+never repairs.  It is one file because it is all that a reader may ask of the journal.
 
 How it opens (https://sqlite.org/wal.html, "Read-only databases"): `mode=ro`; where that fails because the log's
 shared memory can't be made, `immutable=1` if there is no log, else a private copy of database and log.
