@@ -17,6 +17,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -27,11 +28,13 @@ from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.making import Maker
-from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.membership import Membership, read_again
 from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
+from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.process import MakeProcess, RealMake, find_make
@@ -44,11 +47,14 @@ from buildfarm.state import recipes
 from buildfarm.state.journal import CLOCK, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.store import ObjectStore
+from buildfarm.state.taint import Taken
 from buildfarm.state.writer import JournalWriter
 
 STATE_DIRECTORY = ".buildfarm"
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
 CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
+END_SECONDS = 5.0  # how long what still runs of a build that can't go on may take to end
 SIGINT_PATIENCE = 0.5  # a terminal's Ctrl-C reaches make by itself; a lone `kill -INT` is passed on after this
 JOBS_BEYOND_SLOTS = 2  # recipes that wait for a node burn no core: make's -j exceeds slots and cores
 
@@ -78,7 +84,11 @@ class Build:
             with JournalWriter(
                 journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
             ) as writer:
-                return asyncio.run(self._conduct(make, writer, recovered))
+                try:
+                    return asyncio.run(self._conduct(make, writer, recovered))
+                except BaseException:
+                    orphans.end(self._token, END_SECONDS)  # make must not go on behind the user's back
+                    raise
 
     def _recipes_since(self) -> int | None:
         """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
@@ -131,6 +141,16 @@ class Build:
         farm = Farm(membership.policy(), membership.probe, ledger, tasks)
         stack.push_async_callback(farm.close)
         stack.callback(lambda: ledger.nodes(farm.statuses()))
+        taken: list[Future[Taken]] = []
+
+        def condemn(node: str, reason: str) -> None:
+            taken.append(ledger.take_back((node,)))
+            farm.quarantine(node, reason)
+            ledger.note(f"{reason}; all that it has made in this build is made again")
+
+        workroom = stack.enter_context(self._workroom())
+        trust = Trust(request.verify, workroom, condemn, tasks)
+        stack.push_async_callback(trust.close)
         here = Here(ledger, self._cores)
         places = membership.preparations or self._cores + 1
         maker = Maker(
@@ -138,9 +158,10 @@ class Build:
             ledger,
             toolbox,
             membership,
+            trust,
             Workbench(lambda: places),
             token=self._token,
-            workroom=stack.enter_context(self._workroom()),
+            workroom=workroom,
             estimates=recovered.durations,
         )
         lookahead = Lookahead(
@@ -161,6 +182,7 @@ class Build:
         for note in membership.notes:
             ledger.note(note)
         farm.join(nodes)
+        self._follow(membership, farm, ledger, tasks, stack)
         self._reporters.started(
             BuildStarted(
                 build=ledger.build,
@@ -183,17 +205,69 @@ class Build:
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
         stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
-        process = MakeProcess(
-            make,
-            words,
-            directory=str(request.directory),
-            environment=environment,
-            stdout=self._reporters.make_stdout,
-            stderr=self._reporters.make_stderr,
-        )
-        return await self._run_make(process, calls, tasks)
+        while True:
+            process = MakeProcess(
+                make,
+                words,
+                directory=str(request.directory),
+                environment=environment,
+                stdout=self._reporters.make_stdout,
+                stderr=self._reporters.make_stderr,
+            )
+            status = await self._run_make(process, calls, lookahead, tasks)
+            if self._interrupted_by is not None:
+                return status  # what was taken back so far, the next build's sweep removes
+            await trust.settled()
+            if not taken:
+                return status
+            taken.append(ledger.take_back(tuple(trust.liars)))  # what came in since
+            words = await self._take_away(taken, ledger, words)
+            taken.clear()
 
-    async def _run_make(self, process: MakeProcess, calls: Calls, tasks: asyncio.TaskGroup) -> int:
+    async def _take_away(self, taken: list[Future[Taken]], ledger: Ledger, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Remove what liars have made; make's words for doing it again.
+
+        A result that its recipe has moved on can't be found again: then make must do everything anew (`-B`).
+        """
+        parts = [await asyncio.wrap_future(part) for part in taken]
+        outputs = tuple(dict.fromkeys(output for part in parts for output in part.outputs))
+        scattered = any(part.scattered for part in parts)
+        for output in outputs:
+            try:
+                os.unlink(output)
+            except FileNotFoundError:
+                scattered = True
+        ledger.taken_away(Taken(outputs))
+        anew = "everything" if scattered else f"{len(outputs)} units"
+        ledger.note(f"make runs again: {anew} must be made anew")
+        return ("-B", *words) if scattered and "-B" not in words else words
+
+    def _follow(
+        self, membership: Membership, farm: Farm, ledger: Ledger, tasks: asyncio.TaskGroup, stack: AsyncExitStack
+    ) -> None:
+        """From now on the farm follows what the user writes and what announces itself."""
+
+        def changed() -> None:
+            another, trouble = read_again(membership)
+            if trouble is not None:
+                ledger.note(trouble)
+            elif another:
+                update()
+
+        def update() -> None:
+            for note in membership.notes:
+                ledger.note(note)
+            farm.join(membership.nodes, membership.local_slots)
+
+        membership.listen(update)
+        stack.callback(membership.close)
+        if membership.files:
+            watcher = Watcher(membership.files, changed, busy=self._request.directory)
+            stack.callback(tasks.create_task(watcher.run()).cancel)
+
+    async def _run_make(
+        self, process: MakeProcess, calls: Calls, lookahead: Lookahead, tasks: asyncio.TaskGroup
+    ) -> int:
         """Start make and wait for it; pass on what asks us to stop."""
         loop = asyncio.get_running_loop()
         stopping: set[asyncio.Task[None]] = set()
@@ -201,11 +275,13 @@ class Build:
         def stop(number: signal.Signals) -> None:
             if self._interrupted_by is None:
                 self._interrupted_by = number
-                stopping.add(tasks.create_task(self._stop(process, calls, number)))
+                stopping.add(tasks.create_task(self._stop(process, calls, lookahead, number)))
             else:
                 process.signal(number)
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR):
+        # What was ignored when we were started stays so: `nohup`, a shell's `&`; make does the same (main.c).
+        heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heard:
             loop.add_signal_handler(number, stop, number)
         try:
             await process.start()
@@ -214,10 +290,10 @@ class Build:
         finally:
             for task in stopping:
                 task.cancel()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR):
+            for number in heard:
                 loop.remove_signal_handler(number)
 
-    async def _stop(self, process: MakeProcess, calls: Calls, number: signal.Signals) -> None:
+    async def _stop(self, process: MakeProcess, calls: Calls, lookahead: Lookahead, number: signal.Signals) -> None:
         """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
         if number is signal.SIGINT:
             await asyncio.sleep(SIGINT_PATIENCE)
@@ -226,7 +302,7 @@ class Build:
                     os.kill(pid, signal.SIGINT)
             return
         self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
-        await calls.checkpoint(CHECKPOINT_SECONDS)
+        await asyncio.gather(calls.checkpoint(CHECKPOINT_SECONDS), lookahead.checkpoint(CHECKPOINT_SECONDS))
         process.signal(signal.SIGTERM)
 
     def _jobs(self, slots: int) -> tuple[str, ...]:

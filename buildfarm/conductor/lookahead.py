@@ -67,6 +67,7 @@ class _Entry:
     urgency: Urgency
     waits_for: tuple[str, ...] = ()
     wanted: bool = False  # make waits for it
+    sent: bool = False  # in its place on a node, or on its way there
     job: asyncio.Task[None] | None = None
     task: Task | None = None
     result: Ahead | Declined | None = None
@@ -84,6 +85,7 @@ class Lookahead:
         self._ledger = ledger
         self._store = store
         self._enabled = enabled
+        self._held = False  # the build is told to stop
         self._witness = Witness()
         self._phases = Phases(maker)
         self._entries: dict[str, _Entry] = {}
@@ -117,6 +119,8 @@ class Lookahead:
 
     def pump(self) -> None:
         """Begin what there is room for."""
+        if self._held:
+            return
         if self.wasted >= WASTE_TOLERATED and self.wasted > self.delivered:
             return
         room = 2 * self._share() + 2 - self._running
@@ -188,6 +192,13 @@ class Lookahead:
             self._phases.in_tree(outputs[0])
         self.pump()
 
+    async def checkpoint(self, seconds: float) -> None:
+        """Begin nothing more, and wait, at most `seconds`, for what is on a node; it goes to the store."""
+        self._held = True
+        jobs = [entry.job for entry in self._entries.values() if entry.sent and entry.job is not None]
+        if jobs:
+            await asyncio.wait(jobs, timeout=seconds)
+
     async def close(self) -> None:
         """Stop everything; what is in the store stays there."""
         jobs = tuple(self._jobs)
@@ -200,6 +211,8 @@ class Lookahead:
     # -- making ahead -------------------------------------------------------------------------------------------
 
     def _share(self) -> int:
+        if self._held:
+            return 0
         slots = self._farm.slots
         return slots - slots // RESERVE
 
@@ -232,8 +245,8 @@ class Lookahead:
         entry.urgency.demand()
         if entry.task is not None:
             self._maker.demand(entry.task)
-        self._gate.admit()
-        self._maker.bench.admit()
+        self._gate.hurry(entry.urgency)
+        self._maker.bench.hurry(entry.urgency)
 
     def _begin_phases(self, entry: _Entry) -> None:
         self._phases.expect()
@@ -274,6 +287,7 @@ class Lookahead:
     async def _make(self, entry: _Entry) -> bool:
         """One C or C++ unit; False: try again later."""
         async with self._gate.place(entry.urgency):
+            entry.sent = True
             task = await self._task(entry)
             result = await self._maker.compile(task)
         return await self._keep(entry, task, result, {})
@@ -288,7 +302,9 @@ class Lookahead:
             finally:
                 self._phases.expected_came()
             modules = await self._phases.make_modules(chapter, task, read, ahead=not entry.wanted)
+            del read
             async with self._gate.place(entry.urgency):
+                entry.sent = True
                 result = await self._maker.generate(task, modules)
         finally:
             chapter.close()

@@ -1,0 +1,93 @@
+"""A build that is told to stop takes in what is about to arrive, and can be resumed from there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.tool import Running, buildfarm, command, environment, status
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGPWR])
+def test_a_build_that_is_told_to_stop_keeps_what_arrives_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
+    tree = project.write(tmp_path / "p")
+    with Farm(count=1, jobs=4, gated=True) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
+            farm.wait_compiles(2)
+            farm.close_gate()
+            wait_until(lambda: farm.waiting() == 4, "four compilers at the gate", 15)
+            before_signal = len(farm.started())
+            os.kill(build.process.pid, number)
+            assert build.process.stderr is not None
+            wait_until(lambda: "taking in" in _line(build), "the build to have heard")
+            farm.open_gate()
+            result = build.wait()
+            assert result.code == 128 + number, result.stderr
+        assert len(farm.started()) <= before_signal + 2, "new units were handed out after the signal"
+        before = status(tree)
+        assert before["state"] == "interrupted" and before["resumable"]
+        assert not list(tree.rglob("*.bf-*"))
+        assert buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts).code == 0
+        assert len(farm.started()) == project.UNITS, "a unit that had arrived was compiled again"
+    assert (tree / "program").exists()
+
+
+def _line(build: Running) -> str:
+    assert build.process.stderr is not None
+    return build.process.stderr.readline().decode()
+
+
+def test_what_was_ignored_when_the_build_began_stays_ignored(tmp_path: Path) -> None:
+    tree = project.write(tmp_path / "p")
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command("run", "-C", str(tree), "--hosts", farm.hosts)]
+        build = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+        farm.wait_compiles(1)
+        farm.close_gate()
+        wait_until(lambda: farm.waiting() == 2, "two compilers at the gate", 15)
+        os.kill(build.pid, signal.SIGHUP)
+        farm.open_gate()
+        assert build.wait(100) == 0
+
+
+def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> None:
+    tree = tmp_path / "p"
+    tree.mkdir()
+    (tree / "Makefile").write_text("all: a.o\n\ttouch began; sleep 60\na.o: a.c\n\tcc -c a.c -o a.o\n")
+    (tree / "a.c").write_text("int a;\n")
+    script = (
+        "import sys\n"
+        "from buildfarm.conductor import build\n"
+        "class Broken(build.Foresight):\n"
+        "    async def run(self):\n"
+        "        import asyncio, os\n"
+        "        while not os.path.exists(sys.argv[1] + '/began'): await asyncio.sleep(0.01)\n"
+        "        raise OSError(5, 'as if')\n"
+        "build.Foresight = Broken\n"
+        "from buildfarm.cli import main\n"
+        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+    assert done.returncode == 71, done.stderr
+    assert _processes_in(tree) == []
+    assert buildfarm("status", "-C", str(tree)).code == 4
+
+
+def _processes_in(directory: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "cwd") == str(directory):
+                found.append((entry / "comm").read_text())
+        except OSError:
+            continue
+    return found
