@@ -1,0 +1,206 @@
+"""Holds `make`'s way into a fresh clone: finding Python, missing tools, the lock file, continuous integration."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from tests.tool import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDED = ("cc", "make", "distccd", "gfortran", "g++", "strace", "ccache")
+
+
+def script(directory: Path, name: str, text: str) -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def linked(directory: Path, *names: str) -> None:
+    """Let these tools, as they are here, be all that a PATH of this directory has."""
+    for name in names:
+        real = shutil.which(name)
+        assert real is not None, name
+        (directory / name).symlink_to(real)
+
+
+def run(words: list[str], path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=ROOT, env=environment(PATH=str(path), **variables), capture_output=True, text=True, check=False
+    )
+
+
+# --- the Python that builds the environment
+
+
+def test_find_python_passes_over_one_that_is_too_old_or_does_not_run(tmp_path: Path) -> None:
+    script(tmp_path, "python3", "exit 1")
+    script(tmp_path, "python3.13", "exit 127")
+    (tmp_path / "python3.12").symlink_to(sys.executable)
+    done = run(["/bin/sh", "tools/find-python"], tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/python3.12\n")
+
+
+def test_find_python_takes_the_one_that_is_asked_for_first(tmp_path: Path) -> None:
+    for name in ("python3", "mine"):
+        script(tmp_path, name, "exit 0")
+    done = run(["/bin/sh", "tools/find-python"], tmp_path, PYTHON="mine")
+    assert done.stdout == f"{tmp_path}/mine\n"
+
+
+def test_find_python_says_what_to_install_where_there_is_none(tmp_path: Path) -> None:
+    done = run(["/bin/sh", "tools/find-python"], tmp_path)
+    assert done.returncode == 1
+    assert "3.11" in done.stderr and "apt-get install python3" in done.stderr
+
+
+# --- tools of the system
+
+
+def test_without_apt_the_missing_tools_are_named_with_what_goes_without_them(tmp_path: Path) -> None:
+    linked(tmp_path, "cc", "gcc", "make", "cat")
+    script(tmp_path, "python", "exit 0")
+    done = run(["/bin/sh", "tools/system-tools", "python"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not installed: distcc gfortran g++ strace ccache" in done.stdout
+    assert "no apt-get" in done.stdout
+    assert "without gfortran: Fortran" in done.stdout
+
+
+def test_without_root_nothing_is_tried_and_the_command_is_told(tmp_path: Path) -> None:
+    linked(tmp_path, "cc", "gcc", "make", "cat")
+    script(tmp_path, "python", "exit 0")
+    script(tmp_path, "id", "echo 1000")
+    script(tmp_path, "sudo", "exit 1")
+    script(tmp_path, "apt-get", f"touch {tmp_path}/called")
+    done = run(["/bin/sh", "tools/system-tools", "python"], tmp_path)
+    assert done.returncode == 0
+    assert "as root: apt-get install distcc gfortran" in done.stdout
+    assert not (tmp_path / "called").exists()
+
+
+def test_apt_is_asked_once_without_questions_and_a_failure_goes_on(tmp_path: Path) -> None:
+    linked(tmp_path, "cc", "gcc", "make", "cat", "mktemp", "grep", "tail", "rm", "env", "tee", "chmod")
+    script(tmp_path, "python", "exit 0")
+    script(tmp_path, "id", "echo 1000")
+    # Stands for sudo, and keeps away from the real /usr/sbin.
+    script(
+        tmp_path,
+        "sudo",
+        f'[ "$1" = -n ] && shift\ncase "$1" in env) exec "$@" ;; *) echo "$*" >> {tmp_path}/other ;; esac',
+    )
+    script(
+        tmp_path,
+        "apt-get",
+        f'echo "$DEBIAN_FRONTEND $*" >> {tmp_path}/calls\n'
+        'case "$*" in *install*) exit 0 ;; esac\necho "E: Temporary failure resolving deb.debian.org"\nexit 100',
+    )
+    done = run(["/bin/sh", "tools/system-tools", "python"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 1 and calls[0].startswith("noninteractive ") and calls[0].endswith("update")
+    assert "apt-get failed: E: Temporary failure resolving" in done.stdout
+
+
+def test_a_missing_c_compiler_is_fatal(tmp_path: Path) -> None:
+    linked(tmp_path, "make", "cat")
+    script(tmp_path, "python", "exit 0")
+    done = run(["/bin/sh", "tools/system-tools", "--check", "python"], tmp_path)
+    assert done.returncode == 1
+    assert "needs a C compiler" in done.stderr
+
+
+@pytest.mark.parametrize("tool", NEEDED)
+def test_a_tool_that_tests_call_is_here(tool: str) -> None:
+    """Where it is not, the tests that need it are skipped by name; in continuous integration that is a failure."""
+    if shutil.which(tool) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{tool} is missing, and CI=true: make tools")
+        pytest.skip(f"{tool} is missing: make tools")
+
+
+def test_the_tools_here_are_those_of_the_script() -> None:
+    text = (ROOT / "tools" / "system-tools").read_text()
+    listed = re.search(r"<<END\n(.*?)^END$", text, re.DOTALL | re.MULTILINE)
+    assert listed
+    assert {line.split()[0] for line in listed[1].splitlines()} == set(NEEDED)
+
+
+# --- the lock file
+
+
+def locked() -> dict[str, Version]:
+    versions: dict[str, Version] = {}
+    for line in (ROOT / "requirements-dev.lock").read_text(encoding="ascii").splitlines():
+        if not line.startswith("#"):
+            name, equals, version = line.partition("==")
+            assert equals, f"{line!r}: every line is NAME==VERSION"
+            versions[canonicalize_name(name)] = Version(version)
+    return versions
+
+
+def project() -> dict[str, list[str]]:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        data = tomllib.load(file)
+    return {
+        "build-system": data["build-system"]["requires"],
+        "dependencies": data["project"]["dependencies"],
+        **data["project"]["optional-dependencies"],
+    }
+
+
+@pytest.mark.parametrize("group", project())
+def test_the_lock_file_satisfies_pyproject(group: str) -> None:
+    versions = locked()
+    for text in project()[group]:
+        requirement = Requirement(text)
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"{name} is not in requirements-dev.lock"
+        assert requirement.specifier.contains(versions[name]), f"{name} {versions[name]} does not satisfy {text}"
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    for texts in project().values():
+        for text in texts:
+            assert any(bound.operator == ">=" for bound in Requirement(text).specifier), text
+
+
+# --- continuous integration
+
+
+def test_ci_runs_make_check_with_ci_true_and_ends_with_pytests_closing_line(tmp_path: Path) -> None:
+    home = tmp_path / "clone"
+    (home / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", home / ".ci" / "run")
+    (home / "Makefile").write_text(
+        "check: lint test\nlint:\n\t@false\ntest:\n\t@echo CI is $$CI\n"
+        "\t@echo '=== 1 failed, 2 passed in 3.45s ==='; false\n"
+    )
+    done = subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "CI is true" in done.stdout
+    assert done.stdout.splitlines()[-1] == "=== 1 failed, 2 passed in 3.45s ==="
+    (home / "Makefile").write_text("check:\n\t@echo '=== 3 passed in 1.00s ==='\n")
+    done = subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.count("=== 3 passed in 1.00s ===") == 1
+
+
+def test_make_help_names_every_goal() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="ascii")
+    goals = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert goals
+    done = subprocess.run(["make", "help"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    shown = set(re.findall(r"^make (\w+)", done.stdout, re.MULTILINE))
+    assert set(goals[1].split()) - {"help", "lint", "types"} <= shown
