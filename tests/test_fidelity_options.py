@@ -113,7 +113,7 @@ def duel(root: Path, words: Sequence[str], nodes: Farm, *, stdin: bytes = b"", *
         ["-f", "other.mk", "-j1"],
         ["-C", "sub", "-j1"],
         ["-j1", "--eval", "extra: ; @echo extra", "extra", "b.o"],
-        ["-p", "-q", "-f", "/dev/null"],
+        ["-q", "b.o"],
         ["-j1", "no-such-goal"],
         ["-W", "b.c", "-o", "a.o", "-j1", "prog", "CFLAGS=-O1 -DX='a b'"],
         ["--version"],

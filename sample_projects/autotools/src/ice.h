@@ -1,0 +1,2 @@
+double growth(double thickness, double kelvin_below);
+double drift(double wind);

@@ -1,0 +1,6 @@
+#include <string>
+
+std::string station()
+{
+    return std::string("Cux") + "haven";
+}

@@ -1,0 +1,4 @@
+const char *clock_name(void)
+{
+    return "tsc";
+}

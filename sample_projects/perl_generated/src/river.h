@@ -1,0 +1,2 @@
+double runoff(double rain);
+double stage(double flow);
