@@ -51,6 +51,8 @@ class Config:
     variables: Mapping[str, str] = field(default_factory=dict)
     hosts: str | None = None  # [nodes] hosts
     hosts_file: Path | None = None  # the file that `hosts` comes from
+    verify: float | None = None  # [nodes] verify, percent
+    allow_public: bool | None = None  # [nodes] allow_public
     project_file: Path | None = None
 
 
@@ -129,6 +131,8 @@ def _merge(so_far: Config, file: Path, named: Path, chosen: Path | None, *, is_p
         variables={**(checked.build.variables if applies else {}), **so_far.variables},
         hosts=hosts,
         hosts_file=None if hosts is None else hosts_file,
+        verify=so_far.verify if so_far.verify is not None else checked.nodes.verify,
+        allow_public=so_far.allow_public if so_far.allow_public is not None else checked.nodes.allow_public,
         project_file=file if is_project else so_far.project_file,
     )
 

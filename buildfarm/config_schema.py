@@ -47,6 +47,10 @@ class NodesTable(_Table):
     hosts: Value | None = Field(
         default=None, description='a host list in distcc\'s syntax as one text, such as "pi1/4 pi2/4,lzo"'
     )
+    verify: float | None = Field(
+        default=None, ge=0, le=100, description="a percentage of the units from 0 to 100, such as 2"
+    )
+    allow_public: bool | None = Field(default=None, description="true or false")
 
 
 class ConfigFile(_Table):

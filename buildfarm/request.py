@@ -13,6 +13,9 @@ from pathlib import Path
 
 from buildfarm.model import BuildSpec
 
+VERIFY_PERCENT = 2.0
+"""Default of `RunRequest.verify`."""
+
 UNLIMITED_JOBS = 0
 """`RunRequest.jobs` for a bare `-j`: make's "no limit"."""
 
@@ -33,7 +36,12 @@ class RunRequest:
     hosts_config: str | None = None  # `[nodes] hosts` of `config`
     config: Path | None = None  # the buildfarm.toml in force; read again when it changes
 
+    named: Path | None = None  # the directory that -C named, where the search for buildfarm.toml begins
+    config_chosen: Path | None = None  # --config
+
     fallback: str = "local"  # "local" | "never"
+    verify: float = VERIFY_PERCENT  # percent of the nodes' units that are compiled here too and compared
+    allow_public: bool = False  # nodes whose address the whole Internet can reach
     lookahead: bool = True
     serial_order: bool = False
 

@@ -38,9 +38,7 @@ def _probe(
         identity = asyncio.run(probe(Node("127.0.0.1", farm.nodes[0].port), canaries))
         assert farm.compiles() == []
         assert farm.started() == []
-        assert [
-            path.name for path in farm.nodes[0].tmp.iterdir() if path.is_dir() and path.name != "lock"
-        ] == []
+        assert [path.name for path in farm.nodes[0].tmp.iterdir() if path.is_dir() and path.name != "lock"] == []
         return identity
 
 
@@ -65,13 +63,12 @@ def test_fortran_goes_by_the_name_of_gcc_where_gfortran_is_not_listed(canaries: 
 def test_another_version_is_a_mismatch(canaries: Canaries) -> None:
     identity = _probe(replace(canaries, version="99.1.0"))
     assert identity.languages == frozenset()
-    assert identity.mismatch == f"its gcc has version {canaries.version}, here it is 99.1.0"
+    assert identity.mismatch is not None
+    assert identity.mismatch.startswith(f"its gcc has version {canaries.version}, here it is 99.1.0, and there is no ")
 
 
 def test_other_bytes_of_the_same_version_are_a_difference(canaries: Canaries) -> None:
-    script = (
-        '#!/bin/sh\ncase "$*" in *-dump*) exec /usr/bin/gcc "$@";; esac\nexec /usr/bin/gcc -fno-ident "$@"\n'
-    )
+    script = '#!/bin/sh\ncase "$*" in *-dump*) exec /usr/bin/gcc "$@";; esac\nexec /usr/bin/gcc -fno-ident "$@"\n'
     identity = _probe(canaries, compilers={"gcc": script})
     assert Language.C not in identity.languages
     assert identity.differences[Language.C] == "its gcc makes other bytes than this machine's"

@@ -52,9 +52,7 @@ def test_the_first_that_is_set_wins(tmp_path: Path) -> None:
     del environment["DISTCC_HOSTS"]
     assert found() == HostText(str(own), "from-distcc-dir", own)
     own.unlink()
-    assert found() == HostText(str(system), "from-system", system), (
-        "with $DISTCC_DIR distcc ignores ~/.distcc"
-    )
+    assert found() == HostText(str(system), "from-system", system), "with $DISTCC_DIR distcc ignores ~/.distcc"
     del environment["DISTCC_DIR"]
     assert found() == HostText(str(home), "from-home", home)
     home.unlink()
@@ -75,13 +73,22 @@ def test_nobody_naming_nodes_is_no_error(tmp_path: Path) -> None:
     assert (hosts.nodes, hosts.source) == ((), None)
 
 
-def test_ssh_and_zeroconf_are_left_out_with_a_word() -> None:
-    hosts = sources.read(HostText("--hosts", "pi3/2 pi@pi4 +zeroconf localhost/3"))
-    assert hosts.nodes == (Node("pi3", slots=2),)
-    assert hosts.listed.local_slots == 3
-    ssh, zeroconf = hosts.notes
-    assert ssh.startswith("--hosts: pi@pi4 is left out: nodes reached by ssh are not supported yet")
-    assert zeroconf.startswith("--hosts: +zeroconf is left out: ")
+def test_ssh_nodes_know_how_they_are_reached() -> None:
+    text = HostText("--hosts", "pi3/2 pi@pi4 +zeroconf localhost/3")
+    pi3, pi4 = sources.read(text, {"DISTCC_SSH": "ssh -p 2222"}, allow_public=True).nodes
+    assert pi3 == Node("pi3", slots=2, public=True)
+    assert (pi4.user, pi4.ssh, pi4.via) == ("pi", True, ("ssh", "-p", "2222"))
+
+
+def test_an_environment_file_stands_over_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "farm.env"
+    environment = {"BUILDFARM_ENVIRONMENT_FILE": str(file), "DISTCC_HOSTS": "old", "PATH": "/bin"}
+    assert sources.surroundings(environment) == environment, "a file that is not there says nothing"
+    file.write_text("# the farm\nexport DISTCC_HOSTS='pi1/4 pi2/4'\nPATH=/evil\n")
+    assert sources.surroundings(environment) == {**environment, "DISTCC_HOSTS": "pi1/4 pi2/4"}
+    file.write_text("DISTCC_HOSTS=pi1\nand so on\n")
+    with pytest.raises(ConfigError, match=r"farm.env, line 2: 'and so on': expected NAME=VALUE"):
+        sources.surroundings(environment)
 
 
 def test_an_error_names_the_source() -> None:

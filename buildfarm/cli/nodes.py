@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from buildfarm.cli.tree import config_option, directory_option, named
 from buildfarm.dispatch.sources import Hosts
+
+if TYPE_CHECKING:
+    from buildfarm.conductor.survey import Finding
 
 
 def hosts_in_force(directory: Path, hosts: str | None, config: Path | None) -> Hosts:
@@ -17,9 +21,10 @@ def hosts_in_force(directory: Path, hosts: str | None, config: Path | None) -> H
     from buildfarm import config as configuration
     from buildfarm.dispatch import sources
 
-    found = configuration.load(directory, os.environ, config.absolute() if config else None)
-    text = sources.find(os.environ, option=hosts, config_text=found.hosts, config_path=found.hosts_file)
-    return sources.read(text)
+    environment = sources.surroundings(os.environ)
+    found = configuration.load(directory, environment, config.absolute() if config else None)
+    text = sources.find(environment, option=hosts, config_text=found.hosts, config_path=found.hosts_file)
+    return sources.read(text, environment, allow_public=bool(found.allow_public))
 
 
 @click.command(
@@ -58,7 +63,7 @@ def nodes(directory: str, config: Path | None, hosts: str | None, as_json: bool)
                     "slots": finding.node.slots,
                     "compiler": finding.compiler,
                     "languages": list(finding.languages),
-                    "reason": finding.fault,
+                    "reason": finding.fault or finding.lacks,
                     "round_trip_seconds": _rounded(finding.round_trip_seconds),
                 }
                 for finding in findings
@@ -80,13 +85,18 @@ def nodes(directory: str, config: Path | None, hosts: str | None, as_json: bool)
             state=finding.state,
             slots=finding.node.slots,
             compiler=", ".join(filter(None, (finding.compiler, " ".join(finding.languages)))) or None,
-            reason=finding.fault,
+            reason=finding.fault or _useful_for(finding),
         )
         for finding in findings
     ]
     for line in node_table(lines, working=False):
         click.echo("  " + line)
     return 0
+
+
+def _useful_for(finding: Finding) -> str | None:
+    """For a node that takes some languages only: which, and why not the others."""
+    return f"{finding.compiler}, {' '.join(finding.languages)}; {finding.lacks}" if finding.lacks else None
 
 
 def _rounded(seconds: float | None) -> float | None:

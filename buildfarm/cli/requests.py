@@ -17,7 +17,7 @@ from buildfarm.cli.tree import named
 from buildfarm.errors import MachineError, UsageError
 from buildfarm.make import arguments
 from buildfarm.model import BuildSpec
-from buildfarm.request import RunRequest
+from buildfarm.request import VERIFY_PERCENT, RunRequest
 
 MAKEFILE_NAMES = ("GNUmakefile", "makefile", "Makefile")
 """GNU make manual, 3.2: what make looks for without -f, in this order."""
@@ -31,6 +31,8 @@ class Options:
 
     hosts: str | None = None
     fallback: str | None = None
+    verify: float | None = None
+    allow_public: bool = False
     events: Path | None = None
     config: Path | None = None
     plain: bool = False
@@ -46,6 +48,10 @@ class Options:
             record["hosts"] = self.hosts
         if self.fallback is not None:
             record["fallback"] = self.fallback
+        if self.verify is not None:
+            record["verify"] = f"{self.verify:g}"
+        if self.allow_public:
+            record["allow_public"] = "yes"
         if self.events is not None:
             record["events"] = str(self.events.absolute())
         if self.config is not None:
@@ -86,6 +92,7 @@ def from_words(words: Sequence[str], options: Options, environment: Mapping[str,
         config,
         environment,
         enters=enters,
+        named_directory=directory,
     )
 
 
@@ -100,6 +107,8 @@ def from_spec(spec: BuildSpec, build: int, options: Options, environment: Mappin
     merged = Options(
         hosts=options.hosts if options.hosts is not None else record.get("hosts"),
         fallback=options.fallback or record.get("fallback"),
+        verify=options.verify if options.verify is not None else _percent(record.get("verify")),
+        allow_public=options.allow_public or "allow_public" in record,
         events=options.events or (Path(record["events"]) if "events" in record else None),
         config=options.config or (Path(record["config"]) if "config" in record else None),
         plain=options.plain,
@@ -137,6 +146,7 @@ def _request(
     environment: Mapping[str, str],
     *,
     enters: bool = False,
+    named_directory: Path | None = None,
     shown_in: Mapping[str, str] | None = None,
     resumed_from: int | None = None,
 ) -> RunRequest:
@@ -154,7 +164,11 @@ def _request(
         hosts_option=options.hosts,
         hosts_config=config.hosts,
         config=config.hosts_file or config.project_file,
+        named=named_directory or directory,
+        config_chosen=options.config.absolute() if options.config else None,
         fallback=fallback,
+        verify=next((v for v in (options.verify, config.verify) if v is not None), VERIFY_PERCENT),
+        allow_public=options.allow_public or bool(config.allow_public),
         lookahead=not options.no_lookahead,
         serial_order=options.serial_order,
         plain=options.plain or terminal.get("TERM", "dumb") == "dumb",
@@ -183,6 +197,10 @@ def _parse(words: Sequence[str]) -> arguments.MakeArguments:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
+
+
+def _percent(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _require_make(environment: Mapping[str, str]) -> None:

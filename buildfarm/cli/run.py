@@ -25,6 +25,13 @@ def build_options(callback: Callback) -> Callback:
                 type=click.Choice(["local", "never"]),
                 help="Where a unit goes when no node can take it: to this machine, or nowhere (it fails).",
             ),
+            click.option(
+                "--verify",
+                type=click.FloatRange(0, 100),
+                metavar="PERCENT",
+                help="So many of the nodes' units are compiled here too and compared (default 2; 0: none).",
+            ),
+            click.option("--allow-public", is_flag=True, help="Permit nodes whose address is not a private one."),
             click.option("--plain", is_flag=True, help="Lines instead of the live view."),
             click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
             click.option(

@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -33,7 +34,9 @@ from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
+from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
+from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.make import masquerade, orphans
@@ -47,6 +50,7 @@ from buildfarm.state import recipes
 from buildfarm.state.journal import CLOCK, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.store import ObjectStore
+from buildfarm.state.taint import Taken
 from buildfarm.state.taint import Taken
 from buildfarm.state.writer import JournalWriter
 
@@ -141,6 +145,16 @@ class Build:
         farm = Farm(membership.policy(), membership.probe, ledger, tasks)
         stack.push_async_callback(farm.close)
         stack.callback(lambda: ledger.nodes(farm.statuses()))
+        taken: list[Future[Taken]] = []
+
+        def condemn(node: str, reason: str) -> None:
+            taken.append(ledger.take_back((node,)))
+            farm.quarantine(node, reason)
+            ledger.note(f"{reason}; all that it has made in this build is made again")
+
+        workroom = stack.enter_context(self._workroom())
+        trust = Trust(request.verify, workroom, condemn, tasks)
+        stack.push_async_callback(trust.close)
         taken: list[Future[Taken]] = []
 
         def condemn(node: str, reason: str) -> None:

@@ -42,7 +42,14 @@ class Doubtful:
     status: int | None = None  # the compiler's wait status there, if it is the compiler who failed
 
 
-AttemptResult = Valid | Faulty | Doubtful
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The node has not the compiler that this unit needs."""
+
+    reason: str
+
+
+AttemptResult = Valid | Faulty | Doubtful | Unfit
 Attempt = Callable[[Node, int, float], Awaitable[AttemptResult]]
 
 
@@ -96,6 +103,7 @@ class ProbeReport:
     compiler: str = ""
     error: str | None = None
     quarantine: bool = False
+    remark: str | None = None  # which languages it does not compile, and why
 
 
 class Observer(Protocol):
@@ -156,9 +164,9 @@ class Farm:
         """Whether a node compiles this language, or may turn out to once its probe is back."""
         return self._scheduler.can_take(language)
 
-    def join(self, nodes: tuple[Node, ...]) -> None:
-        """Make the host list `nodes`: new ones are probed, missing ones drain."""
-        self._feed(s.Join(nodes))
+    def join(self, nodes: tuple[Node, ...], local_slots: int | None = None) -> None:
+        """Make the host list `nodes`: new ones are probed, missing ones drain; `local_slots` None: as before."""
+        self._feed(s.Join(nodes, local_slots))
         if self._ticker is None:
             self._ticker = self._tasks.create_task(self._tick())
 
@@ -256,13 +264,17 @@ class Farm:
                 actions = self._scheduler.handle(event, time.monotonic())
                 self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
                 self._perform(event, actions)
+            case Unfit(reason):
+                self._feed(s.Declined(unit, attempt, reason))
             case Doubtful(reason, stderr, status):
                 ticket.stderr, ticket.status = stderr, status
                 self._feed(s.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:
         report = await self._probe(node)
-        self._feed(s.Probed(node.key, report.languages, report.compiler, report.error, report.quarantine))
+        self._feed(
+            s.Probed(node.key, report.languages, report.compiler, report.error, report.quarantine, report.remark)
+        )
 
     async def _tick(self) -> None:
         while True:

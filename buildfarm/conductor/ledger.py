@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
+from buildfarm.state.taint import Taken, forget, take_back
 from buildfarm.state.writer import JournalWriter
 
 
@@ -137,6 +139,17 @@ class Ledger:
         """Record the nodes' standing for `status`."""
         build = self._build
         self._writer.submit(lambda journal: journal.set_nodes(build, statuses), durable=False)
+
+    def take_back(self, nodes: Sequence[str]) -> Future[Taken]:
+        """The results of these nodes count no more; the future tells which they were."""
+        build = self._build
+        return self._writer.submit(lambda journal: take_back(journal, build, nodes))
+
+    def taken_away(self, taken: Taken) -> None:
+        """What was taken back is gone from the tree."""
+        self.tally.done -= len(taken.outputs)
+        self.tally.remote -= len(taken.outputs)
+        self._writer.submit(lambda journal: forget(journal, taken.outputs))
 
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())

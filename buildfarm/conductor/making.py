@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from buildfarm.conductor.delivery import Stamp, ordinary, stamps, temporary_name
-from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Valid, Won, Work
+from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
 from buildfarm.dispatch import elf, recipe_fortran, verdict
 from buildfarm.dispatch.client import Deadlines
@@ -90,6 +91,7 @@ class Maker:
         ledger: Ledger,
         toolbox: Toolbox,
         membership: Membership,
+        trust: Trust,
         bench: Workbench,
         *,
         token: str,
@@ -100,6 +102,7 @@ class Maker:
         self._ledger = ledger
         self.toolbox = toolbox
         self._membership = membership
+        self.trust = trust
         self.bench = bench
         self._token = token
         self._workroom = workroom
@@ -234,6 +237,11 @@ class Maker:
         prepared = replace(prepared, outputs_made=(*prepared.outputs_made, *modules.made))
         return await self._dispatch(task, prepared, modules.since_ns)
 
+    @property
+    def skip_local_retry(self) -> bool:
+        """A node's word that a unit does not compile is the last (`DISTCC_SKIP_LOCAL_RETRY`)."""
+        return self._membership.skip_local_retry
+
     def demand(self, task: Task) -> None:
         """Make now waits for a task that was begun as lookahead."""
         self._farm.demand(task.step)
@@ -300,8 +308,11 @@ class Maker:
                 self.check_out(task, prepared.outputs_made, node.key, number, held=task.ahead),
                 output=task.outputs[0],
             )
-            job = self._addressed(prepared.job, task, node)
             try:
+                name, unfit = await self._membership.tool_name(node, task.unit.language, task.tool_path)
+                if unfit is not None:
+                    return Unfit(unfit)
+                job = _called(prepared.job, name)
                 answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline))
             except NodeFault as fault:
                 return _faulty(node, fault)
@@ -309,22 +320,26 @@ class Maker:
             if isinstance(judged, verdict.NodeAtFault):
                 return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
             if isinstance(judged, verdict.LocalVerdict):
-                return Doubtful(judged.reason, answer.stderr)
+                return Doubtful(judged.reason, answer.stderr, answer.status)
             reference = await self.toolbox.reference(task.unit, task.tool_path, task.invocation.env)
             wrong = elf.inspect(answer.object, reference, assembler=task.unit.assembler_only)
             if wrong is not None:
                 return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
-            return await self._with_words(task, prepared, node, answer, deadline)
+            self.trust.consider(
+                node.key,
+                job,
+                answer.object,
+                task.tool_path,
+                task.invocation.env,
+                task.outputs[0],
+                debug=task.unit.debug,
+            )
+            return await self._with_words(prepared, node, name, answer, deadline)
 
         return attempt
 
-    def _addressed(self, job: Job, task: Task, node: Node) -> Job:
-        """The job under the name by which the node knows the compiler."""
-        name = self._membership.tool_name(node, task.unit.language, os.path.basename(task.tool_path))
-        return job if job.argv[0] == name else replace(job, argv=(name, *job.argv[1:]))
-
     async def _with_words(
-        self, task: Task, prepared: Prepared, node: Node, answer: Answer, deadline: float
+        self, prepared: Prepared, node: Node, name: str, answer: Answer, deadline: float
     ) -> AttemptResult:
         """The answer with warnings as a local compile prints them, by a second compile where need be."""
         words = prepared.words(answer.stderr)
@@ -333,9 +348,8 @@ class Maker:
         repeat = prepared.repeat(answer.stderr)
         if repeat is None:
             return Doubtful(WORDS_LOST)
-        job = self._addressed(repeat.job, task, node)
         try:
-            again = await compile_on(node, job, deadlines=Deadlines(compile=deadline))
+            again = await compile_on(node, _called(repeat.job, name), deadlines=Deadlines(compile=deadline))
         except NodeFault as fault:
             return _faulty(node, fault)
         if again.status != 0:
@@ -354,6 +368,11 @@ def scan_unit(text: str, unit: Unit) -> FortranScan:
     """Scan a Fortran unit's text by the rules of its options."""
     assert unit.fortran is not None, "BUG: a scan of a unit that is not Fortran"
     return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
+
+
+def _called(job: Job, name: str) -> Job:
+    """The job under the name by which its node knows the compiler."""
+    return job if job.argv[0] == name else replace(job, argv=(name, *job.argv[1:]))
 
 
 def _faulty(node: Node, fault: NodeFault) -> Faulty:

@@ -47,6 +47,8 @@ class Units:
         invocation = call.invocation
         outputs = absolute_outputs(tool_call, invocation)
         known = await self._look_ahead(call, invocation, unit, outputs)
+        if isinstance(known, Ahead) and not self._maker.trust.believes(known.compiled.node):
+            known = None
         try:
             match known:
                 case Ahead(task, compiled):
@@ -81,11 +83,14 @@ class Units:
         return asked.result()
 
     async def _make(self, call: StubCall, tool_call: ToolCall, task: Task) -> None:
-        work = asyncio.create_task(self._maker.compile(task))
-        if not await _while_wanted(call, work):
-            self._ledger.forget(task.step)
-            return
-        result = work.result()
+        while True:
+            work = asyncio.create_task(self._maker.compile(task))
+            if not await _while_wanted(call, work):
+                self._ledger.forget(task.step)
+                return
+            result = work.result()
+            if not isinstance(result, Compiled) or self._maker.trust.believes(result.node):
+                break  # else it was found out as a liar since it answered
         if isinstance(result, Compiled):
             await self._deliver(call, tool_call, task, result)
         else:
@@ -94,7 +99,11 @@ class Units:
     async def _decline(self, call: StubCall, tool_call: ToolCall, task: Task, verdict: TakenHere | Stranded) -> None:
         """No node gave a result: compile here, or fail where the user wants that."""
         if isinstance(verdict, Stranded):
-            await self._fail(call, task, verdict.reason)
+            text = f"buildfarm: {task.unit.output}: {verdict.reason}; --fallback local would compile it here\n"
+            await self._fail(call, task, NO_HOSTS << 8, os.fsencode(text))
+            return
+        if verdict.status is not None and self._maker.skip_local_retry:
+            await self._fail(call, task, verdict.status, verdict.stderr)
             return
         try:
             await self._run_here(call, tool_call, task.step, verdict.reason, verdict.stderr)
@@ -149,20 +158,23 @@ class Units:
             )
         )
 
-    async def _fail(self, call: StubCall, task: Task, reason: str) -> None:
-        """No node may take it and neither may the master: fail as distcc does with DISTCC_FALLBACK=0."""
-        text = f"buildfarm: {task.unit.output}: {reason}; --fallback local would compile it here\n"
+    async def _fail(self, call: StubCall, task: Task, status: int, words: bytes) -> None:
+        """The unit fails with this wait status and these words, and is not compiled here.
+
+        As distcc does when no host may take it and DISTCC_FALLBACK=0, or when a node says that it does not compile and
+        DISTCC_SKIP_LOCAL_RETRY=1.
+        """
         if not self._ledger.attempts(task.step):
             await self._ledger.check_out(self._maker.check_out(task, (), None, 1, held=False))
-        await call.done(NO_HOSTS << 8, b"", os.fsencode(text))
+        await call.done(status, b"", words)
         self._ledger.check_in(
             CheckIn(
                 step=task.step,
                 state=StepState.FAILED,
                 time=time.time(),
                 seconds=0.0,
-                exit_status=NO_HOSTS,
-                stderr=os.fsencode(text),
+                exit_status=os.waitstatus_to_exitcode(status),
+                stderr=words,
             )
         )
 

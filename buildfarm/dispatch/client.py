@@ -4,7 +4,7 @@ It does not judge the answer (`verdict`), retry, or choose nodes (`scheduler`).
 
 Theory of operation.  A job is four phases on a connection of its own, each with a deadline: connect, send,
 compile (until the answer's first byte), receive.  distcc's own client has one timeout of 300 s a read and no
-keepalive.  A node that vanished is found by keepalive and TCP_USER_TIMEOUT in half a minute, whatever the
+keepalive.  A node that vanished is found by keepalive and TCP_USER_TIMEOUT in a quarter of a minute, whatever the
 deadlines; a daemon that hangs acknowledges for ever and is found by the deadline alone.
 
 The request is never half-closed: distccd takes SHUT_WR for a lost client (`src/util.c: dcc_collect_child` watches
@@ -29,14 +29,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from buildfarm.dispatch import protocol
-from buildfarm.dispatch.faults import NodeCorrupt, NodeLate, NodeLost, NodeRefused
+from buildfarm.dispatch.addresses import is_public
+from buildfarm.dispatch.faults import NodeCorrupt, NodeForbidden, NodeLate, NodeLost, NodeRefused
 from buildfarm.dispatch.lzo import Buffer
+from buildfarm.dispatch.ssh import Tunnel
 from buildfarm.model import Answer, Job, Node
 
-KEEPALIVE_IDLE = 10  # seconds of silence before the first keepalive probe,
-KEEPALIVE_INTERVAL = 5  # between probes,
-KEEPALIVE_COUNT = 4  # and unanswered probes until the connection is lost
-USER_TIMEOUT = 30  # seconds that sent bytes may stay unacknowledged
+KEEPALIVE_IDLE = 5  # seconds of silence before the first keepalive probe,
+KEEPALIVE_INTERVAL = 3  # between probes,
+KEEPALIVE_COUNT = 3  # and unanswered probes until the connection is lost
+USER_TIMEOUT = 15  # seconds that sent bytes may stay unacknowledged
+SSH_LAST_WORDS = 1.0  # seconds that ssh may take to end, when its connection has, and to say why
 TRAILER_SECONDS = 2.0  # how long a node may take to close after a whole answer
 LOOKUP_SECONDS = 60.0  # how long a node's looked-up address is believed
 
@@ -113,28 +116,66 @@ async def compile(
 
     `on_phase` is called as each phase begins.  Raises NodeRefused, NodeLost, NodeLate or NodeCorrupt.
     """
-    assert not node.ssh, f"BUG: {node.key} is reached by ssh, not by TCP"
     deadlines = deadlines or Deadlines()
     tell = on_phase or _ignore
     version = protocol.version(job, lzo=node.lzo)
     buffers = protocol.request(job, version)
     tell(Phase.CONNECT)
+    if node.ssh:
+        return await _through_ssh(node, buffers, version, deadlines, tell, limits)
     sock = await _connect(node, deadlines.connect, addresses)
     try:
-        tell(Phase.SEND)
-        sent = await _send(sock, buffers, deadlines.send)
-        reader = protocol.AnswerReader(version, limits)
-        tell(Phase.COMPILE)
-        try:
-            answer = await _receive(sock, reader, deadlines, tell)
-        except protocol.ProtocolViolation as violation:
-            raise NodeCorrupt(f"sent rubbish: {violation}") from violation
-        return replace(answer, bytes_sent=sent, bytes_received=reader.received)
+        return await _exchange(sock, buffers, version, deadlines, tell, limits)
     except BaseException:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         raise
     finally:
         sock.close()
+
+
+async def _through_ssh(
+    node: Node,
+    buffers: Sequence[Buffer],
+    version: int,
+    deadlines: Deadlines,
+    tell: Callable[[Phase], None],
+    limits: protocol.Limits | None,
+) -> Answer:
+    """The same through a process of ssh, whose own complaint is the better reason when it fails."""
+    try:
+        tunnel = Tunnel(node)
+    except OSError as error:
+        raise NodeRefused(f"ssh does not start: {error.filename}: {_words(error)}") from error
+    try:
+        return await _exchange(tunnel.socket, buffers, version, deadlines, tell, limits)
+    except (NodeRefused, NodeLost) as fault:
+        ended = await tunnel.gone(SSH_LAST_WORDS)
+        words = tunnel.words()
+        if ended is not None and words:
+            raise type(fault)(f"ssh: {words}") from fault
+        raise
+    finally:
+        tunnel.close()
+
+
+async def _exchange(
+    sock: socket.socket,
+    buffers: Sequence[Buffer],
+    version: int,
+    deadlines: Deadlines,
+    tell: Callable[[Phase], None],
+    limits: protocol.Limits | None,
+) -> Answer:
+    """The phases after connect, on a connected non-blocking socket, which stays the caller's."""
+    tell(Phase.SEND)
+    sent = await _send(sock, buffers, deadlines.send)
+    reader = protocol.AnswerReader(version, limits)
+    tell(Phase.COMPILE)
+    try:
+        answer = await _receive(sock, reader, deadlines, tell)
+    except protocol.ProtocolViolation as violation:
+        raise NodeCorrupt(f"sent rubbish: {violation}") from violation
+    return replace(answer, bytes_sent=sent, bytes_received=reader.received)
 
 
 def _ignore(phase: Phase) -> None:
@@ -146,6 +187,7 @@ async def _connect(node: Node, seconds: float, addresses: AddressBook) -> socket
     try:
         async with asyncio.timeout(seconds) as timeout:
             found = await addresses.find(node.host, node.port)
+            _permit(node, found)
             fault: OSError = OSError(errno.EADDRNOTAVAIL, f"{node.host} has no address")
             for left, address in zip(range(len(found), 0, -1), found, strict=True):
                 try:
@@ -159,6 +201,19 @@ async def _connect(node: Node, seconds: float, addresses: AddressBook) -> socket
         if timeout.expired():
             raise NodeRefused(f"no connection within {seconds:g} s") from error
         raise NodeRefused(f"no connection: {_words(error)}") from error
+
+
+def _permit(node: Node, found: Sequence[Address]) -> None:
+    """Raise NodeForbidden for an address that the whole Internet can reach, unless the user allows those."""
+    if node.public:
+        return
+    for _, address in found:
+        if is_public(str(address[0])):
+            named = "" if address[0] == node.host else f" ({node.host})"
+            raise NodeForbidden(
+                f"{address[0]}{named} is no private address, and sources travel unencrypted; "
+                "--allow-public permits it, @HOST goes through ssh"
+            )
 
 
 async def _connect_to(address: Address) -> socket.socket:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class NodeFault(Exception):  # noqa: N818 -- an outcome, not an error of ours
+class NodeFault(Exception):
     """An attempt ended through its node's fault.  `outcome` is the journal's word, `reason` one line for people."""
 
     outcome: ClassVar[str] = "lost"
@@ -23,6 +23,10 @@ class NodeRefused(NodeFault):
     """No connection, or closed before an answer, or the node lacks what the unit needs."""
 
     outcome = "refused"
+
+
+class NodeForbidden(NodeRefused):
+    """The node's address is one that we must not send sources to."""
 
 
 class NodeLost(NodeFault):

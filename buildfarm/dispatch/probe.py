@@ -7,6 +7,10 @@ a compile (distccd wants `-c`, a source and an output); the answer is in SOUT.  
 protocol, so that a success proves the protocol as well.  Fortran is asked of `gfortran` first and of `gcc` if the
 node refuses that name: a stock `/usr/lib/distcc` lists only gcc, which compiles Fortran where gfortran is
 installed.  The daemon's statistics page is not asked; it is off by default.
+
+A node whose `gcc` is of another target or version is asked for the compiler by its other names: `gcc-12`, the cross
+name `x86_64-linux-gnu-gcc`, both together.  So a machine of another architecture works through its cross compiler, if
+that is the same version and makes the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from buildfarm.dispatch.canary import MARK, Canaries, Canary
 from buildfarm.dispatch.client import Deadlines, compile
-from buildfarm.dispatch.faults import NodeFault, NodeRefused
+from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
 from buildfarm.dispatch.verdict import LocalVerdict, NodeAtFault, judge
 from buildfarm.model import Job, Language, Node
 
@@ -48,6 +52,16 @@ class NodeIdentity:
         """Why the node is of no use at all; None: it compiles some language."""
         return None if self.languages else "; ".join(dict.fromkeys(self.differences.values()))
 
+    @property
+    def lacks(self) -> str | None:
+        """Which languages the node is of no use for, and why; None: it compiles all that this machine does."""
+        return lacking(self.differences) if self.languages else None
+
+
+def lacking(differences: Mapping[Language, str]) -> str | None:
+    """`no fortran: runs no gfortran`; None where nothing is lacking."""
+    return "; ".join(f"no {language}: {why}" for language, why in differences.items()) or None
+
 
 @dataclass(frozen=True, slots=True)
 class _Repeated:
@@ -59,16 +73,18 @@ class _Repeated:
 async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLINES) -> NodeIdentity:
     """Ask the node who it is.  Raises NodeFault when it can't be reached, refuses, or can't compile at all."""
     begin = time.perf_counter()
-    target = await _ask(node, "-dumpmachine", deadlines)
+    naming, target, version = await _name(node, canaries, deadlines)
     seconds = time.perf_counter() - begin
-    version = await _ask(node, "-dumpfullversion", deadlines)
     identity = NodeIdentity(target, version, frozenset(), {}, frozenset({1}), seconds, {})
-    for what, here, there in (("target", canaries.target, target), ("version", canaries.version, version)):
-        if here != there:
-            difference = f"its gcc has {what} {there or 'unknown'}, here it is {here}"
-            return replace(identity, differences={c.language: difference for c in canaries.canaries})
+    if naming is None:
+        what, here, there = (
+            ("target", canaries.target, target) if target != canaries.target else ("version", canaries.version, version)
+        )
+        others = " nor ".join(naming.of("gcc") for naming in _namings(canaries)[1:])
+        difference = f"its gcc has {what} {there or 'unknown'}, here it is {here}, and there is no fitting {others}"
+        return replace(identity, differences={c.language: difference for c in canaries.canaries})
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(_repeat(node, canary, deadlines)) for canary in canaries.canaries]
+        running = [tasks.create_task(_repeat(node, naming.canary(canary), deadlines)) for canary in canaries.canaries]
     results = [task.result() for task in running]
     for result in results:
         if isinstance(result, NodeFault):
@@ -85,8 +101,58 @@ async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLI
     )
 
 
-async def _ask(node: Node, question: str, deadlines: Deadlines) -> str:
-    argv = ("gcc", question, MARK, "-c", "bf_probe.c", "-o", "bf_probe.o")
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """How a node's compilers are called: `x86_64-linux-gnu-` + gcc + `-12`."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+    def of(self, tool: str) -> str:
+        return f"{self.prefix}{tool}{self.suffix}"
+
+    def canary(self, canary: Canary) -> Canary:
+        jobs = (replace(job, argv=(self.of(job.argv[0]), *job.argv[1:])) for job in canary.jobs)
+        return replace(canary, jobs=tuple(jobs))
+
+
+def _namings(canaries: Canaries) -> tuple[_Naming, ...]:
+    cross, major = f"{canaries.target}-", f"-{canaries.version.partition('.')[0]}"
+    return (_Naming(), _Naming("", major), _Naming(cross), _Naming(cross, major))
+
+
+async def _name(node: Node, canaries: Canaries, deadlines: Deadlines) -> tuple[_Naming | None, str, str]:
+    """The naming under which the node has this machine's compiler, and that compiler's target and version.
+
+    None: there is none; target and version are then those of its plain gcc.  Raises NodeFault when the node can't be
+    reached or runs nothing at all.
+    """
+    first: tuple[str, str] | None = None
+    refusal: NodeRefused | None = None
+    for naming in _namings(canaries):
+        try:
+            target = await ask(node, naming.of("gcc"), "-dumpmachine", deadlines)
+            version = await ask(node, naming.of("gcc"), "-dumpfullversion", deadlines)
+        except NodeRefused as refused:
+            if refused.reason.startswith("no connection") or isinstance(refused, NodeForbidden):
+                raise
+            refusal = refusal or refused
+            continue
+        if (target, version) == (canaries.target, canaries.version):
+            return naming, target, version
+        first = first or (target, version)
+    if first is None:
+        assert refusal is not None, "BUG: no naming was tried"
+        raise refusal
+    return None, *first
+
+
+async def ask(node: Node, tool: str, question: str, deadlines: Deadlines = DEADLINES) -> str:
+    """The first line of what the node's `tool` prints when it is asked `-dumpmachine`, `--version` or the like.
+
+    Raises NodeFault.
+    """
+    argv = (tool, question, MARK, "-c", "bf_probe.c", "-o", "bf_probe.o")
     try:
         answer = await compile(_by(node, 1), Job(argv, source=b""), deadlines=deadlines)
     except NodeRefused as refused:
@@ -98,8 +164,8 @@ async def _ask(node: Node, question: str, deadlines: Deadlines) -> str:
         judged = judge(answer)
         assert isinstance(judged, (NodeAtFault, LocalVerdict)), "BUG: a failure that was judged a success"
         raise NodeRefused(judged.reason)
-    words = answer.stdout.decode(errors="replace").split()
-    return "".join(c for c in words[0] if c.isprintable())[:100] if words else ""
+    lines = answer.stdout.decode(errors="replace").splitlines()
+    return "".join(c for c in lines[0] if c.isprintable()).strip()[:100] if lines else ""
 
 
 async def _repeat(node: Node, canary: Canary, deadlines: Deadlines) -> _Repeated | NodeFault:
@@ -121,9 +187,7 @@ async def _repeat(node: Node, canary: Canary, deadlines: Deadlines) -> _Repeated
             case _:
                 if answer.object == canary.object:
                     return _Repeated(canary, job.argv[0])
-                return _Repeated(
-                    canary, difference=f"its {job.argv[0]} makes other bytes than this machine's"
-                )
+                return _Repeated(canary, difference=f"its {job.argv[0]} makes other bytes than this machine's")
     if canary.language is Language.C:
         return refusal
     tools = " nor ".join(job.argv[0] for job in canary.jobs)

@@ -13,6 +13,8 @@ Invariants, held by the property tests: a node never has more attempts than usab
 shrink; a unit is never started twice on one node at a time; every submitted unit ends in exactly one of Settled
 (success), RunHere, GiveUp or a withdrawal; no unit waits while a node that may take it has a free slot.
 
+It is one thing, and so one file: every event may free a slot, and every free slot may concern every queue.
+
 Rejected: a queue per node with work stealing.  It needs no central order, but the order is what we have (critical
 path), and one master sees all.
 """
@@ -21,13 +23,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from buildfarm.dispatch.health import Fault, Health, Standing
 from buildfarm.model import Node, NodeStatus
 
 NOT_PROBED = "being asked who it is"
+BACKOFF_SECONDS = 60.0  # distcc's own DISTCC_BACKOFF_PERIOD default (src/backoff.c)
 DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
 STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...
 STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
@@ -95,10 +98,20 @@ class Unsettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """The attempt's node has not the compiler that this very unit needs.  No fault of the node."""
+
+    unit: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
-    """Nodes as the host list has them now; nodes not named any more drain."""
+    """Nodes as the host list has them now; nodes not named any more drain.  `local_slots` None: as before."""
 
     nodes: tuple[Node, ...]
+    local_slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,7 @@ class Probed:
     compiler: str = ""
     error: str | None = None
     quarantine: bool = False  # it answered, but differs from this machine
+    remark: str | None = None  # which languages it does not compile, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,20 @@ class Tick:
     """Time has passed."""
 
 
-Event = Submit | Demand | Withdraw | Succeeded | Failed | Unsettled | Join | Probed | Quarantine | LocalSlotFreed | Tick
+Event = (
+    Submit
+    | Demand
+    | Withdraw
+    | Succeeded
+    | Failed
+    | Unsettled
+    | Declined
+    | Join
+    | Probed
+    | Quarantine
+    | LocalSlotFreed
+    | Tick
+)
 
 
 # --- actions -----------------------------------------------------------------------------------------------
@@ -219,6 +246,7 @@ class _Entry:
     attempts: int = 0
     flights: dict[int, _Flight] = field(default_factory=dict)
     avoid: set[str] = field(default_factory=set)  # nodes where it failed
+    unfit: set[str] = field(default_factory=set)  # nodes that have not its compiler
     last_reason: str = ""
 
     def key(self) -> tuple[bool, float, int]:
@@ -240,7 +268,7 @@ class Policy:
     """What the user may set."""
 
     fallback_local: bool = True
-    backoff: float = 60.0  # DISTCC_BACKOFF_PERIOD, seconds
+    backoff: float = BACKOFF_SECONDS  # DISTCC_BACKOFF_PERIOD
     io_timeout: float | None = None  # DISTCC_IO_TIMEOUT, seconds; None: from history
     remote_attempts: int = 4  # of one unit, before the master takes it
     patience: float = 60.0  # with no fallback: how long a unit waits for any node to come up, seconds
@@ -349,8 +377,12 @@ class Scheduler:
                 self._failed(event, now, actions)
             case Unsettled():
                 self._unsettled(event, actions)
-            case Join(nodes):
+            case Declined():
+                self._declined(event, now)
+            case Join(nodes, local_slots):
                 self._join(nodes)
+                if local_slots is not None:
+                    self.policy = replace(self.policy, local_slots=local_slots)
             case Probed():
                 self._probed(event, now, actions)
             case Quarantine(key, reason):
@@ -470,6 +502,16 @@ class Scheduler:
                 self._enqueue(unit, entry)
         member.flights.clear()
 
+    def _declined(self, event: Declined, now: float) -> None:
+        landed = self._land(event.unit, event.attempt)
+        if landed is None:
+            return
+        entry, flight = landed
+        entry.unfit.add(flight.node)
+        entry.last_reason = event.reason
+        if not entry.flights:
+            self._enqueue(event.unit, entry)
+
     # -- nodes --------------------------------------------------------------------------------------------------
 
     def _join(self, nodes: Iterable[Node]) -> None:
@@ -496,7 +538,7 @@ class Scheduler:
         """A node that fails its probe loses what it still has: nobody answers there."""
         health = self._nodes[event.node].health
         if event.error is None:
-            health.probe_passed(event.languages, event.compiler)
+            health.probe_passed(event.languages, event.compiler, event.remark)
             return
         if event.quarantine:
             health.probing = False
@@ -526,7 +568,7 @@ class Scheduler:
         best_rank: tuple[bool, float, float] | None = None
         busy_elsewhere = {flight.node for flight in entry.flights.values()}
         for key, member in self._nodes.items():
-            if key in busy_elsewhere or member.free() <= 0:
+            if key in busy_elsewhere or key in entry.unfit or member.free() <= 0:
                 continue
             if entry.submit.language not in member.health.languages:
                 continue
@@ -541,7 +583,8 @@ class Scheduler:
     def _untried(self, entry: _Entry) -> bool:
         """Whether a node exists that may take the unit and has not failed it."""
         return any(
-            key not in entry.avoid and self._could(member, entry.submit.language) for key, member in self._nodes.items()
+            key not in entry.avoid and key not in entry.unfit and self._could(member, entry.submit.language)
+            for key, member in self._nodes.items()
         )
 
     def _start(self, unit: int, entry: _Entry, member: _Member, now: float, actions: list[Action]) -> None:
@@ -587,7 +630,7 @@ class Scheduler:
             entry = self._units.get(unit)
             if entry is None or entry.life is not _Life.WAITING or entry.key() != key:
                 continue  # withdrawn, started, or queued again under another key
-            if entry.submit.language in blocked and not entry.avoid:
+            if entry.submit.language in blocked and not entry.avoid and not entry.unfit:
                 held.append((key, unit))
                 continue
             member = self._pick(entry)
@@ -595,7 +638,7 @@ class Scheduler:
                 heapq.heappush(self._queue, (key, unit))
                 continue
             if member is None:
-                if not entry.avoid:
+                if not entry.avoid and not entry.unfit:
                     blocked.add(entry.submit.language)
                 held.append((key, unit))
             else:
@@ -621,7 +664,7 @@ class Scheduler:
     def _strand(self, now: float, actions: list[Action]) -> None:
         """Send away units that no node can take: to the master, or with no fallback, after a while, nowhere."""
         for unit, entry in list(self._units.items()):
-            if entry.life is not _Life.WAITING or self.can_take(entry.submit.language):
+            if entry.life is not _Life.WAITING or self._has_place(entry):
                 continue
             reason = self._why_none(entry)
             if self.policy.fallback_local:
@@ -631,6 +674,11 @@ class Scheduler:
                 del self._units[unit]
                 actions.append(GiveUp(unit, reason))
 
+    def _has_place(self, entry: _Entry) -> bool:
+        """Whether a node may take the unit, now or after a probe that is under way."""
+        language = entry.submit.language
+        return any(key not in entry.unfit and self._could(member, language) for key, member in self._nodes.items())
+
     def _all_out(self) -> bool:
         return all(member.health.standing is Standing.QUARANTINED for member in self._nodes.values())
 
@@ -638,7 +686,7 @@ class Scheduler:
         if not self._nodes:
             return "no nodes are configured"
         if any(member.health.standing is Standing.UP for member in self._nodes.values()):
-            return f"no node compiles {entry.submit.language}"
+            return entry.last_reason if entry.unfit else f"no node compiles {entry.submit.language}"
         return f"no node is up{': ' + entry.last_reason if entry.last_reason else ''}"
 
     def _rescue(self, now: float, actions: list[Action]) -> bool:

@@ -1,25 +1,32 @@
-"""Finds the host list that is in force, and says which of its nodes this version can reach.
+"""Finds the host list that is in force.
 
-It reads at most one hosts file; the configuration and the command line come in as text.  It looks up no name and
-opens no connection.
+It reads at most one hosts file and one environment file; the configuration and the command line come in as text.  It
+looks up no name and opens no connection.
 
 The first that is set wins, an empty value included (then there are no nodes): `--hosts`, `$BUILDFARM_HOSTS`,
 `[nodes] hosts` of `buildfarm.toml`, `$DISTCC_HOSTS`, `$DISTCC_DIR/hosts` or else `~/.distcc/hosts`,
 `/etc/distcc/hosts`.  The last three are distcc's own, in its order (`src/hosts.c: dcc_get_hostlist`), save that a
 file that is there and can't be read is an error here.
+
+`$BUILDFARM_ENVIRONMENT_FILE` names a file of `NAME=VALUE` lines; its `BUILDFARM_*` and `DISTCC_*` variables stand over
+those of the process, and it is read again when it changes, which a process's own environment can't be.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from buildfarm.dispatch import ssh
 from buildfarm.dispatch.hosts import HostList, parse
 from buildfarm.errors import ConfigError
 from buildfarm.model import Node
 
 SYSTEM_HOSTS = Path("/etc/distcc/hosts")
+ENVIRONMENT_FILE = "BUILDFARM_ENVIRONMENT_FILE"
+_OURS = ("BUILDFARM_", "DISTCC_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,12 @@ class HostText:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """A host list that was read.  `nodes` can be reached by this version; `notes` says what can't, and why."""
+    """A host list that was read."""
 
     nodes: tuple[Node, ...] = ()
-    listed: HostList = field(default_factory=HostList)  # as written, ssh nodes and slots included
+    listed: HostList = field(default_factory=HostList)
     source: HostText | None = None  # None: nobody named any nodes
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should hear of it
 
 
 def find(
@@ -68,22 +75,44 @@ def find(
     return None
 
 
-def read(found: HostText | None) -> Hosts:
-    """Parse what `find` found.  Raises ConfigError."""
+def read(found: HostText | None, environment: Mapping[str, str] | None = None, *, allow_public: bool = False) -> Hosts:
+    """Parse what `find` found; `DISTCC_SSH` of `environment` is how ssh nodes are reached.  Raises ConfigError."""
     if found is None:
         return Hosts()
     hosts = parse(found.text, found.name)
-    notes = [
-        f"{found.name}: {node.key} is left out: nodes reached by ssh are not supported yet; "
-        "name one that runs distccd as a TCP daemon"
-        for node in hosts.nodes
-        if node.ssh
-    ]
-    if hosts.zeroconf:
-        notes.append(
-            f"{found.name}: +zeroconf is left out: finding nodes by mDNS is not supported yet; name them one by one"
-        )
-    return Hosts(tuple(node for node in hosts.nodes if not node.ssh), hosts, found, tuple(notes))
+    via = ssh.program(environment or {})
+    nodes = tuple(replace(node, via=via if node.ssh else (), public=allow_public) for node in hosts.nodes)
+    return Hosts(nodes, hosts, found)
+
+
+def surroundings(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """`environment` with what its environment file says over it.  Raises ConfigError."""
+    name = environment.get(ENVIRONMENT_FILE)
+    if not name:
+        return environment
+    text = _read(Path(name))
+    if text is None:
+        return environment
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#"):
+            continue
+        key, sign, value = line.partition("=")
+        if not sign or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise ConfigError(f"{name}, line {number}: {line!r}: expected NAME=VALUE")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        if key.startswith(_OURS):
+            found[key] = value
+    return {**environment, **found}
+
+
+def files(environment: Mapping[str, str], *, system_hosts: Path = SYSTEM_HOSTS) -> tuple[Path, ...]:
+    """The files of distcc's and the environment file, there or not, whose change may change the list."""
+    named = environment.get(ENVIRONMENT_FILE)
+    return (*((Path(named),) if named else ()), *_files(environment, system_hosts))
 
 
 def _files(environment: Mapping[str, str], system_hosts: Path) -> list[Path]:

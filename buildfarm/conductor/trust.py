@@ -1,0 +1,129 @@
+"""Compares a share of what nodes make with what this machine makes of the same text, and tells of liars.
+
+It quarantines nobody itself and removes no file: `condemn` is told, and `build` has make do again what a liar did.
+
+Theory of operation.  The first unit of each node and compiler is compared, and of the others a share chosen by chance,
+so that a node can't know which.  It happens beside the build, at low priority: results go to their places at once, and
+a build that is done waits for the comparisons that are still under way.  Holding results back until they are compared
+was rejected: it would cost each node's first units their time, and would not spare us taking results back, for a lie
+is found after others have been believed.
+
+A difference accuses a node only if this machine makes the same bytes twice: a unit whose object holds chance (symbols
+made of a random seed) says nothing.  With `-g` objects are compared without their debug information, which tells of
+the node's own directories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from buildfarm.dispatch.repeat import compile_here, without_debug
+from buildfarm.model import Job
+
+
+class Trust:
+    """The comparisons of one build."""
+
+    def __init__(
+        self,
+        percent: float,
+        room: Path,
+        condemn: Callable[[str, str], None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        """`condemn(node, reason)` is called once for each liar; `room` is a private directory of this build."""
+        self._share = percent / 100
+        self._room = room
+        self._condemn = condemn
+        self._tasks = tasks
+        self._numbers = itertools.count()
+        self._known: set[tuple[str, str]] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(max(1, (os.cpu_count() or 1) // 2))
+        self.liars: dict[str, str] = {}  # reason by node
+        self.compared = 0
+
+    def believes(self, node: str | None) -> bool:
+        """Whether the node's results may go to their places."""
+        return node not in self.liars
+
+    def consider(
+        self,
+        node: str,
+        job: Job,
+        content: bytes,
+        tool_path: str,
+        environment: Mapping[str, str],
+        output: str,
+        *,
+        debug: bool,
+    ) -> None:
+        """A node's valid result is in; compare it, or not."""
+        if not self._share or node in self.liars:
+            return
+        first = (node, job.argv[0]) not in self._known
+        if not first and random.random() >= self._share:
+            return
+        self._known.add((node, job.argv[0]))
+        task = self._tasks.create_task(self._compare(node, job, content, tool_path, environment, output, debug))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def settled(self) -> None:
+        """Wait for the comparisons under way."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    async def close(self) -> None:
+        """Stop them."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _compare(
+        self,
+        node: str,
+        job: Job,
+        content: bytes,
+        tool_path: str,
+        environment: Mapping[str, str],
+        output: str,
+        debug: bool,
+    ) -> None:
+        async with self._places:
+            if node in self.liars:
+                return
+            try:
+                same = await self._same(job, content, tool_path, environment, debug)
+            except OSError:
+                return  # no room for it here; the share will meet another unit
+        self.compared += 1
+        if same or node in self.liars:
+            return
+        name = os.path.basename(output)
+        self.liars[node] = f"{node}: its {name} is not what this machine's compiler makes of the same text"
+        self._condemn(node, self.liars[node])
+
+    async def _same(
+        self, job: Job, content: bytes, tool_path: str, environment: Mapping[str, str], debug: bool
+    ) -> bool:
+        """Whether there is no difference that the node must answer for."""
+        made = await compile_here(job, tool_path, environment, self._new_room())
+        if made == content:
+            return True
+        again = await compile_here(job, tool_path, environment, self._new_room())
+        if made is None or again is None:
+            return made is not again  # what does not compile here, twice, does not compile there
+        if not debug:
+            return again != made
+        bare = [await without_debug(o, environment, self._new_room()) for o in (content, made, again)]
+        return bare[1] is None or bare[0] == bare[1] or bare[2] != bare[1]
+
+    def _new_room(self) -> Path:
+        return self._room / f"compare-{next(self._numbers)}"
