@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import local
+from buildfarm.dispatch.driver import Drivers, Words
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
@@ -35,6 +36,7 @@ _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
+_DRIVERS = Drivers()
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
 
 
@@ -124,7 +126,8 @@ async def _preprocess(
     if depfile is not None:
         argv += depfile.arguments
     argv.append(unit.source)
-    return await local.run(argv, cwd=invocation.cwd, env=invocation.env)
+    words = Words(unit.source, None if depfile is None else depfile.made.temporary, unit.output)
+    return await _DRIVERS.run(argv, words, cwd=invocation.cwd, env=invocation.env)
 
 
 def _has_columns(arguments: Sequence[str]) -> bool:
