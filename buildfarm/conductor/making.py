@@ -26,6 +26,7 @@ from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.fortran_text import FortranText
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
@@ -74,9 +75,13 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """A Fortran unit's first phase: its text is read and its module files are made, privately."""
+    """A Fortran unit's first phase: its text is read and its module files are made, privately.
 
-    text: FortranText
+    `text` None: it was cheap to read and is read again when its turn has come, so that units that wait for a slot
+    hold no text.
+    """
+
+    text: FortranText | None
     made: tuple[Made, ...] = ()
     borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file, of modules it uses
     since_ns: int = 0
@@ -108,6 +113,7 @@ class Maker:
         self._workroom = workroom
         self._estimates = estimates
         self._wrappers = Wrappers()
+        self._directories = MissingDirectories()
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -215,27 +221,37 @@ class Maker:
     async def make_modules(self, task: Task, read: Modules, borrowed: Mapping[str, str]) -> Modules:
         """Phase one, second half: its module files, with `borrowed` ones in the place of those not made yet."""
         made: tuple[Made, ...] = ()
+        assert read.text is not None, "BUG: modules of a unit without its text"
         if read.text.defines_modules:
             async with self.bench.place(task.urgency):
                 made = await recipe_fortran.make_modules(
                     task.unit, task.invocation, task.tool_path, read.text, workdir=task.workdir, made=borrowed
                 )
-        return replace(read, made=made, borrowed=borrowed)
+        cheap = task.ahead and task.unit.fortran is not None and not task.unit.fortran.cpp
+        return replace(read, text=None if cheap else read.text, made=made, borrowed=borrowed)
 
     async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
         """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
         async with self.bench.place(task.urgency):
+            text = modules.text or await read_text(task.unit, task.invocation, task.tool_path, scan_unit)
             prepared = await recipe_fortran.prepare(
                 task.unit,
                 task.invocation,
                 task.tool_path,
-                modules.text,
+                text,
                 node_tool=os.path.basename(task.tool_path),
                 workdir=task.workdir,
                 made=modules.borrowed,
             )
         prepared = replace(prepared, outputs_made=(*prepared.outputs_made, *modules.made))
         return await self._dispatch(task, prepared, modules.since_ns)
+
+    async def words_at_delivery(self, task: Task) -> bytes:
+        """What a Fortran unit says of directories that are missing now.  Raises CannotTravel, OSError."""
+        tool_path = task.tool_path or self.toolbox.real(task.typed[0], task.invocation)
+        if task.unit.fortran is None or tool_path is None:
+            return b""
+        return await self._directories.words(task.unit, task.invocation, tool_path, workdir=task.workdir)
 
     @property
     def skip_local_retry(self) -> bool:

@@ -18,7 +18,9 @@ import os
 from dataclasses import dataclass, field
 
 from buildfarm.conductor.making import Maker, Modules, Task
+from buildfarm.dispatch.fortran_text import Scanned
 from buildfarm.dispatch.modules import SearchPath, final_directory
+from buildfarm.dispatch.prepared import Made
 
 
 @dataclass(eq=False, slots=True)
@@ -26,14 +28,14 @@ class Chapter:
     """One Fortran unit's part in the story: its first phase, for others to wait for."""
 
     output: str  # the object's absolute path
-    modules: asyncio.Future[Modules | None] = field(
+    made: asyncio.Future[tuple[Made, ...]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
-    )  # None: look in the tree
+    )  # empty: look in the tree
 
-    def close(self, modules: Modules | None = None) -> None:
+    def close(self, made: tuple[Made, ...] = ()) -> None:
         """Nobody waits in vain."""
-        if not self.modules.done():
-            self.modules.set_result(modules)
+        if not self.made.done():
+            self.made.set_result(made)
 
 
 class Phases:
@@ -60,6 +62,7 @@ class Phases:
     async def read(self, chapter: Chapter, task: Task) -> Modules:
         """Read the unit's text and learn which modules it defines.  Raises CannotTravel, OSError."""
         read = await self._maker.read(task)
+        assert read.text is not None, "BUG: a unit was read to no text"
         directory = final_directory(task.unit, task.invocation.cwd)
         for name in read.text.scanned.possible_module_files:
             self._definers[os.path.join(directory, name)] = chapter
@@ -68,11 +71,12 @@ class Phases:
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
         """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet."""
         borrowed: dict[str, str] = {}
-        if ahead:
+        assert read.text is not None, "BUG: modules of a unit without its text"
+        if ahead and (read.text.scanned.needed_modules or read.text.scanned.needed_submodule_files):
             await self._all_read.wait()
-            borrowed = await self._borrow(chapter, task, read)
+            borrowed = await self._borrow(chapter, task, read.text.scanned)
         modules = await self._maker.make_modules(task, read, borrowed)
-        chapter.close(modules)
+        chapter.close(modules.made)
         return modules
 
     def in_tree(self, output: str) -> None:
@@ -82,9 +86,8 @@ class Phases:
                 chapter.close()
                 del self._definers[path]
 
-    async def _borrow(self, chapter: Chapter, task: Task, read: Modules) -> dict[str, str]:
+    async def _borrow(self, chapter: Chapter, task: Task, scanned: Scanned) -> dict[str, str]:
         """The private files, by final path, of the modules that this unit uses and others have made."""
-        scanned = read.text.scanned
         needed = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
         search = SearchPath.of(task.unit, task.invocation.cwd)
         borrowed: dict[str, str] = {}
@@ -94,8 +97,7 @@ class Phases:
                 definer = self._definers.get(path)
                 if definer is None or definer is chapter:
                     continue
-                modules = await asyncio.shield(definer.modules)
-                for made in modules.made if modules is not None else ():
+                for made in await asyncio.shield(definer.made):
                     borrowed[made.final] = made.temporary
                 break
         return borrowed

@@ -6,6 +6,7 @@ It runs nothing; it only says when.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,7 +29,8 @@ class Urgency:
 class Workbench:
     """At most `places()` holders at once; waiters enter by urgency, then in the order they came.
 
-    With `open_to_demand`, what make waits for need not wait for a place.
+    With `open_to_demand`, what make waits for need not wait for a place.  An urgency counts as it was when its
+    holder began to wait, until `hurry`.
     """
 
     def __init__(self, places: Callable[[], int], *, open_to_demand: bool = False) -> None:
@@ -36,16 +38,14 @@ class Workbench:
         self._open_to_demand = open_to_demand
         self._held = 0
         self._numbers = itertools.count()
-        self._waiting: dict[int, tuple[Urgency, asyncio.Future[None]]] = {}
-
-    @property
-    def held(self) -> int:
-        return self._held
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._order: list[tuple[float, int]] = []  # numbers that wait no more are passed over
+        self._number_of: dict[int, int] = {}  # by id of a waiting urgency
 
     @asynccontextmanager
     async def place(self, urgency: Urgency) -> AsyncIterator[None]:
         """Hold a place inside the `with`."""
-        if not self._waiting and self._admits(urgency):
+        if not self._waiting and self._admits(urgency.value):
             self._held += 1
         else:
             await self._wait(urgency)
@@ -56,28 +56,43 @@ class Workbench:
             self.admit()
 
     def admit(self) -> None:
-        """Let in whom there is a place for; to be called when `places()` has grown or an urgency has risen."""
-        while self._waiting:
-            number = min(self._waiting, key=lambda number: (self._waiting[number][0].value, number))
-            urgency, turn = self._waiting[number]
-            if not self._admits(urgency):
+        """Let in whom there is a place for; to be called when `places()` has grown."""
+        while self._order:
+            value, number = self._order[0]
+            turn = self._waiting.get(number)
+            if turn is not None and not self._admits(value):
                 return
-            del self._waiting[number]
-            self._held += 1
-            turn.set_result(None)
+            heapq.heappop(self._order)
+            if turn is not None:
+                del self._waiting[number]
+                if not turn.done():  # its waiter may have been cancelled in this moment
+                    self._held += 1
+                    turn.set_result(None)
 
-    def _admits(self, urgency: Urgency) -> bool:
-        return self._held < self._places() or (self._open_to_demand and urgency.value == DEMANDED)
+    def hurry(self, urgency: Urgency) -> None:
+        """The urgency has risen: its holder, if it waits here, goes forward."""
+        number = self._number_of.get(id(urgency))
+        if number is not None:
+            heapq.heappush(self._order, (urgency.value, number))
+            self.admit()
+
+    def _admits(self, value: float) -> bool:
+        return self._held < self._places() or (self._open_to_demand and value == DEMANDED)
 
     async def _wait(self, urgency: Urgency) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
-        self._waiting[number] = (urgency, turn)
+        self._waiting[number] = turn
+        self._number_of[id(urgency)] = number
+        heapq.heappush(self._order, (urgency.value, number))
         self.admit()
         try:
             await turn
         except asyncio.CancelledError:
-            if self._waiting.pop(number, None) is None:  # the place was given in the same moment
+            self._waiting.pop(number, None)
+            if turn.done() and not turn.cancelled():  # the place was given in the same moment
                 self._held -= 1
                 self.admit()
             raise
+        finally:
+            del self._number_of[id(urgency)]
