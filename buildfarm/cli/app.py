@@ -18,8 +18,10 @@ COMMANDS = {
     "nodes": "buildfarm.cli.nodes:nodes",
     "doctor": "buildfarm.cli.doctor:doctor",
     "report": "buildfarm.cli.report:report",
+    "export": "buildfarm.cli.export:export",
     "explain": "buildfarm.cli.explain:explain",
     "forget": "buildfarm.cli.forget:forget",
+    "service": "buildfarm.cli.service:service",
 }
 
 

@@ -17,7 +17,7 @@ is computed on demand and kept until the next `merge`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -173,8 +173,11 @@ class BuildGraph:
         }
         return json.dumps(document, indent=1)
 
-    def to_dot(self) -> str:
-        """Graphviz text; dashed edges are order-only, dotted ones recursive makes, grey targets are up to date."""
+    def to_dot(self, only: Collection[str] | None = None) -> str:
+        """Graphviz text, of the targets whose keys are in `only` if that is given.
+
+        Dashed edges are order-only, dotted ones recursive makes, grey targets are up to date.
+        """
         lines = ["digraph build {", "  rankdir=LR;", "  node [shape=box];"]
         styles = {
             "order-only": " [style=dashed]",
@@ -182,11 +185,18 @@ class BuildGraph:
             "grouped": " [arrowhead=none]",
         }
         for key, views in self._derived.views.items():
+            if only is not None and key not in only:
+                continue
             shape = " shape=ellipse" if any(target.phony for target in views) else ""
             colour = "" if any(target.remade for target in views) else " color=grey fontcolor=grey"
             lines.append(f"  {_quoted(key)} [label={_quoted(views[0].name)}{shape}{colour}];")
         for key, needs in self._derived.needs.items():
-            lines += [f"  {_quoted(n)} -> {_quoted(key)}{styles.get(kind, '')};" for n, kind in needs.items()]
+            if only is None or key in only:
+                lines += [
+                    f"  {_quoted(n)} -> {_quoted(key)}{styles.get(kind, '')};"
+                    for n, kind in needs.items()
+                    if only is None or n in only
+                ]
         return "\n".join([*lines, "}", ""])
 
     def _nearest(self, wanted: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:

@@ -196,6 +196,20 @@ def durations(state_dir: Path) -> dict[str, float]:
     return _read(state_dir, lambda db: {unpack(path): seconds for path, seconds in db.execute(query)}, {}, lambda _: {})
 
 
+def compiles(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Directory and words of the latest compile of every output that was made, in all builds that are kept."""
+    query = (
+        "SELECT cwd, argv FROM step JOIN command ON command.id = command WHERE step.id IN"
+        " (SELECT max(id) FROM step WHERE kind = 'compile' AND state = 'done' AND output IS NOT NULL GROUP BY output)"
+    )
+    return _read(
+        state_dir,
+        lambda db: tuple((unpack(cwd), unpack_words(argv)) for cwd, argv in db.execute(query)),
+        (),
+        lambda _: (),
+    )
+
+
 def make_words(state_dir: Path) -> tuple[str, ...] | None:
     """What the last build handed to make, goals and variables included; None: there was none."""
     query = "SELECT make_arguments FROM build ORDER BY id DESC LIMIT 1"

@@ -6,7 +6,7 @@ const steps = D.steps, span = Math.max(D.seconds, 0.001);
 let colors = {};
 function readColors() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["paper", "panel", "ink", "soft", "line", "remote", "here", "ahead", "link", "critical", "fault", "waste", "pick", "focus"])
+  for (const name of ["paper", "panel", "ink", "soft", "line", "remote", "here", "ahead", "link", "critical", "fault", "waste", "pick", "focus", "onbar"])
     colors[name] = style.getPropertyValue("--" + name).trim();
 }
 const FINE = new Set(["", "done", "held"]), VAIN = new Set(["dropped", "cancelled", "late", "stale", "superseded"]);
@@ -101,7 +101,7 @@ const timeline = surface(timelineCanvas, (view, c) => {
     const unit = steps[bar[3]];
     if (unit.c && bar[5] === unit.a.length - 1) edges.push([a, y, w]);
     if (w > 34 && ROW > 12) {
-      c.fillStyle = bar[4] === "waste" ? colors.ink : "#fff";
+      c.fillStyle = bar[4] === "waste" ? colors.ink : colors.onbar;
       const text = shortened(c, unit.n, w - 8);
       if (text) c.fillText(text, a + 4, y + ROW / 2 + 0.5);
     }
@@ -251,7 +251,7 @@ const dag = surface($("dag"), (view, c) => {
     c.fillRect(x, y, Math.max(w, 1.5), Math.max(h, 1.5));
     if (step.c) { c.strokeStyle = colors.critical; c.lineWidth = 2; c.strokeRect(x, y, w, h); }
     if (s === picked) { c.strokeStyle = colors.pick; c.lineWidth = 2.5; c.strokeRect(x - 1, y - 1, w + 2, h + 2); }
-    if (readable) { c.fillStyle = "#fff"; c.fillText(shortened(c, step.n, w - 8), x + 4, y + h / 2 + 0.5); }
+    if (readable) { c.fillStyle = colors.onbar; c.fillText(shortened(c, step.n, w - 8), x + 4, y + h / 2 + 0.5); }
   }
   c.globalAlpha = 1;
 });

@@ -1,0 +1,102 @@
+"""`buildfarm export FORMAT`: a build or its graph in the form that another tool reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+
+if TYPE_CHECKING:
+    from buildfarm.conductor.planner import Planned
+
+FORMATS = ("compile-commands", "dot", "svg", "trace", "prometheus", "html")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  buildfarm export compile-commands -o compile_commands.json     for clangd and fortls
+  buildfarm export dot | dot -Tpdf > graph.pdf
+  buildfarm export svg --target model/RADIATION.o -o radiation.svg
+  buildfarm export svg --target gcm --depth 1 -o gcm.svg
+  buildfarm export trace -o gcm.json                             for https://ui.perfetto.dev
+  buildfarm export prometheus -o /var/lib/prometheus/node-exporter/buildfarm.prom
+
+\b
+Exit status: 0, 64 usage or no build known here, 71 when make gives no plan or the file can't be written.
+"""
+)
+@click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
+@directory_option
+@config_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("-"), metavar="FILE", help="Default: stdout."
+)
+@click.option("--target", metavar="TARGET", help="dot, svg: only what is near this target.")
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=2, metavar="N", help="dot, svg: steps from --target; default: 2."
+)
+@click.option("--build", type=click.IntRange(min=1), metavar="N", help="trace, prometheus, html: of this build.")
+def export(
+    form: str,
+    directory: str,
+    config: Path | None,
+    output: Path,
+    target: str | None,
+    depth: int,
+    build: int | None,
+) -> int:
+    """Write FORMAT: compile-commands, dot, svg (make's graph), trace, prometheus or html (the last build)."""
+    from buildfarm.cli.report import write
+
+    where = tree(directory, config)
+    write(output, _text(form, where, target, depth, build))
+    return 0
+
+
+def _text(form: str, where: Path, target: str | None, depth: int, build: int | None) -> str:
+    match form:
+        case "compile-commands":
+            from buildfarm.conductor.exports import compile_commands
+
+            return compile_commands(where / STATE, _plan(where, everything=False).graph)
+        case "dot" | "svg":
+            from buildfarm.conductor.exports import picture, surroundings
+
+            graph = _plan(where, everything=True).graph
+            only = surroundings(graph, target, where, depth)
+            return graph.to_dot(only) if form == "dot" else picture(graph, only, where, target)
+        case _:
+            from buildfarm.conductor.history import read
+
+            history = read(where / STATE, build)
+            if form == "trace":
+                from buildfarm.report.trace import chrome_trace
+
+                return chrome_trace(history)
+            if form == "html":
+                from buildfarm.report.page import render
+
+                return render(history)
+            from buildfarm.report.metrics import prometheus
+
+            return prometheus(history)
+
+
+def _plan(where: Path, *, everything: bool) -> Planned:
+    """make's plan with the words of the last build, or with those of buildfarm.toml."""
+    from buildfarm.cli.requests import Options, from_words
+    from buildfarm.conductor.exports import planned
+    from buildfarm.state.reader import make_words
+
+    words = make_words(where / STATE)
+    if words is None:
+        words = from_words(("-C", str(where)), Options(), dict(os.environ)).make_words
+    found = planned(where, words, dict(os.environ), everything=everything)
+    for trouble in found.troubles:
+        click.echo(f"buildfarm: {trouble}", err=True)
+    return found
