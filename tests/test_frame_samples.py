@@ -16,8 +16,10 @@ import pytest
 from tests.tool import environment
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_projects"
-NAMES = sorted(path.parent.name for path in SAMPLES.glob("*/Makefile"))
-CHECKED = [name for name in NAMES if "\ncheck:" in (SAMPLES / name / "Makefile").read_text(encoding="utf-8")]
+NAMES = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir())
+CHECKED = [
+    path.parent.name for path in sorted(SAMPLES.glob("*/Makefile")) if "\ncheck:" in path.read_text(encoding="utf-8")
+]
 UNITS = {"hello": 2, "recursive": 7, "generated_header": 4, "broken": 3, "minimodel": 57}
 
 
