@@ -71,7 +71,12 @@ class Health:
     @property
     def usable(self) -> int:
         """Slots that may be filled now."""
-        return max(1, self.slots - self.lowered) if self.standing is Standing.UP else 0
+        return self.learned_slots if self.standing is Standing.UP else 0
+
+    @property
+    def learned_slots(self) -> int:
+        """Slots that are left of the configured ones, whatever its standing."""
+        return max(1, self.slots - self.lowered)
 
     @property
     def mean_seconds(self) -> float | None:
@@ -80,12 +85,13 @@ class Health:
     def probe_started(self) -> None:
         self.probing = True
 
-    def probe_passed(self, languages: frozenset[str], compiler: str) -> None:
+    def probe_passed(self, languages: frozenset[str], compiler: str, remark: str | None = None) -> None:
+        """The node is well; `remark` says what it is of no use for, if anything."""
         self.probing = False
         if self.standing in (Standing.UNPROBED, Standing.DOWN):
             self.standing = Standing.UP
         self.languages, self.compiler = languages, compiler
-        self.reason, self.retry_at, self._faults = None, None, 0
+        self.reason, self.retry_at, self._faults = remark, None, 0
 
     def probe_failed(self, reason: str, now: float, backoff: float) -> None:
         self.probing = False

@@ -346,7 +346,7 @@ class Scheduler:
                     host=member.node.host,
                     port=member.node.port,
                     state=state,
-                    slots=health.usable or member.node.slots,
+                    slots=health.learned_slots,
                     checked_out=len(member.flights),
                     done=health.done,
                     failed=health.failed,
