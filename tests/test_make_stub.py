@@ -17,7 +17,7 @@ import pytest
 
 from buildfarm.make import wire
 from buildfarm.make.masquerade import MARKER
-from tests.stubs import PATIENCE, Bench, Conductor, end
+from tests.stubs import PATIENCE, Bench, Conductor, Conversation, end
 from tests.stubs import bench as bench
 from tests.stubs import masquerade as masquerade
 from tests.stubs import tools as tools
@@ -48,9 +48,7 @@ def test_without_a_conductor_it_is_the_real_tool(bench: Bench, socket: str | Non
 
 
 def test_by_its_recorded_path_it_is_the_real_tool_after_the_build(bench: Bench) -> None:
-    process = bench.start(
-        str(bench.masquerade.directory / "tool"), environment={"PATH": f"{bench.tools}:/usr/bin"}
-    )
+    process = bench.start(str(bench.masquerade.directory / "tool"), environment={"PATH": f"{bench.tools}:/usr/bin"})
     assert end(process) == REAL
 
 
@@ -405,9 +403,7 @@ def _say(data: bytes) -> Callable[[Conductor], object]:
         *(pytest.param(_say(DONE[:cut]), id=f"{cut} bytes into an answer") for cut in (1, 9, 17, 19, len(DONE) - 1)),
     ],
 )  # fmt: skip
-def test_killed_before_a_whole_answer_it_leaves_the_real_tool(
-    bench: Bench, act: Callable[[Conductor], object]
-) -> None:
+def test_killed_before_a_whole_answer_it_leaves_the_real_tool(bench: Bench, act: Callable[[Conductor], object]) -> None:
     (bench.directory / "t").write_text("object")
     more = {f"VARIABLE{number}": "z" * 1000 for number in range(400)}  # more than a socket's buffer
     conductor = bench.conductor.die_after(act)
@@ -462,3 +458,87 @@ def test_a_conductor_of_another_user_is_not_believed(bench: Bench) -> None:
         environment = bench.environment(BUILDFARM_SOCKET=str(theirs.path))
         assert end(bench.start("tool", environment=environment)) == REAL
         theirs.close()
+
+
+# --- the tool's words in a file ---
+
+
+def _capture(bench: Bench, *words: str) -> tuple[subprocess.Popen[bytes], Conversation, Path]:
+    """Let a `tool` whose stderr goes to a file begin."""
+    (bench.tools / "talk").write_text(
+        "#!/bin/sh\nprintf 'a\\0b\\377\\n' >&2; printf out; echo more >&2; exit ${1:-0}\n"
+    )
+    (bench.tools / "talk").chmod(0o755)
+    link = bench.masquerade.directory / "talk"
+    if not link.exists():
+        link.symlink_to(bench.masquerade.directory / "tool")
+    process = bench.start("talk", *words)
+    conversation = bench.conductor.accept()
+    file = bench.directory / "words"
+    conversation.send(wire.encode_capture(str(file)))
+    return process, conversation, file
+
+
+WORDS = b"a\0b\xff\nmore\n"
+
+
+def test_the_tools_words_are_in_the_file_and_then_on_stderr_to_the_byte(bench: Bench) -> None:
+    process, conversation, file = _capture(bench, "3")
+    assert conversation.receive() == wire.Ended(3 << 8)
+    assert file.read_bytes() == WORDS
+    conversation.send(wire.RELEASE)
+    assert end(process) == (3, b"out", WORDS)
+    assert not file.exists()
+
+
+def test_when_the_conductor_dies_the_words_are_on_stderr_all_the_same(bench: Bench) -> None:
+    process, conversation, file = _capture(bench)
+    conversation.receive()
+    conversation.connection.close()
+    assert end(process) == (0, b"out", WORDS)
+    assert not file.exists()
+
+
+def test_a_file_that_cannot_be_made_leaves_the_words_where_they_belong(bench: Bench) -> None:
+    process = bench.start("tool")
+    conversation = bench.conductor.accept()
+    conversation.send(wire.encode_capture("/nonexistent/words"))
+    assert conversation.receive() == wire.Ended(0)
+    conversation.send(wire.RELEASE)
+    assert end(process) == REAL
+
+
+def test_on_a_terminal_there_is_no_file(bench: Bench, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        ["tool"],
+        executable=bench.masquerade.directory / "tool",
+        env=bench.environment(),
+        cwd=bench.directory,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    )
+    conversation = bench.conductor.accept()
+    conversation.send(wire.encode_capture(str(tmp_path / "words")))
+    assert conversation.receive() == wire.Ended(0)
+    assert not (tmp_path / "words").exists()
+    conversation.send(wire.RELEASE)
+    assert process.wait(PATIENCE) == 0
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_stub_that_is_killed_leaves_the_words_in_the_file(bench: Bench) -> None:
+    process, conversation, file = _capture(bench)
+    conversation.receive()
+    process.kill()
+    end(process)
+    assert file.read_bytes() == WORDS
+
+
+def test_half_an_answer_with_a_file_leaves_the_real_tool(bench: Bench, tmp_path: Path) -> None:
+    process = bench.start("tool")
+    conversation = bench.conductor.accept()
+    conversation.send(wire.encode_capture(str(tmp_path / "words"))[:9])
+    conversation.connection.close()
+    assert end(process) == REAL

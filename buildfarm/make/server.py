@@ -43,11 +43,11 @@ _numbers = itertools.count()
 Handler = Callable[["StubCall"], Awaitable[None]]
 
 
-class StubLost(Exception):  # noqa: N818 - an event, no error
+class StubLost(Exception):
     """The stub's end of the connection is gone: it was killed, or make was."""
 
 
-class DeliveryFailed(Exception):  # noqa: N818 - the seam's word
+class DeliveryFailed(Exception):
     """The stub could not rename an output into place (`errno`); it waits for another answer."""
 
     def __init__(self, error: int) -> None:
@@ -80,12 +80,13 @@ class StubCall:
         self._connection.write(wire.EXEC)
         self._connection.close()
 
-    async def run_real(self) -> int:
+    async def run_real(self, words: Path | None = None) -> int:
         """Let the stub run the real tool as its child; the wait status.  Raises StubLost.
 
-        The stub goes on when `release` is called.
+        The stub goes on when `release` is called.  With `words` the tool's stderr is that file until then, and has
+        been copied to the stub's own; where that is a terminal there is no file.
         """
-        reply = await self._ask(wire.RUN)
+        reply = await self._ask(wire.RUN if words is None else wire.encode_capture(os.fspath(words)))
         assert isinstance(reply, wire.Ended), f"BUG: {reply!r} accepted as an answer to R"
         return reply.status
 
@@ -125,7 +126,7 @@ class StubCall:
         if self._lost.is_set():
             self._reply.set_exception(StubLost(f"{self.name} (pid {self.pid}) is gone"))
         else:
-            self._expected = wire.Ended if message == wire.RUN else wire.Delivered
+            self._expected = wire.Ended if message[:1] in (wire.RUN, wire.CAPTURE) else wire.Delivered
             self._connection.write(message)
         return self._reply
 

@@ -2,7 +2,7 @@
  *
  * It does not understand command lines and decides nothing: name, argv, cwd and environment go to the
  * conductor (see wire.py for the bytes), and the answer is E (exec the real tool), R (run it as a child
- * and report) or D (done: rename the outputs into place, print, exit).  Whatever goes wrong before an
+ * and report), C (the same, and keep its words) or D (done: rename the outputs into place, print, exit).  Whatever goes wrong before an
  * answer is whole - no socket, a dead conductor, junk - the real tool is executed, as if we were not there.
  *
  * Theory of operation.  The real tool is the one that the exec hook names (hook.c), else the first executable
@@ -14,6 +14,9 @@
  * While a child runs, signals are blocked and read with sigwaitinfo, so there is no handler and no race
  * between a signal and the child's pid.  A signal from the terminal (SI_KERNEL) is not forwarded: the child
  * stands in the same process group and got its own.
+ * With C the tool's stderr is a private file, copied whole to our own when the tool has ended, and removed once
+ * the conductor has read it too.  If we are killed before, the file stays, and the conductor or the next build
+ * prints it.  On a terminal there is no file: there a compiler's words have colours, and come at once.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -366,13 +369,14 @@ static void end_with(int status)
     _exit(WEXITSTATUS(status));
 }
 
-/* Run the real tool as a child with our descriptors, and return its wait status. */
-static int run_child(void)
+/* Run the real tool as a child with our descriptors, and return its wait status.  `errors`: its stderr, or -1. */
+static int run_child(int errors)
 {
     static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
     struct tool tool;
     sigset_t watched, before;
     posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
     pid_t child;
     int tried = 0, error, status;
 
@@ -393,8 +397,11 @@ static int run_child(void)
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &before);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    posix_spawn_file_actions_init(&actions);
+    if (errors >= 0)
+        posix_spawn_file_actions_adddup2(&actions, errors, 2);
     do
-        error = posix_spawn(&child, tool.file, NULL, &attributes, tool.argv, tool.environment);
+        error = posix_spawn(&child, tool.file, &actions, &attributes, tool.argv, tool.environment);
     while (error && adapt(&tool, error, &tried));
     if (error) {
         complain(tool.file, error);
@@ -427,6 +434,50 @@ static void print_whole(int fd, const char *data, size_t length)
         data += written;
         length -= (size_t)written;
     }
+}
+
+/* The file for the tool's words, made anew; -1 where there is to be none. */
+static int open_words(const char *path)
+{
+    if (isatty(2) || fcntl(2, F_GETFD) < 0)
+        return -1;
+    return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
+static void print_words(int words)
+{
+    char piece[65536];
+    ssize_t length;
+    for (off_t at = 0; (length = pread(words, piece, sizeof piece, at)) > 0; at += length)
+        print_whole(2, piece, (size_t)length);
+}
+
+/* Run the tool, say how it ended, and end likewise.  `path`: of the file for its words, or NULL. */
+static void run_and_report(int fd, const char *path)
+{
+    char released;
+    int words = path ? open_words(path) : -1;
+    int status = run_child(words);
+    if (words >= 0)
+        print_words(words);
+    if (transmit_number(fd, 'S', status))
+        receive(fd, &released, 1);
+    if (words >= 0)
+        unlink(path);
+    end_with(status);
+}
+
+static char *receive_path(int fd)
+{
+    unsigned char head[4];
+    if (!receive(fd, head, sizeof head))
+        return NULL;
+    size_t length = get_u32(head);
+    char *path = length < 65536 ? malloc(length + 1) : NULL;
+    if (!path || !receive(fd, path, length))
+        return NULL;
+    path[length] = 0;
+    return path;
 }
 
 /* Install `length` bytes of NUL-terminated (from, to) pairs; 0 or the errno of the first that failed. */
@@ -488,17 +539,19 @@ int main(int argc, char **argv)
     if (fd < 0 || !send_call(fd))
         exec_real();
     for (;;) {
-        char answer, released;
+        char answer, *path;
         if (!receive(fd, &answer, 1))
             exec_real();
         switch (answer) {
-        case 'R': {
-            int status = run_child();
-            if (transmit_number(fd, 'S', status))
-                receive(fd, &released, 1);
-            end_with(status);
+        case 'R':
+            run_and_report(fd, NULL);
             break;
-        }
+        case 'C':
+            path = receive_path(fd);
+            if (!path)
+                exec_real();
+            run_and_report(fd, path);
+            break;
         case 'D':
             if (!take_delivery(fd))
                 exec_real();

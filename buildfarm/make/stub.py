@@ -103,8 +103,8 @@ class Stub:
         except StopIteration as end:
             os._exit(end.value)
 
-    def run_child(self) -> int:
-        """Run the real tool as a child and return its wait status."""
+    def run_child(self, words: int | None = None) -> int:
+        """Run the real tool as a child and return its wait status.  `words`: its stderr, if not ours."""
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         watched = {_signal.SIGCHLD}
         for signal_name in FORWARDED:
@@ -112,12 +112,13 @@ class Stub:
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 watched.add(number)
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, watched)
+        actions = [] if words is None else [(os.POSIX_SPAWN_DUP2, words, 2)]
         attempts = self.attempts()
         try:
             attempt = next(attempts)
             while True:
                 try:
-                    child = os.posix_spawn(*attempt, setsigmask=before)
+                    child = os.posix_spawn(*attempt, setsigmask=before, file_actions=actions)
                     break
                 except OSError as error:
                     attempt = attempts.send(error)
@@ -164,19 +165,33 @@ class Stub:
         body = b"\0".join(texts)
         return b"BFS1" + len(body).to_bytes(4, "little") + body
 
+    def run_and_report(self, connection: _socket.socket, path: bytes | None) -> "NoReturn":
+        """Run the tool, say how it ended, and end likewise.  `path`: of the file for its words."""
+        words = None if path is None else open_words(path)
+        status = self.run_child(words)
+        if words is not None:
+            print_words(words)
+        try:
+            transmit(connection, b"S" + status.to_bytes(4, "little"))
+            receive(connection, 1)
+        except (OSError, EOFError):
+            pass  # the conductor is gone, the tool's work is done
+        if path is not None and words is not None:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+        end_with(status)
+
     def converse(self, connection: _socket.socket) -> None:
         """Do what the conductor says.  Raises OSError or EOFError when it is gone; returns for E."""
         transmit(connection, self.call_message())
         while True:
             answer = receive(connection, 1)
             if answer == b"R":
-                status = self.run_child()
-                try:
-                    transmit(connection, b"S" + status.to_bytes(4, "little"))
-                    receive(connection, 1)
-                except (OSError, EOFError):
-                    pass  # the conductor is gone, the tool's work is done
-                end_with(status)
+                self.run_and_report(connection, None)
+            elif answer == b"C":
+                self.run_and_report(connection, receive(connection, int.from_bytes(receive(connection, 4), "little")))
             elif answer == b"D":
                 head = receive(connection, 16)
                 status, *lengths = (int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8, 12))
@@ -210,12 +225,27 @@ def receive(connection: _socket.socket, length: int) -> bytes:
     return b"".join(pieces)
 
 
+def open_words(path: bytes) -> int | None:
+    """The file for the tool's words, made anew; None where there is to be none."""
+    try:
+        return None if os.isatty(2) or os.fstat(2) is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return None
+
+
+def print_words(words: int) -> None:
+    at = 0
+    while piece := os.pread(words, 65536, at):
+        print_whole(2, piece)
+        at += len(piece)
+
+
 def install(pairs: bytes) -> int:
     """Rename (from, to) pairs; 0 or the errno of the first that failed."""
     paths = pairs.split(b"\0")[:-1]
     try:
         for source, target in zip(paths[::2], paths[1::2], strict=True):
-            os.rename(source, target)  # noqa: PTH104 - pathlib is an import too many
+            os.rename(source, target)
     except OSError as error:
         return error.errno or errno.EIO
     return 0

@@ -8,6 +8,9 @@ The conversation (all integers little-endian; text is NUL-terminated, counts in 
     stub       "BFS1" u32 length, body: name, argv[0], pid, cwd, argc, argv..., envc, "K=V"...
     conductor  "E"                               exec the real tool; no report; both ends close
                "R"                               run it as a child and report:
+               "C" u32 length, path              the same, with its stderr in that file, which must not be there:
+                   it is copied whole to the stub's own stderr before the report and removed after K;
+                   on a terminal there is no file, and C is R
     stub       "S" i32 wait status
     conductor  "K"                               the outputs have been looked at; the stub exits with that status
     conductor  "D" i32 wait status, u32 length of stdout, of stderr, of renames;
@@ -31,6 +34,7 @@ from buildfarm.model import Invocation
 MAGIC = b"BFS1"
 EXEC = b"E"
 RUN = b"R"
+CAPTURE = b"C"
 RELEASE = b"K"
 
 #: Longest call accepted, in bytes.  The kernel's limit for argv and environment is 6 MiB (execve(2)).
@@ -38,6 +42,7 @@ LONGEST_CALL = 64 << 20
 
 _HEAD = struct.Struct("<4sI")
 _NUMBER = struct.Struct("<i")
+_LENGTH = struct.Struct("<I")
 _DONE = struct.Struct("<ciIII")
 
 
@@ -166,6 +171,12 @@ class MessageReader:
 
 
 # --- conductor to stub -----------------------------------------------------------------------------------
+
+
+def encode_capture(path: str) -> bytes:
+    """A `C` answer."""
+    name = os.fsencode(path)
+    return CAPTURE + _LENGTH.pack(len(name)) + name
 
 
 def encode_done(status: int, stdout: bytes, stderr: bytes, renames: Iterable[Sequence[str]] = ()) -> bytes:
