@@ -39,6 +39,7 @@ from buildfarm.conductor.units import Units
 from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.workbench import Workbench
+from buildfarm.dispatch import ssh
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.process import MakeProcess, RealMake, find_make
 from buildfarm.make.server import StubServer
@@ -143,6 +144,7 @@ class Build:
         toolbox = Toolbox(costume.directory)
         membership = Membership(request, toolbox)
         farm = Farm(membership.policy(), membership.probe, ledger, tasks)
+        stack.callback(ssh.close_shared)
         stack.push_async_callback(farm.close)
         stack.callback(lambda: ledger.nodes(farm.statuses()))
         taken: list[Future[Taken]] = []

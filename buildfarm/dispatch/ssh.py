@@ -5,8 +5,8 @@ own affair (ssh_config(5)).
 
 The command is distcc's (`src/ssh.c: dcc_ssh_connect`): the words of `DISTCC_SSH` or `ssh`, `-l USER` where the host
 list names one, the host, the remote `distccd`, `--inetd --enable-tcp-insecure`.  OpenSSH itself also gets
-`BatchMode`, because nobody is there to type a password, and, unless the user has words of his own in `DISTCC_SSH`,
-one master connection a node for all units of this process: a handshake costs this machine some 15 ms of CPU.
+`BatchMode`, because nobody is there to type a password, and, unless `DISTCC_SSH` speaks of a `ControlPath`, one master
+connection a node for all units of this process: a handshake costs this machine some 15 ms of CPU.
 The remote distccd's standard input and output are one end of a socket pair, so that nothing else differs from TCP.
 """
 
@@ -41,7 +41,7 @@ def command(node: Node, control: str | None) -> list[str]:
     words = list(node.via or ("ssh",))
     if os.path.basename(words[0]) == "ssh":
         words += BATCH
-        if control is not None and not node.via:
+        if control is not None and not any("ControlPath" in word for word in node.via):
             words += ["-o", "ControlMaster=auto", "-o", f"ControlPath={control}"]
             words += ["-o", f"ControlPersist={PERSIST_SECONDS}"]
     if node.user:
@@ -105,11 +105,16 @@ def _control() -> str:
     global _directory
     if _directory is None:
         _directory = Path(tempfile.mkdtemp(prefix="bf-ssh-", dir="/tmp"))
-        atexit.register(_end_masters, _directory)
+        atexit.register(close_shared)
     return str(_directory / "%C")
 
 
-def _end_masters(directory: Path) -> None:
+def close_shared() -> None:
+    """End this process's master connections; to be called by who leaves without `atexit`."""
+    global _directory
+    directory, _directory = _directory, None
+    if directory is None:
+        return
     for path in directory.iterdir():
         argv = ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "buildfarm"]
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=False)
