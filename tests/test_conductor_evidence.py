@@ -82,6 +82,17 @@ def test_a_new_file_that_the_compiler_would_find_first_does_not_hold(tree: Path,
     assert not Witness().holds(evidence.inputs)
 
 
+def test_an_upgraded_compiler_does_not_hold(tree: Path) -> None:
+    compiler = tree / "gcc"
+    compiler.write_text("version 12")
+    witness = Witness()
+    inputs = (str(tree / "a.c"),)
+    evidence = witness.take(unit("gcc", "-c", "a.c"), str(tree), inputs, {}, time.time_ns(), str(compiler))
+    assert evidence is not None and witness.holds(evidence.inputs)
+    compiler.write_text("version 13")
+    assert not witness.holds(evidence.inputs)
+
+
 def test_a_new_file_of_another_name_holds(tree: Path) -> None:
     witness = Witness()
     evidence = taken(tree, witness)

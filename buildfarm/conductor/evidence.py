@@ -44,14 +44,26 @@ class Witness:
         self._names: dict[str, tuple[int, frozenset[str]]] = {}
 
     def take(
-        self, unit: Unit, cwd: str, inputs: Sequence[str], private: Mapping[str, str], since_ns: int
+        self,
+        unit: Unit,
+        cwd: str,
+        inputs: Sequence[str],
+        private: Mapping[str, str],
+        since_ns: int,
+        compiler: str | None = None,
     ) -> Evidence | None:
         """What a compile that began at `since_ns` (the file systems' clock) has read.
 
         `private` maps inputs that are not in place yet (by normal names) to the files that stood in for them.
-        None: a file changed while it was read, so nothing can be said.
+        `compiler` is the driver's path: results outlive builds, and a compiler may be upgraded between two.  None: a
+        file changed while it was read, so nothing can be said.
         """
         seen: dict[str, str] = {}
+        if compiler is not None:
+            digest = self._digest(compiler, stamp(compiler))
+            if digest is None:
+                return None
+            seen[compiler] = digest
         for path in inputs:
             actual = private.get(os.path.normpath(path), path)
             now = stamp(actual)

@@ -176,6 +176,7 @@ class Lookahead:
             return await self._from_store(mark, invocation)
         if isinstance(entry.result, Ahead) and not self._witness.holds(entry.inputs):
             self._waste()
+            self._ledger.set_aside(entry.result.task.step, kept=False)
             return None
         return entry.result
 
@@ -317,12 +318,18 @@ class Lookahead:
         if not isinstance(result, Compiled):
             if entry.wanted:
                 entry.result = Declined(task, result)
-            self._ledger.set_aside(task.step, kept=False)
+            else:
+                self._ledger.set_aside(task.step, kept=False)
             return False
         if not task.ahead:
-            entry.result = Ahead(task, result) if result.stable else None
+            if result.stable:
+                entry.result = Ahead(task, result)
+            else:
+                self._ledger.set_aside(task.step, kept=False)
             return True
-        evidence = self._witness.take(task.unit, task.invocation.cwd, result.inputs, borrowed, result.since_ns)
+        evidence = self._witness.take(
+            task.unit, task.invocation.cwd, result.inputs, borrowed, result.since_ns, task.tool_path
+        )
         if evidence is None:
             self._ledger.set_aside(task.step, kept=False)
             return False
