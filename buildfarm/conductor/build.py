@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -34,10 +33,9 @@ from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
-from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
 from buildfarm.conductor.watching import Watcher
-from buildfarm.conductor.watching import Watcher
+from buildfarm.conductor.words import Words, print_left
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
 from buildfarm.make import masquerade, orphans
@@ -51,7 +49,6 @@ from buildfarm.state import recipes
 from buildfarm.state.journal import CLOCK, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.store import ObjectStore
-from buildfarm.state.taint import Taken
 from buildfarm.state.taint import Taken
 from buildfarm.state.writer import JournalWriter
 
@@ -157,17 +154,7 @@ class Build:
         workroom = stack.enter_context(self._workroom())
         trust = Trust(request.verify, workroom, condemn, tasks)
         stack.push_async_callback(trust.close)
-        taken: list[Future[Taken]] = []
-
-        def condemn(node: str, reason: str) -> None:
-            taken.append(ledger.take_back((node,)))
-            farm.quarantine(node, reason)
-            ledger.note(f"{reason}; all that it has made in this build is made again")
-
-        workroom = stack.enter_context(self._workroom())
-        trust = Trust(request.verify, workroom, condemn, tasks)
-        stack.push_async_callback(trust.close)
-        here = Here(ledger, self._cores)
+        here = Here(ledger, self._cores, Words(workroom))
         places = membership.preparations or self._cores + 1
         maker = Maker(
             farm,
@@ -338,11 +325,13 @@ class Build:
     def _workroom(self) -> Iterator[Path]:
         """A private directory of this build, on the tree's file system; those of dead builds go."""
         room = self._state_dir / "work"
+        print_left(room)
         shutil.rmtree(room, ignore_errors=True)
         room.mkdir(mode=0o700)
         try:
             yield room
         finally:
+            print_left(room)
             shutil.rmtree(room, ignore_errors=True)
 
     def _exit_code(self, status: int) -> int:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.words import Words
 from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.make.server import StubCall
 from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
@@ -21,8 +22,9 @@ from buildfarm.state.digest import digest_file
 class Here:
     """Runs steps on the master, at most `slots` at once; a link never waits behind compiles."""
 
-    def __init__(self, ledger: Ledger, slots: int) -> None:
+    def __init__(self, ledger: Ledger, slots: int, words: Words) -> None:
         self._ledger = ledger
+        self._words = words
         self._compiles = asyncio.Semaphore(slots)
         self._links = asyncio.Semaphore(max(1, slots))
 
@@ -38,9 +40,9 @@ class Here:
     ) -> None:
         """Journal the step, have the stub run the real tool, take in what it wrote.
 
-        `stderr` is what a node said of the unit, kept for the status document; the words that make shows are
-        the local compiler's own.  `also` names outputs that the
-        command line does not tell.  Raises StubLost when make killed the call.
+        `stderr` is what a node said of the unit, kept for the status document where the local compiler's own words,
+        which make shows, can't be read.  `also` names outputs that the command line does not tell.  Raises StubLost
+        when make killed the call.
         """
         invocation = call.invocation
         outputs = (*absolute_outputs(tool_call, invocation), *also)
@@ -61,9 +63,11 @@ class Here:
                 )
             )
             started = time.monotonic()
-            status = await call.run_real()
+            file = self._words.file(step) if unit else None
+            status = await call.run_real(file)
             seconds = time.monotonic() - started
         before = [observe(path) for path in outputs]
+        said = self._words.read(file)
         await call.release()
         exit_status = os.waitstatus_to_exitcode(status)
         records: tuple[OutputRecord, ...] = ()
@@ -77,7 +81,7 @@ class Here:
                 seconds=seconds,
                 exit_status=exit_status,
                 outputs=records,
-                stderr=stderr if exit_status else b"",
+                stderr=(said or stderr) if exit_status else said,
             )
         )
 

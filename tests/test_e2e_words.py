@@ -1,0 +1,73 @@
+"""A compiler's words on this machine: whole on stderr, in the status document, and not lost when stubs are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.farm import wait_until
+from tests.tool import Running, buildfarm, environment, status
+
+MAKEFILE = "all: good.o bad.o\n%.o: %.c\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
+
+
+def _project(root: Path) -> Path:
+    root.mkdir()
+    (root / "Makefile").write_text(MAKEFILE)
+    (root / "good.c").write_text("#warning mind this\nint good;\n")
+    (root / "bad.c").write_text("int bad(void) { return missing; }\n")
+    return root
+
+
+def test_a_unit_that_fails_here_has_its_compilers_words_in_the_status(tmp_path: Path) -> None:
+    tree = _project(tmp_path / "p")
+    result = buildfarm("run", "-C", str(tree), "--hosts", "", "-k")
+    assert result.code == 2
+    (failure,) = status(tree)["failures"]
+    assert "'missing' undeclared" in failure["stderr"]
+    assert failure["stderr"] in result.stderr
+    assert result.stderr.count("mind this") == 2  # the message and gcc's quotation of the line
+    assert not (tree / ".buildfarm" / "work").exists()
+
+
+def test_words_of_a_killed_stub_are_printed_all_the_same(tmp_path: Path) -> None:
+    tree = _project(tmp_path / "p")
+    compiler = tmp_path / "bin" / "gcc"
+    compiler.parent.mkdir()
+    compiler.write_text(f'#!/bin/sh\necho "last words" >&2\necho $PPID > {tmp_path}/stub\nexec sleep 2\n')
+    compiler.chmod(0o755)
+    env = environment(PATH=f"{compiler.parent}:{os.environ['PATH']}")
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j1", "CC=gcc", "bad.o"), env) as build:
+        wait_until(lambda: (tmp_path / "stub").exists() and bool((tmp_path / "stub").read_text()), "the compiler")
+        os.kill(int((tmp_path / "stub").read_text()), signal.SIGKILL)
+        result = build.wait()
+    assert result.code != 0
+    assert result.stderr.count("last words") == 1
+
+
+def test_words_of_a_build_that_was_killed_whole_are_printed_once_by_a_stub_or_by_the_next_build(tmp_path: Path) -> None:
+    tree = _project(tmp_path / "p")
+    compiler = tmp_path / "bin" / "gcc"
+    compiler.parent.mkdir()
+    compiler.write_text(f'#!/bin/sh\necho "last words" >&2\ntouch {tmp_path}/said\nexec sleep 60\n')
+    compiler.chmod(0o755)
+    env = environment(PATH=f"{compiler.parent}:{os.environ['PATH']}")
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j1", "CC=gcc", "bad.o"), env) as build:
+        wait_until((tmp_path / "said").exists, "the compiler")
+        build.kill_all()
+        result = buildfarm("run", "-C", str(tree), "--hosts", "", "good.o")
+        assert build.process.stderr is not None
+        before = build.process.stderr.read().decode()
+    assert result.code == 0, result.stderr
+    assert (before + result.stderr).count("last words") == 1
+
+
+def test_words_left_in_a_dead_builds_directory_are_printed_by_the_next(tmp_path: Path) -> None:
+    tree = _project(tmp_path / "p")
+    left = tree / ".buildfarm" / "work" / "words"
+    left.mkdir(parents=True)
+    (left / "3").write_bytes(b"last words\n")
+    result = buildfarm("run", "-C", str(tree), "--hosts", "", "good.o")
+    assert result.stderr.count("last words") == 1
+    assert not left.exists()
