@@ -22,6 +22,7 @@ SIZE = 20
 
 CASES = {
     "ar_names_itself_as_it_was_called": "10:0.implicit",
+    "a_recipes_umask_holds_for_the_object": "1113:0.command_forms",
     "command_v_shows_the_users_path": "144:2.settings",
 }
 

@@ -161,12 +161,14 @@ def test_an_unwritable_cache_is_a_machine_error(tmp_path: Path) -> None:
 
 def test_without_the_hook_the_environment_puts_the_masquerade_first_and_once(made: Masquerade) -> None:
     base = {"PATH": f"/a:{made.directory}:/b", "HOME": "/h"}
+    os.umask(mask := os.umask(0))
     assert environment(base, replace(made, hook=None), Path("/s"), "token") == {
         "PATH": f"{made.directory}:/a:/b",
         "HOME": "/h",
         "BUILDFARM_SOCKET": "/s",
         "BUILDFARM_TOKEN": "token",
         "BUILDFARM_MASQUERADE": str(made.directory),
+        "BUILDFARM_UMASK": f"{mask:o}",
     }
     assert base["PATH"] == f"/a:{made.directory}:/b"
 

@@ -331,6 +331,16 @@ def test_done_installs_prints_and_exits(bench: Bench) -> None:
     assert not (bench.directory / "t1").exists()
 
 
+def test_the_recipes_umask_holds_for_what_is_installed(bench: Bench) -> None:
+    (bench.directory / "t").write_text("object")
+    (bench.directory / "t").chmod(0o644)
+    process = bench.start("/bin/sh", "-c", "umask 077; exec tool", environment=bench.environment(BUILDFARM_UMASK="22"))
+    conversation = bench.conductor.accept()
+    conversation.send(wire.encode_done(0, b"", b"", [("t", "a.o")]))
+    assert end(process)[0] == 0
+    assert (bench.directory / "a.o").stat().st_mode & 0o777 == 0o600
+
+
 def test_done_can_end_by_a_signal(bench: Bench) -> None:
     process = bench.start("tool")
     bench.conductor.accept().send(wire.encode_done(signal.SIGTERM, b"", b""))

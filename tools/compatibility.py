@@ -78,7 +78,12 @@ def main() -> int:
         with Farm(count=2, jobs=2) as farm, tempfile.TemporaryDirectory(prefix="bf-compatibility-") as scratch:
             for name in arguments.names or projects:
                 checkout = arguments.checkouts / projects[name].get("directory", name)
-                record = measure(name, projects[name], checkout, Path(scratch) / "b", farm.hosts)
+                try:
+                    record = measure(name, projects[name], checkout, Path(scratch) / "b", farm.hosts)
+                except subprocess.CalledProcessError as error:
+                    print(f"{name}: {error}\n{(error.stderr or b'').decode(errors='replace')[-1000:]}", flush=True)
+                    bad += 1
+                    continue
                 records[name] = asdict(record)
                 RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
                 print(row(record, projects[name].get("note", "")), *record.different[:20], sep="\n  ", flush=True)

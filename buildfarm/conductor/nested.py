@@ -31,7 +31,14 @@ def inside(environment: Mapping[str, str]) -> bool:
 
 def outside(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what a dead build has left in it."""
-    left = ("BUILDFARM_SOCKET", "BUILDFARM_TOKEN", "BUILDFARM_MASQUERADE", "BUILDFARM_HOOK", "BUILDFARM_REAL")
+    left = (
+        "BUILDFARM_SOCKET",
+        "BUILDFARM_TOKEN",
+        "BUILDFARM_MASQUERADE",
+        "BUILDFARM_HOOK",
+        "BUILDFARM_REAL",
+        "BUILDFARM_UMASK",
+    )
     return {name: value for name, value in environment.items() if name not in left}
 
 

@@ -107,7 +107,14 @@ def environment(
     found["BUILDFARM_SOCKET"] = str(socket)
     found["BUILDFARM_TOKEN"] = token
     found["BUILDFARM_MASQUERADE"] = str(masquerade.directory)
+    found["BUILDFARM_UMASK"] = f"{_umask():o}"  # a recipe that sets another wants its objects so
     return found
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def with_hook(environment: Mapping[str, str]) -> dict[str, str]:

@@ -480,11 +480,22 @@ static char *receive_path(int fd)
     return path;
 }
 
+/* The conductor wrote the file under its own umask, which a recipe may have changed for the tool. */
+static void apply_umask(const char *path)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    const char *usual = getenv("BUILDFARM_UMASK");
+    if (!usual || (mode_t)strtol(usual, NULL, 8) != mask)
+        chmod(path, 0666 & ~mask);
+}
+
 /* Install `length` bytes of NUL-terminated (from, to) pairs; 0 or the errno of the first that failed. */
 static int install(const char *pairs, size_t length)
 {
     for (const char *from = pairs; from < pairs + length;) {
         const char *to = from + strlen(from) + 1;
+        apply_umask(from);
         if (rename(from, to) < 0)
             return errno;
         from = to + strlen(to) + 1;

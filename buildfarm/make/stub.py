@@ -240,11 +240,21 @@ def print_words(words: int) -> None:
         at += len(piece)
 
 
+def apply_umask(path: bytes) -> None:
+    """The conductor wrote the file under its own umask, which a recipe may have changed for the tool."""
+    mask = os.umask(0)
+    os.umask(mask)
+    usual = os.environ.get("BUILDFARM_UMASK")
+    if usual is None or int(usual, 8) != mask:
+        os.chmod(path, 0o666 & ~mask)
+
+
 def install(pairs: bytes) -> int:
     """Rename (from, to) pairs; 0 or the errno of the first that failed."""
     paths = pairs.split(b"\0")[:-1]
     try:
         for source, target in zip(paths[::2], paths[1::2], strict=True):
+            apply_umask(source)
             os.rename(source, target)
     except OSError as error:
         return error.errno or errno.EIO

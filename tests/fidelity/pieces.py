@@ -312,7 +312,7 @@ def command_forms(p: str, rng: random.Random) -> Piece:
         ": > $@; ln -f $@ $@.hard; $(CC) -c $< -o $@",
         'test -n "`$(CC) -dumpmachine`" && $(CC) -v -c $< -o $@ 2>&1 | grep -c cc1 > $@.n',
         "$(CC) -c $< -save-temps -o $@",
-        "$(CC) -c $< --coverage -o $@",
+        "$(CC) -c $< --coverage -frandom-seed=$@ -o $@",
         "$(CC) -c $< -flto -frandom-seed=$@ -o $@",
         "$(CC) -c $< -g0 -fdump-tree-original -o $@ && ls $@* > $@.list",
         "mkdir -p $@.d && cd $@.d && $(CC) -c ../$< && cp *.o ../$@",
