@@ -24,6 +24,7 @@ NOT_KNOWN = 1
 Examples:
   buildfarm explain model/RADIATION.o
   buildfarm explain -C decks model/RADIATION.o
+  buildfarm explain --no-plan main.o     the journal alone, at once
 
 \b
 Exit status: 0, 1 when no build has made that output, 64 usage, 78 configuration.
@@ -32,12 +33,14 @@ Exit status: 0, 1 when no build has made that output, 64 usage, 78 configuration
 @directory_option
 @config_option
 @click.argument("output")
-def explain(directory: str, config: Path | None, output: str) -> int:
-    """Tell how OUTPUT came about: where, how often it was tried, what it cost.
+@click.option("--no-plan", is_flag=True, help="Don't ask make what it would do with OUTPUT now.")
+def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> int:
+    """Tell how OUTPUT came about: why it was compiled, where, how often it was tried, what it cost.
 
     OUTPUT is a path as make's messages show it, relative to the tree or to here.
     """
-    from buildfarm.state.reader import story
+    from buildfarm.conductor.causes import now, why
+    from buildfarm.state.reader import make_words, story
 
     where = tree(directory, config)
     candidates = dict.fromkeys(os.path.normpath(os.path.join(base, output)) for base in (str(where), os.getcwd()))
@@ -49,14 +52,21 @@ def explain(directory: str, config: Path | None, output: str) -> int:
     if not steps:
         click.echo(f"{printable(output)}: no build in {printable(str(where))} has made it")
         return NOT_KNOWN
+    words = make_words(where / STATE) or ()
     for position, step in enumerate(steps):
         if position:
             click.echo()
-        click.echo("\n".join(describe(step, str(where))))
+        # Of the words of earlier builds nothing is known any more.
+        cause = why(step, steps[position + 1 :], str(where), words if position == 0 else ())
+        click.echo("\n".join(describe(step, str(where), cause)))
+    if not no_plan:
+        verdict = now(where, words, os.environ, candidate)
+        if verdict is not None:
+            click.echo(f"\nnow: {verdict}")
     return 0
 
 
-def describe(step: StepView, directory: str) -> list[str]:
+def describe(step: StepView, directory: str, cause: str) -> list[str]:
     """One step's story in lines."""
     output = printable(relative(step.output or "", directory))
     outcome = {"done": "made", "failed": "FAILED", "swept": "swept after a crash", "checked_out": "checked out"}
@@ -64,6 +74,7 @@ def describe(step: StepView, directory: str) -> list[str]:
     place = f"on {printable(step.node)}" if step.node else "here"
     why = f" because {printable(step.reason)}" if step.reason and not step.node else ""
     ahead = ", ahead of make" if step.lookahead else ""
+    lines.append(f"  why       {cause}")
     lines.append(f"  where     {place}{why}{ahead}")
     if step.seconds is not None:
         traffic = ""
@@ -81,7 +92,7 @@ def describe(step: StepView, directory: str) -> list[str]:
     lines.append(f"  command   {printable(shlex.join(step.argv))}")
     lines.append(f"  in        {printable(step.cwd)}")
     if step.inputs:
-        shown = [printable(relative(path, directory)) for path in step.inputs[:8]]
+        shown = [printable(relative(os.path.normpath(path), directory)) for path in step.inputs[:8]]
         more = f" and {len(step.inputs) - 8} more" if len(step.inputs) > 8 else ""
         lines.append(f"  read      {', '.join(shown)}{more}")
     said = harmless(os.fsdecode(step.stderr)).rstrip("\n")

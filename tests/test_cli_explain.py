@@ -1,0 +1,78 @@
+"""`explain`: why a unit was compiled, where, and what make would do with it now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tool import buildfarm
+
+MAKEFILE = "CFLAGS := -O1\nall: a.o b.o\n%.o: %.c a.h\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "a.h").write_text("int a;\n")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.c").write_text(f'#include "a.h"\nint {name}_;\n')
+    _run(tmp_path)
+    return tmp_path
+
+
+def _run(tree: Path, *words: str) -> None:
+    result = buildfarm("run", "-C", str(tree), "--hosts", "", *words)
+    assert result.code == 0, result.stderr
+
+
+def _why(tree: Path, output: str = "a.o") -> list[str]:
+    result = buildfarm("explain", "-C", str(tree), output, "--no-plan")
+    assert result.code == 0, result.stderr
+    return [line.split(None, 1)[1] for line in result.stdout.splitlines() if line.startswith("  why")]
+
+
+def _touch(file: Path) -> None:
+    file.write_text(file.read_text() + "\n")
+
+
+def test_the_first_compile_has_no_past(tree: Path) -> None:
+    assert _why(tree) == ["no build of this tree had made it before"]
+
+
+def test_a_newer_source_is_named(tree: Path) -> None:
+    _touch(tree / "a.c")
+    _run(tree)
+    assert _why(tree)[0].startswith("a.c was newer (written ")
+
+
+def test_other_options_are_named(tree: Path) -> None:
+    _run(tree, "-B", "CFLAGS=-O2")
+    assert "with -O2, without -O1" in _why(tree)[0]
+
+
+def test_make_told_to_is_said(tree: Path) -> None:
+    _run(tree, "-B")
+    assert _why(tree)[0] == "make was told to, by -B"
+
+
+def test_a_removed_output_is_the_honest_rest(tree: Path) -> None:
+    (tree / "a.o").unlink()
+    _run(tree)
+    assert "it had been removed, or" in _why(tree)[0]
+
+
+def test_what_make_would_do_now_is_told(tree: Path) -> None:
+    assert "now: up to date" in buildfarm("explain", "-C", str(tree), "a.o").stdout
+    stamp = (tree / "a.o").stat().st_mtime + 5
+    os.utime(tree / "a.h", (stamp, stamp))
+    said = buildfarm("explain", "-C", str(tree), "a.o").stdout
+    assert "now: make would make it anew: newer are a.h" in said
+    (tree / "a.o").unlink()
+    assert "it is not there" in buildfarm("explain", "-C", str(tree), "a.o").stdout
+
+
+def test_an_output_that_nothing_has_made_is_told_so(tree: Path) -> None:
+    result = buildfarm("explain", "-C", str(tree), "z.o")
+    assert result.code == 1
