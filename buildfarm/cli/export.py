@@ -13,7 +13,7 @@ from buildfarm.cli.tree import STATE, config_option, directory_option, tree
 if TYPE_CHECKING:
     from buildfarm.conductor.planner import Planned
 
-FORMATS = ("compile-commands", "dot", "svg", "trace", "prometheus", "html")
+FORMATS = ("compile-commands", "dot", "svg", "trace", "prometheus", "html", "missing")
 
 
 @click.command(
@@ -24,6 +24,7 @@ Examples:
   buildfarm export svg --target model/RADIATION.o -o radiation.svg
   buildfarm export svg --target gcm --depth 1 -o gcm.svg
   buildfarm export trace -o gcm.json                             for https://ui.perfetto.dev
+  buildfarm export missing                                       why -j8 fails where -j1 does not
   buildfarm export prometheus -o /var/lib/prometheus/node-exporter/buildfarm.prom
 
 \b
@@ -50,7 +51,11 @@ def export(
     depth: int,
     build: int | None,
 ) -> int:
-    """Write FORMAT: compile-commands, dot, svg (make's graph), trace, prometheus or html (the last build)."""
+    """Write FORMAT: what another tool reads of this tree.
+
+    compile-commands; dot, svg: make's graph; trace, prometheus, html: the last build; missing: prerequisites that the
+    Makefiles lack, as lines to add.
+    """
     from buildfarm.cli.report import write
 
     where = tree(directory, config)
@@ -70,6 +75,10 @@ def _text(form: str, where: Path, target: str | None, depth: int, build: int | N
             graph = _plan(where, everything=True).graph
             only = surroundings(graph, target, where, depth)
             return graph.to_dot(only) if form == "dot" else picture(graph, only, where, target)
+        case "missing":
+            from buildfarm.conductor.prerequisites import fragment, of_tree
+
+            return fragment(of_tree(where, where / STATE, _words(where), dict(os.environ)), str(where))
         case _:
             from buildfarm.conductor.history import read
 
@@ -87,16 +96,19 @@ def _text(form: str, where: Path, target: str | None, depth: int, build: int | N
             return prometheus(history)
 
 
-def _plan(where: Path, *, everything: bool) -> Planned:
-    """make's plan with the words of the last build, or with those of buildfarm.toml."""
+def _words(where: Path) -> tuple[str, ...]:
+    """make's words of the last build, or those of buildfarm.toml."""
     from buildfarm.cli.requests import Options, from_words
-    from buildfarm.conductor.exports import planned
     from buildfarm.state.reader import make_words
 
     words = make_words(where / STATE)
-    if words is None:
-        words = from_words(("-C", str(where)), Options(), dict(os.environ)).make_words
-    found = planned(where, words, dict(os.environ), everything=everything)
+    return from_words(("-C", str(where)), Options(), dict(os.environ)).make_words if words is None else words
+
+
+def _plan(where: Path, *, everything: bool) -> Planned:
+    from buildfarm.conductor.exports import planned
+
+    found = planned(where, _words(where), dict(os.environ), everything=everything)
     for trouble in found.troubles:
         click.echo(f"buildfarm: {trouble}", err=True)
     return found

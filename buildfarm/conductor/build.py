@@ -96,6 +96,15 @@ class Build:
         """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
         return recipes.oldest_start(self._make_pid, self._state_dir / CLOCK) if self._make_pid else None
 
+    def _missing(self) -> list[str]:
+        """What the Makefiles lack, if a unit failed for want of it."""
+        from buildfarm.conductor.prerequisites import of_failed_build
+
+        request = self._request
+        if request.serial_order:
+            return []
+        return of_failed_build(request.directory, self._state_dir, request.make_words, request.environment)
+
     def _trouble(self, text: str) -> None:
         if text:
             self._reporters.note(text)
@@ -123,6 +132,9 @@ class Build:
             state = self._state(code)
             closing = writer.submit(lambda journal: journal.end_build(build, state, code))
         await asyncio.wrap_future(closing)
+        if state is BuildState.FAILED and ledger.tally.failed:
+            for line in await asyncio.to_thread(self._missing):
+                self._reporters.note(line)
         self._reporters.finished(self._summary(ledger, code, state, recovered))
         return code
 

@@ -1,0 +1,82 @@
+"""Makefiles that lack prerequisites: the line to add is told when a build fails for it, and before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tool import buildfarm
+
+MAKEFILE = """\
+FC := gfortran
+program: main.o user.o maker.o
+\t$(FC) -o $@ $^
+maker.o: maker.f90
+\tuntil test -e tried; do sleep 0.05; done
+\t$(FC) -c $<
+user.o: user.f90
+\t$(FC) -c $< || { touch tried; exit 1; }
+main.o: main.f90 user.o
+\t$(FC) -c $<
+"""
+SOURCES = {
+    "maker.f90": "module maker\n  integer :: value = 4\nend module\n",
+    "user.f90": "module user\n  use maker\n  use, intrinsic :: iso_fortran_env\nend module\n",
+    "main.f90": "program main\n  use user\n  print *, value\nend program\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    for name, text in SOURCES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_module_that_was_not_there_yet_is_told_with_the_line_to_add(tree: Path) -> None:
+    result = buildfarm("run", "-C", str(tree), "--hosts", "", "-j4")
+    assert result.code == 2
+    told = [line for line in result.stderr.splitlines() if "does not say so" in line]
+    assert len(told) == 1, result.stderr
+    assert "user.o needs maker.mod, which is made with maker.o" in told[0]
+    assert told[0].endswith(":  user.o: maker.o")
+    assert "--serial-order" in result.stderr
+    with (tree / "Makefile").open("a") as makefile:
+        makefile.write(told[0].rpartition(":  ")[2] + "\n")
+    assert buildfarm("run", "-C", str(tree), "--hosts", "", "-j4").code == 0
+
+
+def test_what_only_happened_to_work_is_told_by_export_missing(tree: Path) -> None:
+    (tree / "tried").touch()
+    assert buildfarm("run", "-C", str(tree), "--hosts", "", "-j1", "maker.o", "program").code == 0
+    lines = buildfarm("export", "missing", "-C", str(tree)).stdout.splitlines()
+    assert [line.partition("\t")[0] for line in lines if not line.startswith("#")] == ["user.o: maker.o"]
+
+
+def test_a_generated_header_that_was_not_there_yet_is_told(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: a.o gen.h\ngen.h:\n\tuntil test -e failed; do sleep 0.05; done; echo 'int gen;' > $@\n"
+        "a.o: a.c\n\t$(CC) -c $< -o $@ || { touch failed; exit 1; }\n"
+    )
+    (tmp_path / "a.c").write_text('#include "gen.h"\n')
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "-j4", "-k")
+    assert result.code == 2
+    assert "a.o needs gen.h, which is made with gen.h" in result.stderr
+    assert "a.o: gen.h" in result.stderr
+
+
+def test_an_ordinary_mistake_brings_no_advice(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\t$(CC) -c $< -o $@\n")
+    (tmp_path / "a.c").write_text('#include "nowhere.h"\n')
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "")
+    assert result.code == 2
+    assert "does not say so" not in result.stderr
+
+
+def test_a_complete_makefile_lacks_nothing(tree: Path) -> None:
+    with (tree / "Makefile").open("a") as makefile:
+        makefile.write("user.o: maker.o\n")
+    text = buildfarm("export", "missing", "-C", str(tree)).stdout
+    assert text.startswith("# no prerequisite is missing")
