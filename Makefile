@@ -14,6 +14,7 @@ help:
 	@echo 'make demo       build a climate model on two nodes here, kill it half-way, resume it   (two minutes)'
 	@echo 'make check      formatting, lint, types, and all tests                                 (ten minutes)'
 	@echo 'make test       the tests alone; ARGS="-k resume" chooses'
+	@echo 'make faults     stage every fault beside plain make, and write docs/reliability.md            (half an hour)'
 	@echo 'make bench      the benchmarks, buildfarm beside its peers                             (a quarter of an hour)'
 	@echo 'make format     let ruff format the sources'
 	@echo 'make tools      install what the tests call and is missing'
@@ -45,6 +46,10 @@ test: $(READY)
 	@tools/system-tools --check .venv/bin/python
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+faults: $(READY)
+	@tools/system-tools --check .venv/bin/python
+	$(RUN) -m tests.faults $(ARGS)
+
 bench: $(READY)
 	$(RUN) -m benchmarks $(or $(ARGS),all --write)
 
@@ -56,4 +61,4 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find buildfarm tests benchmarks tools -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help setup tools demo check lint types test bench format clean
+.PHONY: help setup tools demo check lint types test faults bench format clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -172,3 +173,19 @@ def test_results_that_make_had_not_asked_for_are_kept_and_used(tmp_path: Path) -
         assert buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts).code == 0
         done = status(tree)["units"]["done"]
         assert len(farm.started()) - before <= done - len(held)
+
+
+def test_a_journal_of_which_only_a_part_could_be_saved_costs_no_whole_object(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    interrupted_in_a_recipe(tree)
+    made = (tree / "main.o").stat().st_mtime_ns
+    database = tree / ".buildfarm" / "state.db"
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("DELETE FROM output")
+    connection.execute("DROP TABLE duration")  # not our tables any more: set aside, and what is left is saved
+    connection.close()
+    result = buildfarm("resume", "-C", str(tree))
+    assert result.code == 0, result.stderr
+    assert "was damaged" in result.stderr
+    assert (tree / "table.txt").read_text() == "one\ntwo\n"
+    assert (tree / "main.o").stat().st_mtime_ns == made

@@ -126,7 +126,7 @@ def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bo
         click.echo(f"{where}: the last build is complete; there is nothing to resume")
         return 0
     last = None
-    if known.state != "none":
+    if known.state != "none" or known.problem:
         # The journal has one writer at a time: whoever holds the tree's lock.
         with TreeLock(where / STATE) as lock, Journal.open(where / STATE) as journal:
             last = journal.last_build()

@@ -85,6 +85,7 @@ def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: t
         rows,
         since_ns=recovery.trusted_before(last, this_boot, clock_ns),
         until_ns=None if running else recovery.last_sign_of_life(journal.state_dir),
+        verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
     )
     return Findings(sweep, tuple(gone), running, False, seen.troubles)
 

@@ -62,6 +62,11 @@ class BuildRow:
     barrier_ns: int  # what was written before it, on the tree's own clock, was whole
     clock_ns: int  # wall clock minus time since boot, then
 
+    @property
+    def salvaged(self) -> bool:
+        """Whether the row was saved from a damaged journal, so that records of its outputs may be lost."""
+        return self.clock_ns == 0
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedIn:
