@@ -114,8 +114,6 @@ class Node:
     command: str | None = None  # ssh only: the remote distccd, where it is not on PATH
     via: tuple[str, ...] = ()  # ssh only: the words of DISTCC_SSH; empty: ssh
     public: bool = False  # an address that the whole Internet can reach is allowed
-    via: tuple[str, ...] = ()  # ssh only: the words of DISTCC_SSH; empty: ssh
-    public: bool = False  # an address that the whole Internet can reach is allowed
 
     @property
     def key(self) -> str:

@@ -27,7 +27,27 @@ def hosts_in_force(directory: Path, hosts: str | None, config: Path | None) -> H
     return sources.read(text, environment, allow_public=bool(found.allow_public))
 
 
-@click.command(
+class NodesGroup(click.Group):
+    """`nodes` alone lists them; `accept` and `setup` are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["accept", "setup"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "accept":
+            from buildfarm.cli.nodes_accept import accept
+
+            return accept
+        if cmd_name == "setup":
+            from buildfarm.cli.nodes_setup import setup
+
+            return setup
+        return None
+
+
+@click.group(
+    cls=NodesGroup,
+    invoke_without_command=True,
     epilog="""\b
 Examples:
   buildfarm nodes                        of buildfarm.toml, $DISTCC_HOSTS, ~/.distcc/hosts, ...
@@ -36,14 +56,17 @@ Examples:
 
 \b
 Exit status: 0; 64 usage, 71 no compiler here, 78 configuration.
-"""
+""",
 )
 @directory_option
 @config_option
 @click.option("--hosts", metavar="HOSTS", help="Ask these instead, in distcc's syntax.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def nodes(directory: str, config: Path | None, hosts: str | None, as_json: bool) -> int:
+@click.pass_context
+def nodes(ctx: click.Context, directory: str, config: Path | None, hosts: str | None, as_json: bool) -> int:
     """List the nodes, their slots and their health now."""
+    if ctx.invoked_subcommand is not None:
+        return 0
     listed = hosts_in_force(named(directory), hosts, config)
     from buildfarm.conductor.survey import survey
     from buildfarm.report.status import NodeLine, node_table

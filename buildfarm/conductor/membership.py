@@ -43,6 +43,7 @@ class Membership:
         self._plain: dict[str, bool] = {}  # by absolute path
         self._browser: Browser | None = None
         self._announced: tuple[Announced, ...] = ()
+        self._accepted: frozenset[str] = frozenset()
         self._hosts = self._read(request.hosts_config, request.config)
         self._order = random.Random()
 
@@ -52,12 +53,11 @@ class Membership:
     def notes(self) -> tuple[str, ...]:
         """What the user should hear of the list, once."""
         notes = list(self._hosts.notes)
-        known = self._accepted()
         notes += [
             f"{found.name} announces itself at {found.node().key}; "
             f"`buildfarm nodes accept {found.address}` lets it work"
             for found in self._announced
-            if found.node().key not in known
+            if found.node().key not in self._accepted
         ]
         if not self.nodes and not self._hosts.listed.zeroconf:
             notes.append("no nodes: building on this machine alone; name some with --hosts or in buildfarm.toml")
@@ -70,10 +70,9 @@ class Membership:
         if self._hosts.listed.randomize:
             self._order.shuffle(nodes)
         listed = {node.key for node in nodes}
-        known = self._accepted()
         for found in self._announced:
             node = found.node(public=self._request.allow_public)
-            if node.key in known and node.key not in listed:
+            if node.key in self._accepted and node.key not in listed:
                 nodes.append(node)
         return tuple(nodes)
 
@@ -143,14 +142,14 @@ class Membership:
         elif self._browser is None and (tell := self._tell_announcement) is not None:
             self._browser = Browser(lambda: (tell(), None)[1])
 
-    def _accepted(self) -> frozenset[str]:
-        return discovery.accepted(self._request.environment) if self._announced else frozenset()
-
     def _read(self, config_text: str | None, config_path: Path | None) -> Hosts:
         request = self._request
         environment = sources.surroundings(request.environment)
         found = sources.find(environment, option=request.hosts_option, config_text=config_text, config_path=config_path)
-        return sources.read(found, environment, allow_public=request.allow_public)
+        hosts = sources.read(found, environment, allow_public=request.allow_public)
+        if hosts.listed.zeroconf:
+            self._accepted = discovery.accepted(request.environment)
+        return hosts
 
     def policy(self) -> Policy:
         """What the user set, here or in distcc's own variables (distcc(1), ENVIRONMENT VARIABLES)."""
