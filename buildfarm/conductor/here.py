@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.room import COMPILE_BYTES, LINK_BYTES, Room
 from buildfarm.conductor.words import Words
 from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.make.server import StubCall
@@ -20,13 +21,13 @@ from buildfarm.state.digest import digest_file
 
 
 class Here:
-    """Runs steps on the master, at most `slots` at once; a link never waits behind compiles."""
+    """Runs steps on the master, at most `slots` at once and as memory allows; a link never waits behind compiles."""
 
     def __init__(self, ledger: Ledger, slots: int, words: Words) -> None:
         self._ledger = ledger
         self._words = words
-        self._compiles = asyncio.Semaphore(slots)
-        self._links = asyncio.Semaphore(max(1, slots))
+        self._compiles = Room(slots, COMPILE_BYTES)
+        self._links = Room(slots, LINK_BYTES)
 
     async def run(
         self,
@@ -47,7 +48,7 @@ class Here:
         invocation = call.invocation
         outputs = (*absolute_outputs(tool_call, invocation), *also)
         unit = tool_call.kind is Kind.COMPILE
-        async with self._compiles if unit else self._links:
+        async with (self._compiles if unit else self._links).place():
             await self._ledger.check_out(
                 CheckOut(
                     step=step,

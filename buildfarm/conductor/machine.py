@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.conductor.room import memory_available
 from buildfarm.dispatch import lzo
 from buildfarm.state import durable
 
@@ -111,18 +112,6 @@ def _memory() -> list[Check]:
             )
         ]
     return [Check("memory", True, says)]
-
-
-def memory_available() -> int | None:
-    """Bytes that programs can have without swapping (proc(5), MemAvailable); None where the kernel does not say."""
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            for line in file:
-                if line.startswith(b"MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
 
 
 def _files(slots: int) -> list[Check]:

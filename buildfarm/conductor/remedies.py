@@ -61,7 +61,8 @@ def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
             f'on {host}, {DEFAULTS}: ALLOWEDNETS="127.0.0.1 {ground.allowed}"\non {host}: sudo systemctl restart distcc'
         )
     if "closed without an answer" in fault:
-        return f"on {host}: sudo apt install gcc g++ gfortran; sudo update-distcc-symlinks   (/usr/lib/distcc must list gcc)"
+        install = "sudo apt install gcc g++ gfortran; sudo update-distcc-symlinks"
+        return f"on {host}: {install}   (/usr/lib/distcc must list gcc)"
     if "its gcc has target" in fault:
         target = fault.rpartition("here it is ")[2].partition(",")[0]
         package = f"gcc-{target.replace('_', '-')}"
