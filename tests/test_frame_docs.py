@@ -43,9 +43,15 @@ def section(heading: str, text: str = REFERENCE) -> str:
 
 
 def options(name: str) -> Iterator[str]:
-    for parameter in command(name).params:
-        if isinstance(parameter, click.Option):
-            yield from (*parameter.opts, *parameter.secondary_opts)
+    """The options of a command and of its sub-commands."""
+    waiting = [command(name)]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, click.Group):
+            waiting.extend(found.commands.values())
+        for parameter in found.params:
+            if isinstance(parameter, click.Option):
+                yield from (*parameter.opts, *parameter.secondary_opts)
 
 
 @pytest.mark.parametrize("name", commands())
