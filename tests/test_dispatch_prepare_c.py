@@ -108,7 +108,7 @@ def test_macros_of_the_compile_itself_are_expanded_here(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     trip.write("when.c", f"const char *when = {macro};\n")
-    result = trip.go("gcc -c when.c")
+    result = trip.go("gcc -O1 -c when.c")
     assert (result.recipe, result.raw) == ("P2", True)
 
 
@@ -116,6 +116,14 @@ def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: T
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):
         trip.prepare("gcc -fsanitize=undefined -c both.c")
+
+
+def test_a_unit_without_optimization_does_not_travel_fully_preprocessed(trip: Trip) -> None:
+    """unity.c of cJSON's tests: two returns in one macro call are one place after full preprocessing."""
+    trip.write("plain.c", "int f(void) { return 1; }\n")
+    for flags in ("", "-O2 -O0"):
+        with pytest.raises(CannotTravel, match="without -O"):
+            trip.prepare(f"gcc {flags} -Wunused-macros -c plain.c")
 
 
 def test_an_assembler_file_keeps_the_unit_here(trip: Trip) -> None:
@@ -126,7 +134,7 @@ def test_an_assembler_file_keeps_the_unit_here(trip: Trip) -> None:
 
 def test_a_counter_in_a_directive_is_preprocessed_fully(trip: Trip) -> None:
     trip.write("count.c", "#if __COUNTER__ == 0\nint zero = __COUNTER__;\n#endif\n")
-    result = trip.go("gcc -c count.c")
+    result = trip.go("gcc -O1 -c count.c")
     assert (result.recipe, result.raw) == ("P2", True)
 
 

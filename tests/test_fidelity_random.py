@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ CASES = {
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Farm]:
     """One good node, and one whose compiler fails in every way now and then."""
-    with Farm(count=2, jobs=3) as farm:
+    # As tests.tool.environment: compilers quote by it.
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("LC_ALL", "C")
+        farm = stack.enter_context(Farm(count=2, jobs=3))
         for name in ("gcc", "g++"):
             farm.nodes[1].install(name, FAULTY_COMPILER.format(real=f"/usr/bin/{name}", odds=20))
         yield farm

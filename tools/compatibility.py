@@ -140,7 +140,13 @@ def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> None:
 def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[str]) -> Build:
     _prepare(project, checkout, place)
     done = subprocess.run(
-        command, cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
+        command,
+        cwd=place,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
     )
     if done.returncode:
         print(done.stdout.decode(errors="replace")[-2000:], done.stderr.decode(errors="replace")[-2000:])
@@ -193,7 +199,8 @@ def _read_events(events: Path, record: Record) -> set[str]:
         if event["node"]:
             record.remote += 1
         else:
-            local[reasons[event["output"]]] += 1
+            # A compiler's own words may name places of this machine: the reason is enough.
+            local[reasons[event["output"]].partition(": /")[0]] += 1
     record.local = dict(local.most_common())
     return made
 
@@ -222,14 +229,14 @@ This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compat
 
 - *status*: exit statuses are the same, or make's and buildfarm's.
 - *files* in the tree afterwards; *raw*: equal in every byte and in mode; *stripped*: of the others, those equal after
-  `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below); *make's own*: of the
-  others, those that differ between two builds by make as well; *different*: what is left, to be explained or mended.
+  `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below); *make's own*: of
+  the others, those that differ between two builds by make as well; *different*: what is left, to be explained or mended.
 - *remote*: units compiled on nodes; *local*: units compiled here, by reason; *unseen*: object files that no step made
-  that buildfarm saw.
+  that buildfarm saw (a copy of an object counts too).
 - *make -n*: what make would still print afterwards is as much as after a build by make.
 
-With `-g` an object from a node differs from a local one in its debug information (the producer string; columns of macros),
-and so does the build id of a program that is linked of such objects; code and data are the same.
+With `-g` an object from a node differs from a local one in its debug information (the producer string; columns of
+macros), and so does the build id of a program that is linked of such objects; code and data are the same.
 
 """
 

@@ -61,6 +61,8 @@ async def prepare(
     text = result.stdout
     if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
         raise CannotTravel("its object contains columns, which full preprocessing changes")
+    if plain and not _optimizes(unit.compile_arguments):
+        raise CannotTravel("without -O its code depends on columns, which full preprocessing changes")
     if b".inc" in text and _ASSEMBLED_FILE.search(text):
         raise CannotTravel("its assembler code reads a file of this machine")
     entered = entered_files(text)
@@ -132,6 +134,16 @@ async def _preprocess(
 
 def _has_columns(arguments: Sequence[str]) -> bool:
     return any(a.startswith("-fsanitize") for a in arguments)
+
+
+def _optimizes(arguments: Sequence[str]) -> bool:
+    """Whether the last -O says so.
+
+    Without, GCC keeps a jump of its own for every place in the source, and a `nop` where two of them differ by
+    their column only, as those of one macro call do.
+    """
+    levels = [arg for arg in arguments if arg.startswith("-O")]
+    return bool(levels) and levels[-1] != "-O0"
 
 
 def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -> Repeat | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -22,13 +23,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first case's seed; the others follow")
     parser.add_argument("--case", action="append", help="fight just this case (its name, as printed)")
     parser.add_argument("--good", action="store_true", help="no node fails")
-    parser.add_argument(
-        "--shrink", action="store_true", help="leave out of a failing case what it does not need"
-    )
+    parser.add_argument("--shrink", action="store_true", help="leave out of a failing case what it does not need")
     arguments = parser.parse_args()
     cases = [Case.parse(text) for text in arguments.case or ()]
     cases = cases or [Case.random(seed) for seed in range(arguments.seed, arguments.seed + arguments.cases)]
     begin, bad = time.monotonic(), 0
+    os.environ["LC_ALL"] = "C"  # the nodes' compilers quote as those of tests.tool.environment
     with Farm(count=2, jobs=3) as farm, tempfile.TemporaryDirectory(prefix="bf-fidelity-") as scratch:
         if not arguments.good:
             for name, real in (("gcc", "/usr/bin/gcc"), ("g++", "/usr/bin/g++")):
