@@ -138,9 +138,7 @@ def test_lines_of_one_recipe_follow_each_other() -> None:
 
 
 def test_recursive_makes_are_joined_to_their_caller() -> None:
-    top = trace_plan(
-        step("all", "for d in lib app; do make -C $d; done", "gcc -c end.c"), "P all\nall:", key="top"
-    )
+    top = trace_plan(step("all", "for d in lib app; do make -C $d; done", "gcc -c end.c"), "P all\nall:", key="top")
     lib = trace_plan(
         step("a.o", "gcc -c a.c") + step("b.o", "gcc -c b.c"),
         "all: a.o b.o\na.o: a.c\nb.o: b.c",
@@ -178,10 +176,24 @@ def test_the_same_object_with_other_flags_is_another_unit() -> None:
     assert len({unit.key for unit in units}) == 3
 
 
-def test_cycles_break_nothing() -> None:
-    plan = trace_plan(
-        step("a.o", "gcc -c a.c") + step("b.o", "gcc -c b.c"), "all: a.o b.o\na.o: b.o\nb.o: a.o"
+def test_an_object_of_another_directory_is_planned_by_that_directory_alone() -> None:
+    rule, own = "../text/f.o: ../text/f.c\n", "f.o: f.c\n"
+    lib = trace_plan(
+        step("../text/f.o", "gcc -c -o ../text/f.o ../text/f.c"),
+        rule,
+        goals="../text/f.o",
+        directory="/w/lib",
+        key="lib",
     )
+    text = trace_plan(step("f.o", "gcc -O2 -c -o f.o f.c"), own, goals="f.o", directory="/w/text", key="text")
+    graph = BuildGraph()
+    graph.merge(lib)
+    graph.merge(text)
+    assert [(call.cwd, call.argv[1]) for call in graph.units()] == [("/w/text", "-O2")]
+
+
+def test_cycles_break_nothing() -> None:
+    plan = trace_plan(step("a.o", "gcc -c a.c") + step("b.o", "gcc -c b.c"), "all: a.o b.o\na.o: b.o\nb.o: a.o")
     graph = graph_of(plan)
     names = keys(graph)
     assert graph.critical_path({names["a.o"]: 1.0, names["b.o"]: 1.0})[1] == 2.0
@@ -236,9 +248,7 @@ def test_a_wide_build_is_planned_whole(tmp_path: Path) -> None:
     width = 1000
     names = " ".join(f"o{n}.o" for n in range(width))
     (tmp_path / "Makefile").write_text(f"all: {names}\n%.o: ; gcc -c -o $@ $*.c\n")
-    done = subprocess.run(
-        ["make", "-rnpk", "--trace"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["make", "-rnpk", "--trace"], cwd=tmp_path, capture_output=True, text=True, check=True)
     plan = make_plan(
         parse(done.stdout),
         complaints(done.stderr),

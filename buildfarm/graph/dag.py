@@ -17,7 +17,8 @@ is computed on demand and kept until the next `merge`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -161,9 +162,7 @@ class BuildGraph:
         document = {
             "targets": targets,
             "units": [entry for entry, call in zip(calls, self.calls(), strict=True) if call.is_unit],
-            "link_steps": [
-                entry for entry, call in zip(calls, self.calls(), strict=True) if not call.is_unit
-            ],
+            "link_steps": [entry for entry, call in zip(calls, self.calls(), strict=True) if not call.is_unit],
             "missing": [
                 {"directory": plan.directory, "target": rule.target, "needed_by": rule.needed_by}
                 for plan in self._plans.values()
@@ -211,9 +210,7 @@ class BuildGraph:
                 found[vertex] = found[before[0]]
             else:
                 found[vertex] = tuple(
-                    dict.fromkeys(
-                        near for step in before for near in ((step,) if wanted(step) else found[step])
-                    )
+                    dict.fromkeys(near for step in before for near in ((step,) if wanted(step) else found[step]))
                 )
             if vertex in units:
                 result[vertex] = found[vertex]
@@ -302,7 +299,7 @@ class _Derived:
 
         for plan in (*(p for p in self.plans if p.key not in called), *self.plans):
             walk(plan)
-        return tuple(calls.values()), tuple(unplanned)
+        return _at_home(calls.values()), tuple(unplanned)
 
     @property
     def calls(self) -> tuple[PlannedCall, ...]:
@@ -341,6 +338,28 @@ class _Derived:
                 order.add_edge(source, key if kind == "submake" else steps[0])
         drop_cycles(order)
         return order
+
+
+def _at_home(calls: Iterable[PlannedCall]) -> tuple[PlannedCall, ...]:
+    """Without the commands for objects of another directory, where that directory's own instance plans them too.
+
+    An archive that names `../text/format.o` has make find an implicit rule for it as long as it is not there; by
+    the time that instance runs, the object is made.
+    """
+    kept = list(calls)
+    home: dict[str, int] = {}
+    for call in kept:
+        for output in call.outputs[:1]:
+            home[output] = max(home.get(output, 0), _closeness(call, output))
+    return tuple(
+        call for call in kept if not call.outputs or _closeness(call, call.outputs[0]) == home[call.outputs[0]]
+    )
+
+
+def _closeness(call: PlannedCall, output: str) -> int:
+    """How deep the call's directory lies above its output; 0: it does not."""
+    cwd = os.path.normpath(call.cwd)
+    return len(cwd) if output.startswith(cwd.rstrip("/") + "/") else 0
 
 
 def _quoted(text: str) -> str:
