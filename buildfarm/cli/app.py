@@ -20,7 +20,9 @@ COMMANDS = {
     "report": "buildfarm.cli.report:report",
     "export": "buildfarm.cli.export:export",
     "explain": "buildfarm.cli.explain:explain",
+    "watch": "buildfarm.cli.watch:watch",
     "forget": "buildfarm.cli.forget:forget",
+    "completion": "buildfarm.cli.completion:completion",
     "service": "buildfarm.cli.service:service",
 }
 

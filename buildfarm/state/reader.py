@@ -190,6 +190,12 @@ def outputs(state_dir: Path, build: int) -> dict[int, tuple[str, ...]]:
     return _read(state_dir, lambda db: _outputs(db, build), {}, lambda _: {})
 
 
+def written(state_dir: Path) -> tuple[str, ...]:
+    """Every path that a step of a build that is kept has written."""
+    query = "SELECT path FROM output"
+    return _read(state_dir, lambda db: tuple(unpack(path) for (path,) in db.execute(query)), (), lambda _: ())
+
+
 def durations(state_dir: Path) -> dict[str, float]:
     """Seconds by absolute output, of all builds."""
     query = "SELECT output, seconds FROM duration"
