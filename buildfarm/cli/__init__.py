@@ -55,6 +55,10 @@ def _status(words: list[str]) -> int:
     from buildfarm.cli.app import app
     from buildfarm.errors import BuildfarmError
 
+    if "_BUILDFARM_COMPLETE" in os.environ:
+        from buildfarm.cli.completion import answer
+
+        return answer(os.environ["_BUILDFARM_COMPLETE"])
     try:
         # Not click's own `main`: it turns a broken pipe into exit status 1, which `status` has a meaning for.
         with app.make_context("buildfarm", words) as context:

@@ -7,8 +7,10 @@ It exists because click's own ways of letting unknown options through drop `--` 
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from buildfarm.cli.words import split
+from buildfarm.errors import UsageError
 
 MAKES_WORDS = "make_words"
 """The parameter in which the callback gets make's words, a tuple."""
@@ -24,11 +26,26 @@ class RawCommand(click.Command):
             for name in (*option.opts, *option.secondary_opts)
             if name.startswith("-")
         }
-        ours, makes = split(args, own)
+        try:
+            ours, makes = split(args, own)
+        except UsageError:
+            if not ctx.resilient_parsing:  # a shell asks how the line may go on
+                raise
+            ours, makes = [], []
         rest = super().parse_args(ctx, ours)
         assert not rest, "BUG: click was given words that are not ours"
         ctx.params[MAKES_WORDS] = tuple(makes)
         return rest
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Options of ours, and what make would take here: a goal or, behind `-C`, a directory."""
+        from buildfarm.cli.completion import complete_goals
+
+        items = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            makes = ctx.params.get(MAKES_WORDS, ())
+            items += [CompletionItem(value, type=kind) for kind, value in complete_goals(makes, incomplete)]
+        return items
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return ["[OPTIONS]", "[MAKE OPTIONS]", "[GOAL ...]", "[VAR=VALUE ...]"]
