@@ -239,6 +239,29 @@ def test_a_depfile_names_modules_that_only_the_module_directory_has(clean: Trip)
     assert " mods/base.mod" in (clean.root / "own.d").read_text()
 
 
+def test_a_depfile_names_modules_that_are_not_in_place_yet_as_they_will_be(clean: Trip) -> None:
+    clean.go("gfortran -J mods -c base.f90")
+    private = clean.workdir() / "base.mod"
+    clean.write("far.f90", "subroutine far\n use base\nend subroutine\n")
+    command = "gfortran -cpp -MMD -J mods -c far.f90"
+    expected = clean.go(command)
+    assert expected.made == {"far.d": True}
+    wanted = (clean.root / "far.d").read_bytes()
+    (clean.root / "mods" / "base.mod").rename(private)
+    unit, workdir, tool = clean.unit(command), clean.workdir(), shutil.which("gfortran")
+    assert tool is not None
+    invocation = Invocation(unit.argv, str(clean.root), os.environ)
+
+    async def steps() -> Prepared:
+        text = await fortran_text.read(unit, invocation, tool, scan_unit)
+        made = {str(clean.root / "mods" / "base.mod"): str(private)}
+        return await recipe_fortran.prepare(unit, invocation, tool, text, node_tool="gcc", workdir=workdir, made=made)
+
+    for _ in range(2):
+        (depfile,) = asyncio.run(steps()).outputs_made
+        assert Path(depfile.temporary).read_bytes() == wanted
+
+
 def test_an_error_comes_back_as_one(trip: Trip) -> None:
     trip.write("bad.f90", "subroutine bad(n)\n  integer n\n  n = = 2\nend subroutine\n")
     result = trip.go("gfortran -c bad.f90")
@@ -286,9 +309,7 @@ def test_a_module_that_the_compiler_would_not_find_first_keeps_the_unit_here(cle
 
 def test_code_is_generated_from_modules_that_are_not_in_place_yet(clean: Trip) -> None:
     """The seam of two-phase compilation: modules along the chain first, then code in any order."""
-    units = [
-        clean.unit(f"gfortran -O2 -Iinc -c {name}") for name in ("base.f90", "src/kernel.F90", "src/fixed.f")
-    ]
+    units = [clean.unit(f"gfortran -O2 -Iinc -c {name}") for name in ("base.f90", "src/kernel.F90", "src/fixed.f")]
     tool = shutil.which("gfortran")
     assert tool is not None
     made: dict[str, str] = {}
@@ -330,9 +351,7 @@ def test_an_old_copy_of_the_tree_on_the_nodes_own_disk_is_not_read(debug: str) -
             for number, root in ((1, trip.root), (2, top / "stale")):
                 for path in ("mods", "src", "inc"):
                     (root / path).mkdir(parents=True)
-                (root / "src/base.f90").write_text(
-                    f"module base\n integer, parameter :: n = {number}\nend module\n"
-                )
+                (root / "src/base.f90").write_text(f"module base\n integer, parameter :: n = {number}\nend module\n")
                 (root / "inc/x.inc").write_text(f"integer :: included = {number}\n")
                 (root / "src/own.f90").write_text(
                     f"module own\n integer :: o = {number}\nend module\n"
@@ -381,9 +400,7 @@ def test_plain_fortran_costs_no_process(trip: Trip) -> None:
 
     async def steps() -> str:
         text = await fortran_text.read(unit, invocation, nothing, scan_unit)
-        assert (
-            await recipe_fortran.make_modules(unit, invocation, nothing, text, workdir=trip.workdir()) == ()
-        )
+        assert await recipe_fortran.make_modules(unit, invocation, nothing, text, workdir=trip.workdir()) == ()
         prepared = await recipe_fortran.prepare(
             unit, invocation, nothing, text, node_tool="gcc", workdir=trip.workdir()
         )

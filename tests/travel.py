@@ -22,11 +22,15 @@ from pathlib import Path
 from types import TracebackType
 
 from buildfarm.dispatch import client
+from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import Prepared, prepare
 from buildfarm.graph.classify import classify
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
 from tests.farm import Farm
+
+
+ENVIRONMENT = {**os.environ, "LC_ALL": "C"}  # the nodes' language, which their messages are in
 
 
 def scan_unit(text: str, unit: Unit) -> FortranScan:
@@ -92,7 +96,7 @@ class Trip:
 
     def prepare(self, command: str, cwd: str = ".") -> Prepared:
         unit = self.unit(command)
-        invocation = Invocation(unit.argv, str(self.root / cwd).removesuffix("/."), os.environ)
+        invocation = Invocation(unit.argv, str(self.root / cwd).removesuffix("/."), ENVIRONMENT)
         tool = shutil.which(unit.tool)
         assert tool is not None
         return asyncio.run(
@@ -105,6 +109,14 @@ class Trip:
                 scan=scan_unit,
             )
         )
+
+    def _at_delivery(self, unit: Unit, directory: Path) -> bytes:
+        """What is put before the unit's words when it is handed to make."""
+        tool = shutil.which(unit.tool)
+        if unit.fortran is None or tool is None:
+            return b""
+        invocation = Invocation(unit.argv, os.path.normpath(directory), ENVIRONMENT)
+        return asyncio.run(MissingDirectories().words(unit, invocation, tool, workdir=self.workdir()))
 
     def send(self, job: Job, *, instead: Path | None = None) -> Answer:
         """The node's answer, given while the tree is elsewhere, and the tree `instead` in its place."""
@@ -125,11 +137,13 @@ class Trip:
         unit = self.unit(command)
         directory = self.root / cwd
         answer = self.send(prepared.job)
-        local = subprocess.run(shlex.split(command), cwd=directory, capture_output=True, check=False)
+        local = subprocess.run(shlex.split(command), cwd=directory, env=ENVIRONMENT, capture_output=True, check=False)
         wanted = (directory / unit.output).read_bytes() if local.returncode == 0 else b""
         told, by = prepared.words(answer.stderr), prepared.job.recipe
         if told is None and answer.status == 0 and (repeat := prepared.repeat(answer.stderr)) is not None:
             told, by = repeat.words(self.send(repeat.job).stderr), repeat.job.recipe
+        if told is not None:
+            told = self._at_delivery(unit, directory) + told
         return Result(
             recipe=prepared.job.recipe,
             status=answer.status,
@@ -139,8 +153,7 @@ class Trip:
             words="local" if told is None else "same" if told == local.stderr else "differ",
             words_by=by,
             made={
-                os.path.basename(made.final): Path(made.temporary).read_bytes()
-                == Path(made.final).read_bytes()
+                os.path.basename(made.final): Path(made.temporary).read_bytes() == Path(made.final).read_bytes()
                 for made in prepared.outputs_made
                 if local.returncode == 0
             },

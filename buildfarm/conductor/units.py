@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
 from buildfarm.dispatch import modules
+from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
 
@@ -126,7 +128,11 @@ class Units:
                 again=True,
             )
         try:
+            compiled = replace(compiled, stderr=await self._maker.words_at_delivery(task) + compiled.stderr)
             placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
+        except CannotTravel as refusal:
+            await self._run_here(call, tool_call, task.step, refusal.reason)
+            return
         except OSError as error:
             await self._run_here(call, tool_call, task.step, f"{error.filename}: {error.strerror}")
             return

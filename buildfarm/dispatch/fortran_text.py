@@ -21,6 +21,7 @@ from typing import Protocol
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.linemarkers import entered_files
+from buildfarm.dispatch.missing_directories import SILENCE
 from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.model import FortranOptions, Invocation, Unit
@@ -61,9 +62,7 @@ class Scanned(Protocol):
 
 
 Scan = Callable[[str, Unit], Scanned]  # scans a text of the unit by the rules of the unit's options
-Open = Callable[
-    [bytes], bytes | None
-]  # the content of an include line's file; None: leave the line to the compiler
+Open = Callable[[bytes], bytes | None]  # the content of an include line's file; None: leave the line to the compiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class FortranText:
     source: bytes = field(repr=False)  # the real source
     scanned: Scanned
     inputs: tuple[str, ...]  # absolute paths of the source and the included files
-    stderr: bytes
+    stderr: bytes  # of the preprocessing, save what `missing_directories` tells
 
     @property
     def defines_modules(self) -> bool:
@@ -93,9 +92,8 @@ async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -
     if unit.debug:
         head += f'# 1 "{cwd}//"\n'
     if options.cpp:
-        result = await local.run(
-            [tool_path, *unit.preprocess_arguments, "-E", unit.source], cwd=cwd, env=invocation.env
-        )
+        argv = [tool_path, *unit.preprocess_arguments, SILENCE, "-E", unit.source]
+        result = await local.run(argv, cwd=cwd, env=invocation.env)
         if not result.succeeded:
             raise CannotTravel("preprocessing failed")
         body, stderr = result.stdout, result.stderr
@@ -124,9 +122,7 @@ async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -
     return FortranText(os.fsencode(head) + body, source, scanned, tuple(inputs), stderr)
 
 
-def with_includes(
-    text: bytes, name: bytes, open_file: Open, *, openmp: bool = False, depth: int = 0
-) -> bytes:
+def with_includes(text: bytes, name: bytes, open_file: Open, *, openmp: bool = False, depth: int = 0) -> bytes:
     """`text`, whose first line is line 1 of file `name` unless a marker says otherwise, with its files in place.
 
     Raises CannotTravel where files include each other without end.

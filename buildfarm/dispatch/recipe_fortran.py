@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from buildfarm.dispatch import depfile, local, modules
+from buildfarm.dispatch import depfile, local, missing_directories, modules
 from buildfarm.dispatch.fortran_text import FortranText, Scanned, content, options_of
 from buildfarm.dispatch.linemarkers import restored, root_link, rooted
 from buildfarm.dispatch.modules import SearchPath
@@ -87,20 +87,18 @@ async def prepare(
     workdir: Path,
     made: Mapping[str, str] = NOTHING_MADE,
 ) -> Prepared:
-    """The job that generates the unit's code; no process unless a depfile or a warning of f951's needs one.
+    """The job that generates the unit's code; no process unless a depfile needs one.
 
-    `made` as in `make_modules`.  The unit's own module files are not among `outputs_made`.  Raises CannotTravel.
+    `made` as in `make_modules`.  The unit's own module files are not among `outputs_made`.  The words lack those of
+    `missing_directories`.  Raises CannotTravel.
     """
     cwd = invocation.cwd
     used = _modules_used(unit, cwd, text, made)
     outputs_made: tuple[Made, ...] = ()
     if unit.depfile is not None:
-        if any(found.content_path != found.path for found in used):
-            raise CannotTravel("its depfile can be written only when the modules are in place")
-        outputs_made = (await _write_depfile(unit, invocation, tool_path, workdir),)
+        outputs_made = (await _write_depfile(unit, invocation, tool_path, workdir, used),)
+    missing_directories.missing(unit, cwd)
     stderr = text.stderr
-    if not options_of(unit).cpp:  # with cpp the preprocessing has said it
-        stderr += await _missing_directories(unit, invocation, tool_path, workdir)
     files = _files(unit, cwd, text, used)
     name = OURS + os.path.basename(unit.source)
     argv = _argv(unit, cwd, node_tool, name)
@@ -116,9 +114,7 @@ async def prepare(
         if not unit.source.startswith("/"):
             return None
         again = (*files, root_link(cwd), SentFile(path, rooted(text.text)))
-        return Repeat(
-            Job(argv, cwd=cwd, files=again, recipe="S2r"), lambda serr: stderr + own_words(restored(serr))
-        )
+        return Repeat(Job(argv, cwd=cwd, files=again, recipe="S2r"), lambda serr: stderr + own_words(restored(serr)))
 
     return Prepared(
         Job(argv, cwd=cwd, files=(*files, SentFile(path, text.text)), recipe="S2"),
@@ -155,7 +151,7 @@ def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
         *(() if module_directory is None else (f"-J{_relative(module_directory, cwd)}",)),
         "-nocpp",
         "-fpreprocessed",
-        "-Wno-missing-include-dirs",
+        missing_directories.SILENCE,
         "-S" if unit.assembler_only else "-c",
         name,
         "-o",
@@ -211,8 +207,20 @@ def _own_modules_read(scanned: Scanned) -> list[str]:
     return files
 
 
-async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> Made:
+async def _write_depfile(
+    unit: Unit, invocation: Invocation, tool_path: str, workdir: Path, used: list[modules.Found]
+) -> Made:
+    """Write it; modules that are not in place yet stand in directories of ours, and are named as they will be."""
     assert unit.depfile is not None, "BUG: no depfile"
+    stand_ins: dict[str, Path] = {}  # by the directory as typed
+    for found in used:
+        if found.content_path != found.path:
+            typed = os.path.dirname(found.typed)
+            place = stand_ins.setdefault(typed, workdir / f"depfile-modules-{len(stand_ins)}")
+            place.mkdir(exist_ok=True)
+            link = place / os.path.basename(found.path)
+            link.unlink(missing_ok=True)
+            link.symlink_to(found.content_path)
     private = workdir / "depfile-modules"
     private.mkdir(exist_ok=True)
     temporary = workdir / "depfile"
@@ -221,6 +229,7 @@ async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, wor
     argv = [
         tool_path,
         f"-I{private}",  # for a module that the unit defines and uses: not an old one in its module directory
+        *(f"-I{place}" for place in stand_ins.values()),
         *flags,
         *(() if home is None else (f"-I{home}",)),  # where the compiler looks last
         f"-J{private}",
@@ -232,23 +241,11 @@ async def _write_depfile(unit: Unit, invocation: Invocation, tool_path: str, wor
     result = await local.run([*argv, unit.source], cwd=invocation.cwd, env=invocation.env)
     if not result.succeeded:
         raise CannotTravel("its depfile can't be made: the source has an error")
-    text = depfile.renamed(
-        temporary.read_bytes(), os.fsencode(f"{private}/"), os.fsencode(f"{home}/" if home else "")
-    )
+    text = temporary.read_bytes()
+    for typed, place in (*stand_ins.items(), (home or "", private)):
+        text = depfile.renamed(text, os.fsencode(f"{place}/"), os.fsencode(f"{typed}/" if typed else ""))
     temporary.write_bytes(text)
     return Made(str(temporary), os.path.join(invocation.cwd, unit.depfile.path))
-
-
-async def _missing_directories(unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> bytes:
-    """f951's words about -I directories that don't exist, from a compile of nothing."""
-    directories = SearchPath.of(unit, invocation.cwd).directories
-    missing = [d for d in directories if not os.path.isdir(os.path.join(invocation.cwd, d))]
-    if not missing or any(arg in ("-w", "-Wno-missing-include-dirs") for arg in unit.compile_arguments):
-        return b""
-    empty = workdir / "empty.f90"
-    empty.touch()
-    argv = [tool_path, *(f"-I{d}" for d in missing), "-fsyntax-only", str(empty)]
-    return (await local.run(argv, cwd=invocation.cwd, env=invocation.env)).stderr
 
 
 def _code_flags(unit: Unit) -> list[str]:
