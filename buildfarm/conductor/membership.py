@@ -190,7 +190,9 @@ class Membership:
         if identity.mismatch is not None:
             return ProbeReport(compiler=identity.compiler, error=identity.mismatch, quarantine=True)
         return ProbeReport(
-            languages=frozenset(str(language) for language in identity.languages), compiler=identity.compiler
+            languages=frozenset(str(language) for language in identity.languages),
+            compiler=identity.compiler,
+            remark=identity.lacks,
         )
 
     async def tool_name(self, node: Node, language: Language, tool_path: str) -> tuple[str, str | None]:
