@@ -183,10 +183,20 @@ def test_the_outputs_of_a_step_live_or_die_together(tree: Tree) -> None:
     assert tree.sweep() == set()
 
 
-def test_an_output_that_its_recipe_moved_away_takes_nothing_with_it(tree: Tree) -> None:
+def test_a_module_that_its_recipe_moved_away_takes_nothing_with_it(tree: Tree) -> None:
     tree.make("a.o", "a.mod")
     (tree.root / "a.mod").unlink()
-    assert tree.sweep() == {"a.o"}
+    assert not tree.plan(recipe_continues=lambda path: path.endswith("a.mod")).removed
+
+
+def test_a_lost_module_takes_its_object_with_it_and_a_lost_object_nothing(tree: Tree) -> None:
+    """Make asks for objects only; whoever uses the module needs it."""
+    tree.make("a.o", "a.mod")
+    tree.make("b.o", "b.mod")
+    (tree.root / "a.mod").unlink()
+    (tree.root / "b.o").unlink()
+    assert reasons(tree.plan()) == {"a.o": "a.mod: is missing"}
+    assert tree.sweep() == {"b.mod"}
 
 
 def test_a_step_that_had_not_begun_leaves_what_was_there(tree: Tree) -> None:

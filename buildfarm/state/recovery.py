@@ -13,7 +13,8 @@ must not be there when make looks.
 - *checked in*: stays if size and mtime are the recorded ones, after a reboot its hash too.  A file that was
   changed since, by its own recipe (`objcopy`, `strip`) before the last barrier, is whole and stays; changed
   later, or with another hash, it goes.
-- The outputs of one step live or die together: an object whose `.mod` went would never be made again.
+- The outputs of one step live or die together: an object whose `.mod` went, or is not there any more after an
+  interrupted build, would never be made again.
 - After a build that ended by itself only *pending* is looked at; records that no longer fit (someone else has
   made the file since) are dropped, the files are left.
 
@@ -42,6 +43,7 @@ from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.digest import digest_file
 from buildfarm.state.journal import CLOCK, CLOCK_STEP_NS, BuildRow, Journal
 
+MODULE_SUFFIXES = (".mod", ".smod")
 LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
 
@@ -211,6 +213,8 @@ class _Judge:
             present = [claim for claim in claims if claim.path in self.seen]
             forgotten += [claim.path for claim in claims if claim.path not in self.seen]
             faults = {claim.path: self._fault(claim, digests) for claim in present}
+            if self.interrupted and present:
+                faults.update((claim.path, "is missing") for claim in self._lost(claims))
             if claims[0].standing is Standing.PENDING and present and not any(faults.values()):
                 restored += [claim.path for claim in present]
                 kept += [Kept(claim.path, "its step had not begun") for claim in present]
@@ -252,6 +256,19 @@ class _Judge:
             self.rows.open_steps,
             len(units) if self.interrupted else 0,
         )
+
+    def _lost(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Fortran modules that a step has made and that are gone: make asks for its object only, users need them.
+
+        A recipe that goes on after the compile may have moved them.
+        """
+        if claims[0].standing is Standing.PENDING or any(self.recipe_continues(claim.path) for claim in claims):
+            return []
+        return [
+            claim
+            for claim in claims
+            if claim.path not in self.seen and claim.record is not None and claim.path.endswith(MODULE_SUFFIXES)
+        ]
 
     def _fault(self, claim: Claim, digests: Mapping[str, str | None]) -> str | None:
         """Why this output can't be vouched for; None: it can."""
