@@ -228,9 +228,10 @@ Real projects, built by `make` and by `buildfarm run` in the same place on two `
 This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` says how each is built.
 
 - *status*: exit statuses are the same, or make's and buildfarm's.
-- *files* in the tree afterwards; *raw*: equal in every byte and in mode; *stripped*: of the others, those equal after
-  `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below); *make's own*: of
-  the others, those that differ between two builds by make as well; *different*: what is left, to be explained or mended.
+- *files* in the tree afterwards; *raw*: equal in every byte and in mode; *stripped*: of the others, those equal
+  after `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below);
+  *make's own*: of the others, those that differ between two builds by make as well; *different*: what is left, to
+  be explained or mended.
 - *remote*: units compiled on nodes; *local*: units compiled here, by reason; *unseen*: object files that no step made
   that buildfarm saw (a copy of an object counts too).
 - *make -n*: what make would still print afterwards is as much as after a build by make.
