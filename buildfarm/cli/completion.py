@@ -5,7 +5,6 @@ click knows commands and options; the goals come from make, which is asked by a 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -80,6 +79,8 @@ def goals(make_words: Sequence[str], environment: Mapping[str, str]) -> list[str
 
 
 def _asked(directory: Path, words: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
+    import asyncio
+
     from buildfarm.graph.makedb import parse
     from buildfarm.make.dryrun import dry_run
     from buildfarm.make.instance import MakeInstance
