@@ -16,6 +16,9 @@ from rich.text import Text
 from buildfarm.report.progress import NodeView, View
 from buildfarm.report.text import clock, count, printable, shortest
 
+NOT_PROBED = "being asked who it is"
+"""The reason of a node that is not known yet (`dispatch.scheduler.NOT_PROBED`); that is no fault."""
+
 NARROW = 60
 """Below this width a node's line leaves out its speed and the bar shrinks to its numbers."""
 
@@ -95,14 +98,20 @@ _STYLES = {"down": "red", "quarantined": "red", "draining": "yellow"}
 
 def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, columns: int) -> Text:
     style = _STYLES.get(node.state, "cyan" if node.running else "dim")
-    name = Text(printable(node.name), style=style)
-    name.truncate(name_width, overflow="ellipsis", pad=True)
+    if node.reason == NOT_PROBED:
+        style = "dim"
+    # Of long names the ends differ: ports, and the last part of an address.
+    whole = printable(node.name)
+    name = Text(whole if len(whole) <= name_width else "…" + whole[1 - name_width :], style=style)
+    name.truncate(name_width, pad=True)
     text = Text("  ").append_text(name)
     text.append(f" {_slots(node):>{slots_width}}  {node.done:>{done_width}} done")
     if columns >= NARROW:
         speed = f"{node.per_minute:.0f}/min" if node.per_minute else ""
         text.append(f" {speed:>7}", style="dim")
-    if node.state in _STYLES:
+    if node.reason == NOT_PROBED:
+        text.append(f"  {NOT_PROBED}", style=style)
+    elif node.state in _STYLES:
         text.append(f"  {node.state}", style=style)
         if node.reason:
             text.append(f": {printable(node.reason)}")
@@ -117,7 +126,7 @@ def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, co
 
 
 def _rest(nodes: list[NodeView]) -> Text:
-    bad = sum(node.state in ("down", "quarantined") for node in nodes)
+    bad = sum(node.state in ("down", "quarantined") and node.reason != NOT_PROBED for node in nodes)
     running = sum(len(node.running) for node in nodes)
     slots = sum(node.slots for node in nodes)
     text = Text(f"  and {count(len(nodes), 'more node')}: {running}/{slots} slots", style="dim")

@@ -1,0 +1,63 @@
+"""The live view's lines: narrow and wide, 30 nodes, nodes that are not known yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildfarm.dispatch import scheduler
+from buildfarm.report.progress import NodeView, Running, View
+from buildfarm.report.view import NOT_PROBED, lines
+
+
+def _view(nodes: int, *, reason: str | None = None, state: str = "busy") -> View:
+    return View(
+        done=12,
+        total=143,
+        total_is_final=False,
+        failed=0,
+        in_flight=nodes,
+        elapsed_seconds=61.0,
+        eta_seconds=42.0,
+        nodes=tuple(
+            NodeView(
+                name=f"10.168.168.{100 + i}:3632",
+                state=state,
+                slots=4,
+                running=(Running(f"model/RADIATION_{i}.o", 3.2),),
+                done=i,
+                per_minute=12.0,
+                reason=reason,
+            )
+            for i in range(nodes)
+        ),
+    )
+
+
+@pytest.mark.parametrize("width", [20, 50, 80, 200])
+@pytest.mark.parametrize("height", [1, 2, 10, 40])
+def test_thirty_nodes_never_exceed_the_terminal(width: int, height: int) -> None:
+    shown = lines(_view(30), width=width, height=height, color=False)
+    assert len(shown) <= height
+    assert all(len(line) < width for line in shown)
+    if 2 < height < 31 and width > 40:
+        assert "more nodes" in shown[-1]
+
+
+def test_names_that_begin_alike_can_be_told_apart_when_narrow() -> None:
+    shown = lines(_view(4), width=44, height=10, color=False)
+    names = {line.split()[0] for line in shown[1:]}
+    assert len(names) == 4
+    assert all(name.startswith("…") for name in names)
+
+
+def test_a_node_that_is_not_known_yet_is_not_called_down() -> None:
+    assert NOT_PROBED == scheduler.NOT_PROBED
+    shown = "\n".join(lines(_view(2, reason=NOT_PROBED, state="down"), width=120, height=10, color=False))
+    assert NOT_PROBED in shown and "down" not in shown
+    assert "down: refused" in "\n".join(
+        lines(_view(1, reason="refused", state="down"), width=120, height=9, color=False)
+    )
+
+
+def test_without_colour_there_is_no_escape_code_but_bold_of_none() -> None:
+    assert not any("\x1b[3" in line for line in lines(_view(3), width=100, height=10, color=False))
