@@ -91,3 +91,29 @@ def _processes_in(directory: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_journal_that_can_not_be_written_ends_the_build_with_what_to_do_and_no_bug(tmp_path: Path) -> None:
+    tree = project.write(tmp_path / "p")
+    script = (
+        "import sqlite3, sys\n"
+        "from buildfarm.state import writer\n"
+        "from buildfarm.state.journal import Journal\n"
+        "writer.PATIENCE = 0.3\n"
+        "writer.JournalWriter.__init__.__kwdefaults__['patience'] = 0.3\n"
+        "real = Journal.check_in\n"
+        "def full(*_):\n"
+        "    error = sqlite3.OperationalError('database or disk is full')\n"
+        "    error.sqlite_errorcode = sqlite3.SQLITE_FULL\n"
+        "    raise error\n"
+        "Journal.check_in = full\n"
+        "from buildfarm.cli import main\n"
+        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+    text = done.stderr.decode()
+    assert done.returncode == 71, text
+    assert "disk is full" in text and "buildfarm resume" in text and "BUG" not in text
+    assert _processes_in(tree) == []
+    assert buildfarm("resume", "-C", str(tree)).code == 0
+    assert (tree / "program").exists()

@@ -54,6 +54,7 @@ from buildfarm.state.writer import JournalWriter
 
 STATE_DIRECTORY = ".buildfarm"
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
+TROUBLED_SECONDS = 2.0  # the same, when commits fail already
 CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
 END_SECONDS = 5.0  # how long what still runs of a build that can't go on may take to end
@@ -124,7 +125,7 @@ class Build:
         try:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
                 status = await self._open_farm(make, writer, ledger, recovered, tasks, stack)
-                await asyncio.to_thread(writer.flush, FLUSH_SECONDS)
+                await asyncio.to_thread(writer.flush, TROUBLED_SECONDS if writer.trouble else FLUSH_SECONDS)
             code = self._exit_code(status)
         except BaseExceptionGroup as group:
             raise _first(group) from group

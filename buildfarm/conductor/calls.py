@@ -18,6 +18,7 @@ from buildfarm.graph.classify import classify
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.server import StubCall, StubLost
 from buildfarm.model import Kind, ToolCall
+from buildfarm.state.writer import JournalError
 
 MAKES = frozenset({"make", "gmake"})
 RESPONSE_DEPTH = 8  # nested @files
@@ -56,6 +57,10 @@ class Calls:
             await self._answer(call)
         except (StubLost, asyncio.CancelledError):
             raise
+        except JournalError:
+            # Told already.  make knows what it runs now as a target, so the next sweep will judge it.
+            if not call.answered:
+                await call.exec_real()
         except Exception as error:
             self._ledger.note(f"BUG: {call.name}: {type(error).__name__}: {error}; it ran here, please report this")
             if not call.answered:

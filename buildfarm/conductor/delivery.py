@@ -17,7 +17,7 @@ from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int, int] | None
 MODULE_SUFFIXES = (".mod", ".smod")
 
 
@@ -94,17 +94,17 @@ def write(path: str, content: bytes) -> None:
 
 
 def stamps(paths: Sequence[str]) -> dict[str, Stamp]:
-    """(mtime in ns, size, inode) of each file; None where there is none.  Cheap: one stat each."""
+    """(mtime in ns, size, inode, ctime in ns) of each file; None where there is none.  Cheap: one stat each."""
     return {path: stamp(path) for path in paths}
 
 
 def stamp(path: str) -> Stamp:
-    """(mtime in ns, size, inode), or None."""
+    """(mtime in ns, size, inode, ctime in ns), or None; an edit may restore the others, never ctime."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def _record(path: str, final: str, digest: str) -> OutputRecord:

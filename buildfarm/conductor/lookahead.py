@@ -20,9 +20,10 @@ import asyncio
 import heapq
 import os
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from buildfarm.conductor.delivery import Stamp, stamps
 from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
@@ -174,10 +175,13 @@ class Lookahead:
             raise
         if entry.in_store:
             return await self._from_store(mark, invocation)
-        if isinstance(entry.result, Ahead) and not self._witness.holds(entry.inputs):
-            self._waste()
-            self._ledger.set_aside(entry.result.task.step, kept=False)
-            return None
+        if isinstance(entry.result, Ahead):
+            seen = _stamps(entry.inputs)
+            if not self._witness.holds(entry.inputs):
+                self._waste()
+                self._ledger.set_aside(entry.result.task.step, kept=False)
+                return None
+            return replace(entry.result, compiled=replace(entry.result.compiled, seen=seen))
         return entry.result
 
     def settled(self, ahead: Ahead) -> None:
@@ -352,6 +356,7 @@ class Lookahead:
         stored = await asyncio.to_thread(self._store.get, mark)
         if stored is None:
             return None
+        seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs):
             self._store.discard(mark)
             self._waste()
@@ -371,9 +376,15 @@ class Lookahead:
             inputs=tuple(path for path, digest in stored.inputs.items() if digest),
             node=stored.node,
             seconds=stored.seconds,
+            seen=seen,
         )
         self._kept.append(task)
         return Ahead(task, compiled)
 
     def _waste(self) -> None:
         self.wasted += 1
+
+
+def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp]:
+    """What the files among `inputs` look like now."""
+    return stamps(tuple(path for path, digest in inputs.items() if digest))

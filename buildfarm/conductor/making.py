@@ -34,6 +34,7 @@ from buildfarm.graph.classify import classify, needs_native_expansion, with_nati
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
 
+CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
 NOTHING_KNOWN: Mapping[str, Stamp] = {}
 WORDS_LOST = "its warnings can only be told by a local compile"
@@ -71,6 +72,7 @@ class Compiled:
     bytes_received: int = 0
     since_ns: int = 0  # when its preparation began
     stable: bool = True  # no input changed while it was away
+    seen: Mapping[str, Stamp] = field(default_factory=dict)  # what its inputs looked like when that was last looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,8 @@ class Maker:
             bytes_sent=answer.bytes_sent,
             bytes_received=answer.bytes_received,
             since_ns=begun,
-            stable=stamps(tuple(before)) == before,
+            stable=stamps(tuple(before)) == before and not _touched(before, begun),
+            seen=before,
         )
 
     # -- one attempt --------------------------------------------------------------------------------------------
@@ -378,6 +381,11 @@ class Maker:
                 bytes_received=answer.bytes_received + again.bytes_received,
             )
         )
+
+
+def _touched(seen: Mapping[str, Stamp], since_ns: int) -> bool:
+    """Whether a file was written after `since_ns`: it may have been read before or after that."""
+    return any(stamp is not None and stamp[0] >= since_ns - CLOCK_GRAIN_NS for stamp in seen.values())
 
 
 def scan_unit(text: str, unit: Unit) -> FortranScan:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildfarm.conductor.delivery import Placement, place
+from buildfarm.conductor.delivery import Placement, place, stamps
 from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
 from buildfarm.conductor.here import Here, absolute_outputs
@@ -130,6 +130,10 @@ class Units:
         try:
             compiled = replace(compiled, stderr=await self._maker.words_at_delivery(task) + compiled.stderr)
             placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
+            if stamps(tuple(compiled.seen)) != compiled.seen:
+                # An edit before this moment makes the result stale; one after it makes the source newer for make.
+                placement.discard()
+                raise CannotTravel("a source changed while it was compiled")
         except CannotTravel as refusal:
             await self._run_here(call, tool_call, task.step, refusal.reason)
             return

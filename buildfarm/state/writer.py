@@ -40,7 +40,7 @@ T = TypeVar("T")
 SPACING = 0.002  # seconds between commits; an idle journal commits at once
 LAZY = 0.02  # seconds that what need not be durable waits for company
 HEARTBEAT = 10.0  # seconds between signs of life of an idle build
-PATIENCE = 60.0  # seconds of trouble until what waits is given up
+PATIENCE = 30.0  # seconds of trouble until what waits is given up
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
 
