@@ -1,11 +1,13 @@
-"""`python -m tests.faults [--quick] [-o PAGE] [--list] [ROW ...]`: stage faults, tell how they went, write the page.
+"""`python -m tests.faults [--quick] [--list] [--record FILE] [-o PAGE] [ROW ...]`: stage faults, write the page.
 
-With rows named, the page is not written unless `-o` says where.
+With rows named, the page is not written unless `-o` says where.  `--record` appends each finding as a line of JSON;
+`--from FILE ...` writes the page from such files, the latest finding of a row counts, and stages nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -14,10 +16,11 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults import answers, kills, machine, network, power, state
-from tests.faults.matrix import ROWS, NotHere, Outcome, Row, page
+from tests.faults.matrix import ROWS, Finding, NotHere, Outcome, Row, page
 
 MODULES = (kills, power, network, answers, machine, state)
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -45,14 +48,21 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only the rows that `make check` stages")
     parser.add_argument("--list", action="store_true", help="only name the rows")
     parser.add_argument("-o", "--output", type=Path, help="where the page goes")
+    parser.add_argument("--record", type=Path, help="append the findings here")
+    parser.add_argument("--from", dest="recorded", type=Path, nargs="+", help="only write the page, from records")
     parser.add_argument("rows", nargs="*", help="only these")
     given = parser.parse_args()
+    if given.recorded:
+        (given.output or PAGE).write_text(page(list(recall(given.recorded)), machine_line()), encoding="utf-8")
+        return 0
     unknown = set(given.rows) - {row.key for row in ROWS}
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; --list names them")
-    order = [module.__name__ for module in MODULES]
-    rows = sorted(ROWS, key=lambda row: order.index(row.stage.__module__))
-    rows = [row for row in rows if row.key in given.rows or (not given.rows and row.quick == given.quick)]
+    rows = [
+        row
+        for row in in_order()
+        if row.key in given.rows or (not given.rows and (row.quick if given.quick else not row.sample))
+    ]
     if given.list:
         print("\n".join(f"{row.key:28} {row.group}: {row.name}" for row in rows))
         return 0
@@ -65,6 +75,8 @@ def main() -> int:
             traceback.print_exc()
             outcome = Outcome(row, None, "", 0.0)
         outcomes.append(outcome)
+        if given.record is not None:
+            record(outcome, given.record)
         found = outcome.finding
         print(f"{outcome.word} ({outcome.seconds:.0f} s)", outcome.reason)
         if found is not None:
@@ -73,6 +85,39 @@ def main() -> int:
     if output is not None:
         output.write_text(page(outcomes, machine_line()), encoding="utf-8")
     return any(outcome.word in ("DOES NOT HOLD", "broken") for outcome in outcomes)
+
+
+def in_order() -> list[Row]:
+    """All rows in the order of the page."""
+    order = [module.__name__ for module in MODULES]
+    return sorted(ROWS, key=lambda row: order.index(row.stage.__module__))
+
+
+def record(outcome: Outcome, file: Path) -> None:
+    """Append one outcome as a line of JSON."""
+    found = outcome.finding
+    line = {"row": outcome.row.key, "reason": outcome.reason, "seconds": round(outcome.seconds, 1)}
+    if found is not None:
+        line.update(make=found.make, ours=found.ours, held=found.held)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def recall(files: list[Path]) -> Iterator[Outcome]:
+    """The recorded outcomes of the rows of the full matrix, in the page's order; the latest of each row counts."""
+    lines = {}
+    for file in files:
+        for text in file.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            lines[line["row"]] = line
+    for row in in_order():
+        line = lines.get(row.key)
+        if line is None:
+            if not row.sample:
+                yield Outcome(row, None, "not staged in this run", 0.0)
+            continue
+        found = Finding(line["make"], line["ours"], line["held"]) if "make" in line else None
+        yield Outcome(row, found, line["reason"], line["seconds"])
 
 
 def machine_line() -> str:

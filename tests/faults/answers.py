@@ -65,14 +65,12 @@ def cut_object(directory: Path) -> Finding:
     return _lies(directory, _object(lambda body: body[:-100]))
 
 
-@fault(
-    GROUP, "another architecture's object", "the same object, its `e_machine` AArch64", needs=("distcc",), quick=True
-)
+@fault(GROUP, "another architecture's object", "the same object, its `e_machine` AArch64", needs=("distcc",))
 def foreign_object(directory: Path) -> Finding:
     return _lies(directory, _object(lambda body: body[:18] + struct.pack("<H", 183) + body[20:]))
 
 
-@fault(GROUP, "an object of 4 GiB", "`DOTOffffffff`, then the connection stays open", needs=("distcc",))
+@fault(GROUP, "an object of 4 GiB", "`DOTOffffffff` and 4 kB", needs=("distcc",))
 def huge_object(directory: Path) -> Finding:
     def change(answer: bytes, _: int) -> bytes:
         return join([p for p in parts(answer) if p[0] != b"DOTO"]) + b"DOTOffffffff" + b"x" * 4096
@@ -95,7 +93,8 @@ def bomb(directory: Path) -> Finding:
 @fault(
     GROUP,
     "another unit's object",
-    "every answer holds the first unit's object: right marks, wrong code",
+    "every answer holds the first unit's object: right marks, wrong code. No look at an object can tell;"
+    " the share that is compiled here too and compared does (`--verify`), then the node's results are made again",
     needs=("distcc",),
 )
 def other_object(directory: Path) -> Finding:

@@ -92,7 +92,7 @@ def conductor_at_disk_calls(directory: Path) -> Finding:
     return _conductor(directory, ["-f"], "pwrite64,fdatasync,fsync,syncfs,rename", CUTS)
 
 
-@fault(GROUP, "conductor, at three of its system calls", "as above", needs=("strace",), quick=True)
+@fault(GROUP, "conductor, at three of its system calls", "as above", needs=("strace",), sample=True)
 def conductor_at_few_calls(directory: Path) -> Finding:
     return _conductor(directory, [], "all", 3)
 
@@ -300,6 +300,6 @@ def random_moments(directory: Path) -> Finding:
     return _moments(directory, MOMENTS, PLAIN_MOMENTS)
 
 
-@fault(GROUP, "at three random moments (seeded)", "as above", needs=("distcc",), quick=True)
+@fault(GROUP, "at three random moments (seeded)", "as above", needs=("distcc",), sample=True)
 def few_moments(directory: Path) -> Finding:
     return _moments(directory, 3, 3)

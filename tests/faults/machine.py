@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.farm import Farm, wait_until
@@ -35,19 +35,13 @@ def _mounted(point: Path, *words: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(point)], check=False)
 
 
-def _fill(directory: Path, leave: int) -> Path:
+def _fill(directory: Path, leave: int) -> None:
     """Fill the file system up to `leave` bytes."""
     found = os.statvfs(directory)
-    filler = directory / "filler"
-    with open(filler, "wb") as file, file:
-        left = found.f_bavail * found.f_frsize - leave
+    left = found.f_bavail * found.f_frsize - leave
+    with suppress(OSError), open(directory / "filler", "wb", buffering=0) as file:
         while left > 0:
-            try:
-                left -= file.write(bytes(min(left, 1 << 16)))
-                file.flush()
-            except OSError:
-                break
-    return filler
+            left -= file.write(bytes(min(left, 1 << 16)))
 
 
 @fault(
@@ -318,23 +312,30 @@ def two_at_once(directory: Path) -> Finding:
     return Finding(tally, "; ".join(f"{n} times {t}" for t, n in codes.items()) + "; make's bytes", True)
 
 
-def _edited(directory: Path, name: str, old: str, new: str) -> Finding:
-    """A file is edited while all units that read it are at the gate of the node."""
+def _wait_for(farm: Farm, compiles: int) -> None:
+    wait_until(lambda: len(farm.compiles()) >= compiles, f"{compiles} compiles", 60)
+
+
+def _edit(tree: Path, pattern: str, old: str, new: str) -> None:
+    for path in tree.glob(pattern):
+        path.write_text(path.read_text().replace(old, new))
+
+
+def _edited(directory: Path, pattern: str, old: str, new: str) -> Finding:
+    """Files are edited while units that read them are at the gate of the node."""
     found = []
     for ours in (False, True):
         tree = room.fresh(directory, "ours" if ours else "plain")
         right = room.fresh(directory, "right")
-        (right / name).write_text((right / name).read_text().replace(old, new))
+        _edit(right, pattern, old, new)
         subprocess.run(["make", "-j2"], cwd=right, env=environment(), capture_output=True, check=True)
         with Farm(count=1, jobs=4, gated=True, options="") as farm:
 
             def edit(tree: Path = tree, farm: Farm = farm) -> None:
-                wait_until(
-                    lambda: any(f"{name[:-2]}" in c or name == "common.h" for c in farm.started()), "the unit", 60
-                )
+                _wait_for(farm, 1)
                 farm.close_gate()
-                wait_until(lambda: farm.waiting() > 0, "a unit at the gate", 30)
-                (tree / name).write_text((tree / name).read_text().replace(old, new))
+                wait_until(lambda: farm.waiting() >= 3, "three units at the gate", 30)
+                _edit(tree, pattern, old, new)
                 time.sleep(0.1)
                 farm.open_gate()
 
@@ -368,7 +369,7 @@ def _edited(directory: Path, name: str, old: str, new: str) -> Finding:
     quick=True,
 )
 def source_edited(directory: Path) -> Finding:
-    return _edited(directory, "part3.c", "x * SCALE", "x - SCALE")
+    return _edited(directory, "*.c", "x * SCALE", "x - SCALE")
 
 
 @fault(GROUP, "header edited while units are away", "the node's compilers wait at a gate meanwhile", needs=("distcc",))
@@ -418,10 +419,20 @@ def nonsense_hosts(directory: Path) -> Finding:
 
 @fault(
     GROUP,
+    "an odd path",
+    "all of the oddities of the full row in one name",
+    needs=("distcc",),
+    sample=True,
+)
+def few_odd_paths(directory: Path) -> Finding:
+    return _odd_paths(directory, [b"a 'b\"\xff$(x)\n\xc3\xbc"])
+
+
+@fault(
+    GROUP,
     "odd paths",
     "the tree is in directories with blanks, quotes, UTF-8, bytes that are not UTF-8, `$(...)`, a newline",
     needs=("distcc",),
-    quick=True,
 )
 def odd_paths(directory: Path) -> Finding:
     names = [
@@ -433,6 +444,10 @@ def odd_paths(directory: Path) -> Finding:
         b"line\nbreak",
         b"-dash",
     ]
+    return _odd_paths(directory, names)
+
+
+def _odd_paths(directory: Path, names: list[bytes]) -> Finding:
     plain, mine, held = [], [], True
     with Farm(count=1, jobs=4) as farm:
         for name in names:
@@ -456,10 +471,6 @@ def odd_paths(directory: Path) -> Finding:
         + "".join(f"; {text}" for text in mine if text != "ends well"),
         held,
     )
-
-
-def _wait_for(farm: Farm, compiles: int) -> None:
-    wait_until(lambda: len(farm.compiles()) >= compiles, f"{compiles} compiles", 60)
 
 
 @fault(

@@ -27,7 +27,7 @@ class NotHere(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A fault.  `quick`: part of `make check`."""
+    """A fault.  `quick`: part of `make check`; `sample`: only there, for a row that takes longer."""
 
     group: str
     name: str
@@ -35,6 +35,7 @@ class Row:
     stage: Callable[[Path], Finding]
     needs: tuple[str, ...] = ()
     quick: bool = False
+    sample: bool = False
 
     @property
     def key(self) -> str:
@@ -74,12 +75,12 @@ ROWS: list[Row] = []
 
 
 def fault(
-    group: str, name: str, how: str, *, needs: Iterable[str] = (), quick: bool = False
+    group: str, name: str, how: str, *, needs: Iterable[str] = (), quick: bool = False, sample: bool = False
 ) -> Callable[[Callable[[Path], Finding]], Callable[[Path], Finding]]:
     """Declare a row; the function stages it in an empty directory."""
 
     def declare(stage: Callable[[Path], Finding]) -> Callable[[Path], Finding]:
-        ROWS.append(Row(group, name, how, stage, tuple(needs), quick))
+        ROWS.append(Row(group, name, how, stage, tuple(needs), quick or sample, sample))
         return stage
 
     return declare
