@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from buildfarm.conductor.foresight import Foresight
-from buildfarm.conductor.here import Here
+from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
@@ -89,7 +89,8 @@ class Calls:
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)
         if tool_call.kind is Kind.COMPILE:
-            self._foresight.unit_asked(self._toolbox.mark(call.invocation))
+            outputs = absolute_outputs(tool_call, call.invocation)  # none: -o /dev/null
+            self._foresight.unit_asked(self._toolbox.mark(call.invocation), outputs[0] if outputs else "")
             await self._units.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
             await call.exec_real()

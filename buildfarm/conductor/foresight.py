@@ -76,6 +76,9 @@ class Foresight:
         self.seconds = 0.0  # spent in dry runs
         self.asked: set[str] = set()  # fingerprints of the units that make has asked for
         self._foreseen = 0  # of those, the ones that a plan had named before
+        self._asked_outputs: set[str] = set()
+        self._view_outputs: set[str] = set()
+        self._total = 0
         self._view = View()
 
     def instance_started(self, invocation: Invocation) -> None:
@@ -85,14 +88,18 @@ class Foresight:
             MakeInstance(invocation.cwd, invocation.argv, invocation.env, int(level) if level.isdigit() else 0), True
         )
 
-    def unit_asked(self, fingerprint: str) -> None:
-        """Make asks for a unit."""
+    def unit_asked(self, fingerprint: str, output: str) -> None:
+        """Make asks for a unit; `output` is its object's absolute path, or empty."""
         self._compiling.set()
-        if fingerprint not in self.asked:
-            self._foreseen += fingerprint in self._view.units
+        if fingerprint in self.asked:
+            return
+        foreseen = fingerprint in self._view.units
         self.asked.add(fingerprint)
-        if fingerprint not in self._view.units and self._graph is not None:
-            self._count()
+        self._asked_outputs.add(output)
+        self._foreseen += foreseen
+        if not foreseen and output not in self._view_outputs and self._graph is not None:
+            self._total += 1
+            self._tell_totals()
 
     async def run(self) -> None:
         """Plan until cancelled."""
@@ -167,7 +174,19 @@ class Foresight:
         self._tell(self._view)
 
     def _count(self) -> None:
-        units = len(self.asked | self._view.units.keys()) + self._ledger.reused_units
+        """Count anew after a look: what was asked, and what is foreseen besides."""
+        units = self._view.units
+        self._view_outputs = {path for unit in units.values() for path in unit.call.outputs[:1]}
+        to_come = sum(
+            1
+            for mark, unit in units.items()
+            if mark not in self.asked and not self._asked_outputs.issuperset(unit.call.outputs[:1])
+        )
+        self._total = len(self.asked) + to_come
+        self._tell_totals()
+
+    def _tell_totals(self) -> None:
+        units = self._total + self._ledger.reused_units
         self._ledger.totals(Totals(units, self._view.is_final, self._view.critical_seconds))
 
 
