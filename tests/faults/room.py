@@ -151,9 +151,9 @@ def starting(tree: Path, hosts: str, *words: str, **extra: str) -> Running:
     return Running(("run", "-C", str(tree), "--hosts", hosts, *words), environment(**extra))
 
 
-def checked_in(tree: Path) -> dict[str, int]:
+def checked_in(tree: Path, database: Path | None = None) -> dict[str, int]:
     """By path, the recorded mtime (ns) of every output of a compile that the journal calls checked in."""
-    database = tree / ".buildfarm" / "state.db"
+    database = database or tree / ".buildfarm" / "state.db"
     with tempfile.TemporaryDirectory() as directory:
         for suffix in ("", "-wal"):
             source = database.with_name(database.name + suffix)

@@ -8,13 +8,14 @@ import random
 import shutil
 import socket
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.farm import Farm, wait_until
 from tests.faults import room
-from tests.faults.matrix import Finding, fault
-from tests.tool import buildfarm
+from tests.faults.matrix import Finding, NotHere, fault
+from tests.tool import buildfarm, environment
 
 GROUP = "State"
 Damage = Callable[[Path], None]
@@ -159,3 +160,41 @@ def store(directory: Path) -> Finding:
             path.write_bytes(path.read_bytes()[: 40 * number] if number % 2 else b"BFSTORE1" + bytes(200))
 
     return _damaged(directory, damage)
+
+
+@fault(
+    GROUP,
+    "the tree is on another machine's disk",
+    "`bindfs` calls itself `fuse.sshfs`, where SQLite's log does not work; all is killed in the middle, then resumed",
+    needs=("root", "bindfs", "/dev/fuse"),
+)
+def network_disk(directory: Path) -> Finding:
+    for name in ("behind", "tree", "home"):
+        (directory / name).mkdir()
+    mounted = subprocess.run(
+        ["bindfs", "-o", "subtype=sshfs", str(directory / "behind"), str(directory / "tree")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        raise NotHere(f"bindfs can't mount here: {mounted.stderr.strip()[:80]}")
+    home = str(directory / "home")
+    try:
+        with Farm(count=1, jobs=2) as farm:
+            tree = room.fresh(directory / "tree", "p")
+            with room.starting(tree, farm.hosts, XDG_STATE_HOME=home) as build:
+                pointer = tree / ".buildfarm" / "state.path"
+                wait_until(pointer.exists, "the pointer to the journal", 60)
+                database = Path(os.fsdecode(pointer.read_bytes()).strip())
+                wait_until(lambda: len(room.checked_in(tree, database)) >= 4, "four check-ins", 60)
+                build.kill_all()
+            before = room.checked_in(tree, database)
+            status = buildfarm("status", "-C", str(tree), env=environment(XDG_STATE_HOME=home))
+            result = room.resume(tree, farm.hosts, XDG_STATE_HOME=home)
+            held, words = room.judged(tree, result, before)
+    finally:
+        subprocess.run(["umount", "-l", str(directory / "tree")], check=False)
+    told = "the journal is kept in" in result.stderr
+    ours = f"journal on this machine's own disk{', told' if told else ', NOT TOLD'}; {words}"
+    return Finding("keeps no state", ours, held and told and status.code == 4)
