@@ -104,6 +104,7 @@ class ProbeReport:
     error: str | None = None
     quarantine: bool = False
     remark: str | None = None  # which languages it does not compile, and why
+    seconds: float | None = None  # of a small question, connection included
 
 
 class Observer(Protocol):
@@ -273,7 +274,15 @@ class Farm:
     async def _probe_node(self, node: Node) -> None:
         report = await self._probe(node)
         self._feed(
-            s.Probed(node.key, report.languages, report.compiler, report.error, report.quarantine, report.remark)
+            s.Probed(
+                node.key,
+                report.languages,
+                report.compiler,
+                report.error,
+                report.quarantine,
+                report.remark,
+                report.seconds,
+            )
         )
 
     async def _tick(self) -> None:

@@ -193,6 +193,7 @@ class Membership:
             languages=frozenset(str(language) for language in identity.languages),
             compiler=identity.compiler,
             remark=identity.lacks,
+            seconds=identity.round_trip_seconds,
         )
 
     async def tool_name(self, node: Node, language: Language, tool_path: str) -> tuple[str, str | None]:

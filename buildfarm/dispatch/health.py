@@ -21,6 +21,7 @@ FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
 SHORTEST_PAUSE = 0.5  # whatever the back-off period
 SPEED_MEMORY = 0.8  # weight of the past in the moving mean of a node's speed
+GUESS_NOISE = 0.67  # a quickest node's time by another's above which they count as alike
 SWAPPING = 0.3  # of its best speed: a full node that has become so slow has too little memory for its slots
 SPEED_KNOWN = 8  # units until a node's best speed is believed
 RESTORE_AFTER = 50
@@ -63,6 +64,8 @@ class Health:
     busy_seconds: float = 0.0
     lowered: int = 0  # slots given up for memory
     best_speed: float = 0.0
+    probe_seconds: float | None = None  # what a small question took
+    _samples: int = 0  # units that told of its speed
     _measured: int = 0  # units that told of its speed since the slots last changed
     _good: int = 0  # units since the slots were last lowered
     _pause: float = field(default=FIRST_PAUSE)
@@ -111,8 +114,15 @@ class Health:
             self.lowered, self._good = self.lowered - 1, 0
         if estimate > 0 and seconds > 0:
             sample = min(max(estimate / seconds, 0.05), 20.0)
-            self.speed = SPEED_MEMORY * self.speed + (1 - SPEED_MEMORY) * sample
+            self._samples += 1
+            weight = max(1 - SPEED_MEMORY, 1 / (self._samples + 1))  # the first ones outweigh the guess
+            self.speed += weight * (sample - self.speed)
             self._learn_slots(together)
+
+    def guess_speed(self, ratio: float) -> None:
+        """`ratio`: the quickest node's time for a small question by this one's; the network is part of it."""
+        if not self._samples:
+            self.speed = 1.0 if ratio > GUESS_NOISE else max(ratio, 0.1)
 
     def _learn_slots(self, together: int) -> None:
         self._measured += 1

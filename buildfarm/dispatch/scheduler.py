@@ -11,7 +11,8 @@ changes nothing but the node's record.
 
 Invariants, held by the property tests: a node never has more attempts than usable slots, save while its slots
 shrink; a unit is never started twice on one node at a time; every submitted unit ends in exactly one of Settled
-(success), RunHere, GiveUp or a withdrawal; no unit waits while a node that may take it has a free slot.
+(success), RunHere, GiveUp or a withdrawal; no unit waits while a node that may take it has a free slot, save one that
+a faster node, full now, should have done sooner.
 
 It is one thing, and so one file: every event may free a slot, and every free slot may concern every queue.
 
@@ -38,6 +39,9 @@ SUSPICION_FACTOR = 4.0  # an attempt that lost after so many times what the winn
 DEADLINE_FACTOR = 10.0
 DEADLINE_FLOOR = 60.0
 DEADLINE_UNKNOWN = 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c), until this build has taught us better
+FASTER = 1.15  # times: less of a difference in speed is noise, and not worth waiting for
+SOONER = 0.95  # of the time that a free slot would need: the gain for which a unit waits for a faster one
+MOST_HELD = 32  # units that wait for faster slots at a time
 HISTORY_ENOUGH = 5  # units of a language that must have come back before they tell of others
 
 
@@ -124,6 +128,7 @@ class Probed:
     error: str | None = None
     quarantine: bool = False  # it answered, but differs from this machine
     remark: str | None = None  # which languages it does not compile, and why
+    seconds: float | None = None  # of a small question, to guess its speed by until units tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,15 @@ class _Entry:
 
     def key(self) -> tuple[bool, float, int]:
         return (not self.demanded, -self.submit.priority, self.arrived)
+
+
+@dataclass(slots=True)
+class _Release:
+    """A slot in use: when it should be free again."""
+
+    at: float
+    speed: float
+    key: str
 
 
 @dataclass(slots=True)
@@ -538,7 +552,9 @@ class Scheduler:
         """A node that fails its probe loses what it still has: nobody answers there."""
         health = self._nodes[event.node].health
         if event.error is None:
+            health.probe_seconds = event.seconds
             health.probe_passed(event.languages, event.compiler, event.remark)
+            self._guess_speeds()
             return
         if event.quarantine:
             health.probing = False
@@ -547,6 +563,13 @@ class Scheduler:
             health.probe_failed(event.error, now, self.policy.backoff)
         if health.standing is not Standing.DRAINING:
             self._recall(event.node, now, actions)
+
+    def _guess_speeds(self) -> None:
+        """Until its units tell, a node's speed is guessed from how long it took to answer its probe."""
+        known = [m.health.probe_seconds for m in self._nodes.values() if m.health.probe_seconds]
+        for member in self._nodes.values():
+            if member.health.probe_seconds:
+                member.health.guess_speed(min(known) / member.health.probe_seconds)
 
     def _probes(self, now: float, actions: list[Action]) -> None:
         for key, member in self._nodes.items():
@@ -624,6 +647,8 @@ class Scheduler:
 
     def _assign(self, now: float, actions: list[Action]) -> None:
         held: list[tuple[tuple[bool, float, int], int]] = []
+        releases: list[_Release] | None = None
+        patient = 0
         blocked: set[str] = set()  # languages for which no slot is free
         while self._queue and self.free_slots > 0:
             key, unit = heapq.heappop(self._queue)
@@ -634,6 +659,13 @@ class Scheduler:
                 held.append((key, unit))
                 continue
             member = self._pick(entry)
+            if member is not None and entry.submit.estimate is not None and patient < MOST_HELD:
+                if releases is None:
+                    releases = self._releases(now)
+                if self._sooner_elsewhere(entry.submit.estimate, entry, member, now, releases):
+                    patient += 1
+                    held.append((key, unit))
+                    continue
             if not entry.demanded and self._rescue(now, actions):
                 heapq.heappush(self._queue, (key, unit))
                 continue
@@ -645,6 +677,38 @@ class Scheduler:
                 self._start(unit, entry, member, now, actions)
         for item in held:
             heapq.heappush(self._queue, item)
+
+    def _releases(self, now: float) -> list[_Release]:
+        """When each slot in use should be free, where nodes differ in speed; an overdue one: nobody knows, so late."""
+        speeds = [member.health.speed for member in self._nodes.values() if member.health.usable]
+        if not speeds or max(speeds) < FASTER * min(speeds):
+            return []
+        found = []
+        for key, member in self._nodes.items():
+            if member.health.standing is not Standing.UP or len(member.flights) < member.health.usable:
+                continue
+            for unit, attempt in member.flights:
+                entry = self._units[unit]
+                since = entry.flights[attempt].since
+                end = since + self._expected(entry) / max(member.health.speed, 0.05)
+                found.append(_Release(end if end > now else now + (now - since), member.health.speed, key))
+        return found
+
+    def _sooner_elsewhere(
+        self, seconds: float, entry: _Entry, member: _Member, now: float, releases: list[_Release]
+    ) -> bool:
+        """Whether the unit would be done sooner if it waited for a faster node; that slot is then spoken for."""
+        here = seconds / max(member.health.speed, 0.05)
+        best: _Release | None = None
+        for release in releases:
+            if release.speed < FASTER * member.health.speed or release.key in entry.avoid | entry.unfit:
+                continue
+            if best is None or release.at + seconds / release.speed < best.at + seconds / best.speed:
+                best = release
+        if best is None or best.at + seconds / best.speed - now > SOONER * here:
+            return False
+        best.at += seconds / best.speed
+        return True
 
     def _keep(self, actions: list[Action]) -> None:
         """Give what make waits for to free local slots, once the nodes are full."""
