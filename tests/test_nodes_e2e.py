@@ -204,3 +204,38 @@ def test_distcc_io_timeout_bounds_an_attempt(tmp_path: Path) -> None:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, env=environment(DISTCC_IO_TIMEOUT="1"))
         assert result.code == 0 and time.monotonic() - began < 20
         assert "no answer within 1 s" in result.stderr
+
+
+def test_a_node_that_is_killed_and_comes_back_works_on(tmp_path: Path) -> None:
+    tree = write_units(tmp_path / "p", 20)
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        (node,) = farm.nodes
+        words = ("run", "-C", str(tree), "--hosts", farm.hosts, "--fallback", "never", "-j4", "--verify", "0")
+        with Running(words) as build:
+            wait_until(lambda: len(node.compiles()) >= 3, "the node to work")
+            farm.close_gate()
+            wait_until(lambda: farm.waiting() == 2, "compilers under way")
+            node.kill()
+            wait_until(lambda: node_of(status(tree), node.port)["state"] == "down", "the loss to be noticed")
+            farm.open_gate()
+            node.restart()
+            result = build.wait()
+        assert result.code == 0, result.stderr
+        document = status(tree)
+    assert document["units"]["remote"] == 21
+    assert node_of(document, node.port)["state"] in ("up", "busy")
+
+
+def test_a_liars_results_that_recipes_moved_on_are_made_again_too(tmp_path: Path) -> None:
+    tree = write_units(tmp_path / "p", 9)
+    (tree / "Makefile").write_text(
+        MAKEFILE + "%.o: %.c\n\t$(CC) $(CFLAGS) -c $< -o $*.tmp.o\n\tmv $*.tmp.o $@\n"  # libtool's way
+    )
+    expected = built_by_make(tree)
+    with Farm(count=1, jobs=4) as farm:
+        swap = Swapper()
+        with Proxy(farm.nodes[0].port, swap) as liar:
+            result = buildfarm("run", "-C", str(tree), "--hosts", f"{liar.address}/4,lzo", "--verify", "100")
+    assert swap.swapped and result.code == 0, result.stderr
+    assert "everything must be made anew" in result.stderr
+    assert project.digests(tree) == expected
