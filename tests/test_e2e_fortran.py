@@ -294,3 +294,28 @@ def test_warnings_of_missing_directories_are_those_of_the_moment(tmp_path: Path)
             ours = [line for line in result.stderr.splitlines() if line.startswith("f951")]
             assert ours == plain.stderr.splitlines()
             clean(tree)
+
+
+def test_the_sample_climate_model_is_compiled_on_the_nodes(tmp_path: Path) -> None:
+    """Without its optimisation, and up to the ocean: `make demo` builds all of it."""
+    tree, quick = tmp_path / "minimodel", ("OPTIMISE=-O0", "UNROLL=", "ocean")
+
+    def fresh() -> None:
+        shutil.rmtree(tree, ignore_errors=True)
+        sample = Path(__file__).parent.parent / "sample_projects" / "minimodel"
+        shutil.copytree(sample, tree, ignore=shutil.ignore_patterns("*.o", "*.a", "mod", "output.txt", ".buildfarm"))
+
+    fresh()
+    plain = made_by_make(Project(tree, 0, 0), "-j2", *quick)
+    expected = project.digests(tree)
+    compiles = len(commands(plain))
+    with Farm(count=2, jobs=4, options=",lzo,cpp") as farm:
+        for ahead in ((), ("--no-lookahead",)):
+            fresh()
+            result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, *ahead, *quick)
+            assert result.code == 0, result.stderr
+            units = status(tree)["units"]
+            assert (units["remote"], units["local"]) == (compiles, 0)
+            assert bool(units["lookahead"]) == (not ahead)
+            assert project.digests(tree) == expected
+        assert left_behind(farm) == []
