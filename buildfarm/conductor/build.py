@@ -217,7 +217,8 @@ class Build:
         environment = masquerade.environment(request.environment, costume, server.path, self._token)
         foresight.instance_started(Invocation(("make", *words), str(request.directory), environment))
         progress = self._reporters.progress
-        for background in (foresight.run(), lookahead.run(), pulse(farm, ledger, progress)):
+        beat = pulse(farm, ledger, progress, lambda: foresight.view)
+        for background in (foresight.run(), lookahead.run(), beat):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
         stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))

@@ -101,6 +101,11 @@ class Foresight:
             self._total += 1
             self._tell_totals()
 
+    @property
+    def view(self) -> View:
+        """What the plans say now."""
+        return self._view
+
     async def run(self) -> None:
         """Plan until cancelled."""
         try:

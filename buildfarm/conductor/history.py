@@ -37,7 +37,7 @@ def read(state_dir: Path, build: int | None = None) -> History:
     view = rows.build
     found = reader.steps(state_dir, view.id)
     end = _end(view, found)
-    steps, outputs, ahead = _steps(view, found, reader.outputs(state_dir, view.id), end)
+    steps, outputs, ahead = _steps(view, found, reader.outputs(state_dir), end)
     places = _places(rows.nodes, steps)
     steps = _packed(steps)
     edges = _edges(steps, outputs, found_inputs(found, steps), view.directory)
@@ -77,7 +77,7 @@ def _end(view: BuildView, found: Sequence[StepView]) -> float:
 
 
 def _steps(
-    view: BuildView, found: Sequence[StepView], outputs: dict[int, tuple[str, ...]], end: float
+    view: BuildView, found: Sequence[StepView], outputs: dict[str, tuple[str, ...]], end: float
 ) -> tuple[list[Step], list[tuple[str, ...]], Ahead]:
     """Steps, for each what it made, and lookahead's account."""
     held: dict[str, list[StepView]] = {}
@@ -102,7 +102,7 @@ def _steps(
             started = min((attempt.started for attempt in attempts), default=row.started)
             spared += max(0.0, min(row.seconds or 0.0, (row.ended or end) - started))
         steps.append(_step(view, row, attempts, end))
-        made.append(outputs.get(row.step, ()) or ((row.output,) if row.output else ()))
+        made.append((row.output, *outputs.get(row.output, ())) if row.output else ())
     wasted = [step for steps_held in held.values() for step in steps_held]
     lost = 0.0
     for row in wasted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -40,6 +40,7 @@ class Ledger:
         self._reporter = reporter
         self._open: dict[int, CheckOut] = {}
         self._last_step = 0
+        self._made: set[str] = set()  # fingerprints of the units that are done, or held in the store
         self._totals: Totals | None = None
         self.tally = Tally()
         self.reused_units = 0
@@ -80,6 +81,8 @@ class Ledger:
         out = self._open.pop(step, None)
         if out is None:
             return
+        if kept:
+            self._made.add(out.fingerprint)
         build = self._build
         state = StepState.HELD if kept else StepState.DROPPED
         now = time.time()
@@ -90,6 +93,8 @@ class Ledger:
         """The result is in place.  The future resolves when that is durable."""
         out = self._open.pop(record.step)
         self._count(out, record)
+        if record.state is StepState.DONE:
+            self._made.add(out.fingerprint)
         self._reporter.unit_done(
             UnitDone(
                 step=record.step,
@@ -153,6 +158,14 @@ class Ledger:
 
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())
+
+    def path_left(self, remaining: Mapping[str, float], now: float) -> float | None:
+        """The longest path through the units that are not made; `remaining` as in `Foreseen`, by fingerprint."""
+        if not remaining:
+            return None
+        begun = {out.fingerprint: now - out.time for out in self._open.values()}
+        left = (s - begun.get(mark, 0.0) for mark, s in remaining.items() if mark not in self._made)
+        return max(left, default=0.0)
 
     def eta(self, seconds: float | None, now: float) -> None:
         """Seconds left as estimated at `now`, for `status` in another process."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.foresight import View
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.model import NodeStatus
 from buildfarm.report.progress import Progress
@@ -17,8 +19,8 @@ from buildfarm.report.progress import Progress
 PULSE_SECONDS = 2.0  # each beat may cost a commit, and an SD card is slow
 
 
-async def pulse(farm: Farm, ledger: Ledger, progress: Progress) -> None:
-    """Write nodes and ETA to the journal whenever they have changed, until cancelled."""
+async def pulse(farm: Farm, ledger: Ledger, progress: Progress, view: Callable[[], View]) -> None:
+    """Write nodes and ETA to the journal whenever they have changed, until cancelled.  `view`: what is foreseen."""
     told: tuple[NodeStatus, ...] | None = None
     told_eta: float | None = None
     while True:
@@ -28,6 +30,8 @@ async def pulse(farm: Farm, ledger: Ledger, progress: Progress) -> None:
             told = news
             ledger.nodes(statuses)
         now = time.time()
+        remaining = {mark: foreseen.remaining for mark, foreseen in view().units.items()}
+        progress.path_left(ledger.path_left(remaining, now), now)
         eta = progress.eta_seconds(now)
         if eta != told_eta:
             told_eta = eta

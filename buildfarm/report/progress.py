@@ -6,7 +6,8 @@ Theory of operation.  An attempt is in flight from its `UnitStarted` to the `Uni
 `Retry`, so a straggler's second attempt shows on both nodes until one wins.  Units that resume has verified
 count as done from the start.  The ETA is the greatest of three bounds: what is left over the recent rate of
 completions (measured up to *now*, so that it grows while nothing comes back), what the attempts in flight
-still need if they are average, and the critical path where the DAG knows it.  It stays unknown until enough
+still need if they are average (one that has run longer than that needs half as long again as it has run, for all
+that is known), and the longest remaining path where the DAG knows it.  It stays unknown until enough
 units have come back to speak of a rate; a number that jumps is worse than none.
 """
 
@@ -84,6 +85,7 @@ class Progress:
         self._totals_time = 0.0
         self._in_flight: dict[tuple[int, int], UnitStarted] = {}
         self._nodes: dict[str | None, _Tally] = {}
+        self._path_left: tuple[float, float] | None = None
         self._recent: deque[float] = deque(maxlen=32)
         self._compile_seconds = 0.0
         self.done = 0
@@ -107,6 +109,10 @@ class Progress:
     def totals(self, event: Totals) -> None:
         self._totals = event
         self._totals_time = self._recent[-1] if self._recent else (self._started.time if self._started else 0.0)
+
+    def path_left(self, seconds: float | None, now: float) -> None:
+        """The longest path through what is not done yet takes `seconds` from `now` on; None: it is not known."""
+        self._path_left = None if seconds is None else (seconds, now)
 
     def unit_started(self, event: UnitStarted) -> None:
         self._in_flight[event.step, event.attempt] = event
@@ -178,9 +184,12 @@ class Progress:
         by_rate = left * window / (len(self._recent) - 1 or 1)
         compiled = max(1, self.done - (self._started.reused if self._started else 0))
         mean = self._compile_seconds / compiled
-        by_flight = max((mean - (now - unit.time) for unit in self._in_flight.values()), default=0.0)
+        running = [now - unit.time for unit in self._in_flight.values()]
+        by_flight = max((max(mean - seconds, 0.5 * seconds) for seconds in running), default=0.0)
         by_path = 0.0
-        if self._totals.critical_seconds is not None:
+        if self._path_left is not None:
+            by_path = self._path_left[0] - (now - self._path_left[1])
+        elif self._totals.critical_seconds is not None:
             by_path = self._totals.critical_seconds - (now - self._totals_time)
         return max(by_rate, by_flight, by_path)
 

@@ -185,9 +185,9 @@ def steps(state_dir: Path, build: int | None = None) -> tuple[StepView, ...]:
     return _read(state_dir, lambda db: _steps(db, condition, (build,)), (), lambda _: ())
 
 
-def outputs(state_dir: Path, build: int) -> dict[int, tuple[str, ...]]:
-    """What the steps of a build have made, by step number, as far as no later build has made it anew."""
-    return _read(state_dir, lambda db: _outputs(db, build), {}, lambda _: {})
+def outputs(state_dir: Path) -> dict[str, tuple[str, ...]]:
+    """By the main output of the step that made them last, all paths that are known to come with it."""
+    return _read(state_dir, _outputs, {}, lambda _: {})
 
 
 def written(state_dir: Path) -> tuple[str, ...]:
@@ -372,13 +372,11 @@ def _output(output: bytes | None, cwd: bytes, argv: bytes) -> str:
     return named_output(unpack_words(argv), unpack(cwd)) if output is None else unpack(output)
 
 
-def _outputs(db: sqlite3.Connection, build: int) -> dict[int, tuple[str, ...]]:
-    found: dict[int, tuple[str, ...]] = {}
-    for number, path in db.execute(
-        "SELECT output.step, path FROM step JOIN output ON output.step = step.id WHERE build = ?", (build,)
-    ):
-        step = number & 0xFFFFFFFF
-        found[step] = (*found.get(step, ()), unpack(path))
+def _outputs(db: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    query = "SELECT step.output, path FROM output JOIN step ON output.step = step.id WHERE step.output IS NOT NULL"
+    for main, path in db.execute(query):
+        found[unpack(main)] = (*found.get(unpack(main), ()), unpack(path))
     return found
 
 
