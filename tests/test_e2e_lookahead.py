@@ -201,6 +201,15 @@ def test_a_change_between_lookahead_and_delivery_counts(tmp_path: Path, step: st
     assert values(tree) == expected
 
 
+@pytest.mark.parametrize(
+    "step", ["ln -s real sub/a.o", ": > sub/real; ln sub/real sub/a.o; touch -d 2001-01-01 sub/real"]
+)
+def test_an_object_that_became_a_link_before_delivery_is_written_through_it(tmp_path: Path, step: str) -> None:
+    tree, _ = with_a_change(tmp_path, step, ahead=2)
+    assert values(tree) == (1, 2)
+    assert (tree / "sub" / "a.o").samefile(tree / "sub" / "real")
+
+
 def test_a_system_header_can_be_shadowed_too(tmp_path: Path) -> None:
     tree, _ = with_a_change(tmp_path, "echo '#undef VERSION\n#define VERSION 40' > early/limits.h", ahead=2)
     assert values(tree) == (1, 41)

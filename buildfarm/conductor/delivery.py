@@ -19,6 +19,7 @@ from buildfarm.state.digest import digest_bytes, digest_file
 
 Stamp = tuple[int, int, int, int] | None
 MODULE_SUFFIXES = (".mod", ".smod")
+UNORDINARY = "its output is a link, no regular file, or in a directory that is not there"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildfarm.conductor.delivery import Stamp, ordinary, stamps, temporary_name
+from buildfarm.conductor.delivery import UNORDINARY, Stamp, ordinary, stamps, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.membership import Membership
@@ -144,7 +144,7 @@ class Maker:
         if not self._farm.can_take(str(unit.language)):
             return f"no node takes {unit.language} now"
         if not all(ordinary(path) for path in outputs):
-            return "its output is a link, no regular file, or in a directory that is not there"
+            return UNORDINARY
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
         try:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildfarm.conductor.delivery import Placement, place, stamps
+from buildfarm.conductor.delivery import UNORDINARY, Placement, ordinary, place, stamps
 from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
 from buildfarm.conductor.here import Here, absolute_outputs
@@ -128,6 +128,9 @@ class Units:
                 again=True,
             )
         try:
+            # Made ahead, it was looked at before the recipe could make its output a link.
+            if not all(ordinary(path) for path in task.outputs):
+                raise CannotTravel(UNORDINARY)
             compiled = replace(compiled, stderr=await self._maker.words_at_delivery(task) + compiled.stderr)
             placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
             if stamps(tuple(compiled.seen)) != compiled.seen:
