@@ -20,6 +20,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ class Build:
     files: dict[str, str]  # by name: mode and digest
     bare: dict[str, str]  # the same without debug information and build id
     left: list[str]  # what `make -n` would still print
+    null_seconds: float  # make's next build, which finds nothing to do
 
 
 @dataclass
@@ -56,12 +58,15 @@ class Record:
     files: int = 0
     raw: int = 0  # of `files`, equal in every byte
     stripped: int = 0  # of the rest, equal without debug information and build id
-    own: int = 0  # of the rest, different between two builds by make
+    own: list[str] = field(default_factory=list)  # of the rest, different between two builds by make
     different: list[str] = field(default_factory=list)
     remote: int = 0
     local: dict[str, int] = field(default_factory=dict)  # units by reason
     unseen: list[str] = field(default_factory=list)  # objects that no step of buildfarm's made
     left: tuple[int, int] = (0, 0)  # lines of `make -n` afterwards
+    planning: dict[str, float] = field(default_factory=dict)  # as in the status document
+    lookahead: int = 0  # units of `planning`'s that lay ready when make asked
+    null_seconds: float = 0.0  # of make's own build with nothing to do
 
 
 def main() -> int:
@@ -75,18 +80,30 @@ def main() -> int:
     records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     bad = 0
     if arguments.checkouts is not None:
-        with Farm(count=2, jobs=2) as farm, tempfile.TemporaryDirectory(prefix="bf-compatibility-") as scratch:
+        with (
+            Farm(count=2, jobs=2) as farm,
+            tempfile.TemporaryDirectory(prefix="bf-compatibility-") as scratch,
+        ):
             for name in arguments.names or projects:
                 checkout = arguments.checkouts / projects[name].get("directory", name)
                 try:
                     record = measure(name, projects[name], checkout, Path(scratch) / "b", farm.hosts)
                 except subprocess.CalledProcessError as error:
-                    print(f"{name}: {error}\n{(error.stderr or b'').decode(errors='replace')[-1000:]}", flush=True)
+                    print(
+                        f"{name}: {error}\n{(error.stderr or b'').decode(errors='replace')[-1000:]}",
+                        flush=True,
+                    )
                     bad += 1
                     continue
                 records[name] = asdict(record)
                 RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
-                print(row(record, projects[name].get("note", "")), *record.different[:20], sep="\n  ", flush=True)
+                print(row(record, projects[name].get("note", "")), *record.different[:20], sep="\n  ")
+                print(
+                    f"make's own: {' '.join(record.own[:20])}",
+                    record.planning,
+                    record.unseen[:20],
+                    flush=True,
+                )
                 bad += bool(record.different) or record.status[0] != record.status[1]
     PAGE.write_text(page(projects, records))
     return 1 if bad else 0
@@ -100,9 +117,23 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
     expected = _build(project, checkout, place, ["make", "-j3", *words])
     events = place.parent / "events"
     events.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "buildfarm", "run", "--plain", "--events", str(events), "--hosts", hosts, *words]
+    command = [
+        sys.executable,
+        "-m",
+        "buildfarm",
+        "run",
+        "--plain",
+        "--events",
+        str(events),
+        "--hosts",
+        hosts,
+        *words,
+    ]
     found = _build(project, checkout, place, command)
     made = _read_events(events, record)
+    status = _status(place, words)
+    record.planning, record.lookahead = status["planning"], status["units"]["lookahead"]
+    record.null_seconds = round(expected.null_seconds, 3)
     record.status = (expected.status, found.status)
     record.left = (len(expected.left), len(found.left))
     record.files = len(expected.files.keys() | found.files.keys())
@@ -119,7 +150,7 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
     if record.different:
         again = _build(project, checkout, place, ["make", "-j3", *words])
         own = {path for path in record.different if again.bare.get(path, "") != expected.bare.get(path, "")}
-        record.own = len(own)
+        record.own = sorted(own)
         record.different = [path for path in record.different if path not in own]
     shutil.rmtree(place, ignore_errors=True)
     return record
@@ -167,9 +198,33 @@ def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[s
                 bare[name] = _bare(path)
     words = project.get("make", [])
     still = subprocess.run(
-        ["make", "-n", *words], cwd=place, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+        ["make", "-n", *words],
+        cwd=place,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
     )
-    return Build(done.returncode, files, bare, still.stdout.decode(errors="replace").splitlines())
+    begun = time.monotonic()
+    subprocess.run(
+        ["make", *words],
+        cwd=place,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    null_seconds = time.monotonic() - begun
+    return Build(done.returncode, files, bare, still.stdout.decode(errors="replace").splitlines(), null_seconds)
+
+
+def _status(place: Path, words: list[str]) -> dict[str, Any]:
+    where = words[:2] if words[:1] == ["-C"] else []
+    command = [sys.executable, "-m", "buildfarm", "status", "--json", *where]
+    told = subprocess.run(command, cwd=place, env=environment(), check=False, capture_output=True)
+    document: dict[str, Any] = json.loads(told.stdout)
+    return document
 
 
 def _bare(path: Path) -> str:
@@ -216,8 +271,18 @@ def row(record: Record, note: str) -> str:
     local = "; ".join(f"{number} {reason}" for reason, number in record.local.items()) or "0"
     return (
         f"| [{record.name}]({record.source}) | {record.version} | {status} | {record.files} | {record.raw} | "
-        f"{record.stripped} | {record.own} | {len(record.different)} | {record.remote} | {local} | "
+        f"{record.stripped} | {len(record.own)} | {len(record.different)} | {record.remote} | {local} | "
         f"{len(record.unseen)} | {left} | {note} |"
+    )
+
+
+def plan_row(record: Record) -> str:
+    """The line of the second table."""
+    plan = record.planning
+    share = f"{100 * plan['foreseen'] / plan['asked']:.1f} %" if plan["asked"] else "-"
+    return (
+        f"| {record.name} | {plan['asked']} | {plan['foreseen']} | {share} | {record.lookahead} | {plan['wasted']} | "
+        f"{plan['instances']} | {plan['seconds']:.2f} | {record.null_seconds:.2f} |"
     )
 
 
@@ -242,6 +307,21 @@ macros), and so does the build id of a program that is linked of such objects; c
 """
 
 
+PLANNING = """
+## Planning
+
+What the same builds' plans were worth, as `buildfarm status --json` tells under `planning`.
+
+- *compiles* that make asked for; *foreseen*: of these, the ones that a plan had named before make asked, and their
+  *share*; a small build is over before its plan is there.
+- *ready before make asked*: results that lookahead had made; *thrown away*: results that it had made and nobody
+  asked for, or whose source had changed since.
+- *instances* of make that were planned; *seconds* that the dry runs took, beside the build and without delaying
+  it; *null build*: seconds that `make` itself takes afterwards to find that nothing is to be done.
+
+"""
+
+
 def page(projects: dict[str, Any], records: dict[str, Any]) -> str:
     """The page, from all records."""
     titles = "project | version | status | files | raw | stripped | make's own | different | remote | local | unseen"
@@ -249,7 +329,12 @@ def page(projects: dict[str, Any], records: dict[str, Any]) -> str:
     for name in projects:
         if name in records:
             lines.append(row(Record(**records[name]), projects[name].get("note", "")))
-    return HEAD + "\n".join(lines) + "\n"
+    titles = "compiles | foreseen | share | ready before make asked | thrown away | instances | seconds | null build"
+    plans = [f"| project | {titles} |", "|" + " --- |" * 9]
+    plans += [
+        plan_row(Record(**records[name])) for name in projects if name in records and records[name].get("planning")
+    ]
+    return HEAD + "\n".join(lines) + "\n" + PLANNING + "\n".join(plans) + "\n"
 
 
 if __name__ == "__main__":
