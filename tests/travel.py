@@ -29,7 +29,6 @@ from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
 from tests.farm import Farm
 
-
 ENVIRONMENT = {**os.environ, "LC_ALL": "C"}  # the nodes' language, which their messages are in
 
 
