@@ -215,3 +215,23 @@ def test_durations_read_well() -> None:
     assert relative("/p/m/a.o", "/p") == "m/a.o"
     assert relative("/q/a.o", "/p") == "/q/a.o"
     assert relative("/a.o", "/") == "a.o"
+
+
+def test_the_time_left_is_at_least_the_path_through_what_is_not_made() -> None:
+    progress = begun()
+    progress.totals(Totals(5, critical_seconds=500.0))
+    for step in (1, 2, 3):
+        progress.unit_done(done(step, "pi3:3632", 100.0 + step))
+    progress.path_left(40.0, 103.0)
+    assert progress.eta_seconds(113.0) == 30.0
+    progress.path_left(None, 113.0)
+    assert progress.eta_seconds(113.0) == pytest.approx(490.0)
+
+
+def test_a_unit_that_runs_longer_than_the_others_is_not_expected_to_end_at_once() -> None:
+    progress = begun()
+    progress.totals(Totals(4, is_final=True))
+    for step in (1, 2, 3):
+        progress.unit_done(done(step, "pi3:3632", 101.0))
+    progress.unit_started(start(4, "pi3:3632", 101.0))
+    assert (progress.eta_seconds(161.0) or 0.0) >= 30.0

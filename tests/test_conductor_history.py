@@ -1,0 +1,47 @@
+"""A history is what the journal and the nodes say: every unit once, on its slot, waiting for what it reads."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+from buildfarm.conductor.history import HERE, read
+from buildfarm.report.history import History
+from buildfarm.report.page import render
+from tests import project
+from tests.farm import Farm
+from tests.tool import buildfarm
+
+
+def test_a_build_on_nodes_is_told_whole_and_an_earlier_one_too(tmp_path: Path) -> None:
+    tree = project.write(tmp_path / "p")
+    with Farm(count=2, jobs=2) as farm:
+        for _ in range(2):
+            assert buildfarm("run", "-C", str(tree), "--hosts", farm.hosts).code == 0
+            subprocess.run(["make", "-s", "-C", str(tree), "clean"], check=True, capture_output=True)
+    for build in (1, 2):
+        history = read(tree / ".buildfarm", build)
+        assert (history.build, history.state, history.slots) == (build, "complete", 4)
+        assert len(history.units) == project.UNITS
+        names = [step.name for step in history.steps]
+        library = names.index("alpha/lib.a")
+        waits_for = {names[before] for before, after in history.edges if after == library}
+        assert waits_for == {f"alpha/alpha_{i}.o" for i in range(project.UNITS_EACH)}
+        assert history.steps[history.critical_path[-1]].name == "program"
+        assert history.critical_seconds <= history.seconds
+        assert {step.node for step in history.steps if step.kind != "compile"} == {HERE}
+        _no_slot_is_taken_twice(history)
+        assert "alpha/lib.a" in render(history)
+    assert read(tree / ".buildfarm").build == 2
+
+
+def _no_slot_is_taken_twice(history: History) -> None:
+    rows: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for step in history.steps:
+        for attempt in step.attempts:
+            assert 0 <= attempt.start <= attempt.end <= history.seconds + 0.001
+            rows.setdefault((attempt.node, attempt.slot), []).append((attempt.start, attempt.end))
+    for stays in rows.values():
+        stays.sort()
+        assert all(one[1] <= other[0] + 1e-5 for one, other in pairwise(stays))
