@@ -174,6 +174,7 @@ class Node:
         begin = self.log.stat().st_size
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("DISTCC", "BUILDFARM"))}
         environment |= {
+            "LC_ALL": "C",  # its compilers' quotes are those of tests.tool.environment
             "TMPDIR": str(self.tmp),
             "DISTCC_TMPDIR": str(self.tmp),
             "DISTCC_DIR": str(self.tmp),
