@@ -12,8 +12,8 @@ How a node is given compilers of ours: distccd runs only names that stand in `/u
 `serve.c: dcc_check_compiler_whitelist`), but it looks the *program* up on its own PATH, which `$DISTCCD_PATH`
 sets (`daemon.c: dcc_setup_daemon_path`).  So every node gets a directory `bin` first on that path; a script
 `gcc` there stands in for the node's gcc.  No daemon option is needed.  `gated` puts scripts there for every
-whitelisted compiler: they take a shared lock on the gate file, let go of it, and become the real compiler, so
-a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that dies lets
+whitelisted compiler: probes pass, units take a shared lock on the gate file, let go of it, and become the real
+compiler, so a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that dies lets
 them go.
 
 The stock `distcc` client rewrites `gcc` to `x86_64-linux-gnu-gcc`; buildfarm does not.  Run as root, distccd
@@ -54,6 +54,7 @@ _SENT_TEXT = re.compile(
 _PROBE_MARK = "-frandom-seed=bf-probe"
 _WHITELIST = Path("/usr/lib/distcc")
 _GATE_SCRIPT = """#!/bin/sh
+case "$*" in *-frandom-seed=bf-probe*) exec {real} "$@";; esac
 exec 9<"{gate}" && flock -s 9 && exec 9<&-
 exec {real} "$@"
 """

@@ -62,11 +62,10 @@ def test_forty_units_while_nodes_die_hang_answer_rubbish_and_join(tmp_path: Path
         killed, stopped, _, added = farm.nodes
         old = f"{killed.address}/2,lzo {stopped.address}/2,lzo {liar.address}/2,lzo\n"
         hosts.write_text(old)
+        farm.close_gate()
         words = ("run", "-C", str(tree), "--fallback", "never")
         with Running(words, env=environment(DISTCC_DIR=str(hosts.parent))) as build:
-            wait_until(lambda: len(killed.compiles()) >= 2 and len(stopped.compiles()) >= 2, "both good nodes at work")
-            farm.close_gate()
-            wait_until(lambda: farm.waiting() >= 3, "compilers under way on both")
+            wait_until(lambda: farm.waiting() == 6, "every slot to be in use", 60)
             killed.kill()
             stopped.stop()
             before = time.monotonic()
@@ -104,6 +103,7 @@ def test_a_node_that_swaps_objects_is_caught_and_its_results_are_made_again(tmp_
     caught = node_of(document, liar.port)
     assert caught["state"] == "quarantined" and "compiler makes of the same text" in caught["reason"]
     assert document["units"]["done"] == 16, "a unit that was made twice counts once"
+    assert not document["failures"], "what failed for the liar's sake is no failure of the build"
 
 
 def test_with_debug_information_an_honest_node_is_not_accused(tmp_path: Path) -> None:
@@ -122,12 +122,10 @@ def test_nodes_leave_by_the_hosts_file_and_nonsense_in_it_is_said_once(tmp_path:
     with Farm(count=2, jobs=2, gated=True) as farm:
         left, stayed = farm.nodes
         hosts.write_text(farm.hosts)
+        farm.close_gate()
         words = ("run", "-C", str(tree), "--no-lookahead", "-j4", "--verify", "0")
         with Running(words, env=environment(DISTCC_DIR=str(hosts.parent))) as build:
-            wait_until(lambda: len(farm.compiles()) >= 2, "the nodes to work")
-            farm.close_gate()
-            wait_until(lambda: farm.waiting() == 4, "every slot to be in use")
-            done = len(left.compiles())
+            wait_until(lambda: farm.waiting() == 4, "every slot to be in use", 60)
             hosts.write_text(f"{left.address}/lots {stayed.address}/2,lzo")
             time.sleep(1.6)
             hosts.write_text(f"{left.address}/lots {stayed.address}/2,lzo # still")
@@ -141,7 +139,7 @@ def test_nodes_leave_by_the_hosts_file_and_nonsense_in_it_is_said_once(tmp_path:
         assert result.code == 0, result.stderr
         assert result.stderr.count("'" + f"{left.address}/lots" + "'") == 1, "nonsense is said once"
         assert "the nodes stay as they were" in result.stderr
-        assert len(left.compiles()) == done + 2, "units in flight finish, no more are sent"
+        assert len(left.compiles()) == 2, "units in flight finish, no more are sent"
         assert len(farm.compiles()) == 21
 
 
@@ -210,11 +208,10 @@ def test_a_node_that_is_killed_and_comes_back_works_on(tmp_path: Path) -> None:
     tree = write_units(tmp_path / "p", 20)
     with Farm(count=1, jobs=2, gated=True) as farm:
         (node,) = farm.nodes
+        farm.close_gate()
         words = ("run", "-C", str(tree), "--hosts", farm.hosts, "--fallback", "never", "-j4", "--verify", "0")
         with Running(words) as build:
-            wait_until(lambda: len(node.compiles()) >= 3, "the node to work")
-            farm.close_gate()
-            wait_until(lambda: farm.waiting() == 2, "compilers under way")
+            wait_until(lambda: farm.waiting() == 2, "compilers under way", 60)
             node.kill()
             wait_until(lambda: node_of(status(tree), node.port)["state"] == "down", "the loss to be noticed")
             farm.open_gate()

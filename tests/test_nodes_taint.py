@@ -41,7 +41,7 @@ def test_the_sweep_of_the_next_build_removes_what_was_taken_back(tmp_path: Path,
         assert {removal.path for removal in plan.removed} == set(taken.outputs)
         row = journal.select("SELECT done, remote FROM progress WHERE build = ?", (build,)).fetchone()
         assert tuple(row) == (2, 1), "it counts as done no more"
-        forget(journal, taken.outputs)
+        forget(journal, build, taken.outputs)
         assert set(journal.checked_in_outputs()) == {str(files[2]), str(files[3])}
 
 

@@ -198,7 +198,7 @@ class Build:
         for note in membership.notes:
             ledger.note(note)
         farm.join(nodes)
-        self._follow(membership, farm, ledger, tasks, stack)
+        self._follow(membership, farm, lookahead, ledger, tasks, stack)
         self._reporters.started(
             BuildStarted(
                 build=ledger.build,
@@ -260,7 +260,13 @@ class Build:
         return ("-B", *words) if scattered and "-B" not in words else words
 
     def _follow(
-        self, membership: Membership, farm: Farm, ledger: Ledger, tasks: asyncio.TaskGroup, stack: AsyncExitStack
+        self,
+        membership: Membership,
+        farm: Farm,
+        lookahead: Lookahead,
+        ledger: Ledger,
+        tasks: asyncio.TaskGroup,
+        stack: AsyncExitStack,
     ) -> None:
         """From now on the farm follows what the user writes and what announces itself."""
 
@@ -275,6 +281,8 @@ class Build:
             for note in membership.notes:
                 ledger.note(note)
             farm.join(membership.nodes, membership.local_slots)
+            if membership.nodes and self._request.lookahead:
+                lookahead.enable()
 
         membership.listen(update)
         stack.callback(membership.close)

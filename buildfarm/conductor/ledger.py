@@ -151,10 +151,12 @@ class Ledger:
         return self._writer.submit(lambda journal: take_back(journal, build, nodes))
 
     def taken_away(self, taken: Taken) -> None:
-        """What was taken back is gone from the tree."""
+        """What was taken back is gone from the tree, and make is about to run again."""
         self.tally.done -= len(taken.outputs)
         self.tally.remote -= len(taken.outputs)
-        self._writer.submit(lambda journal: forget(journal, taken.outputs))
+        self.tally.failed = 0
+        build = self._build
+        self._writer.submit(lambda journal: forget(journal, build, taken.outputs))
 
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())

@@ -103,6 +103,10 @@ class Lookahead:
 
     # -- what others tell -------------------------------------------------------------------------------------
 
+    def enable(self) -> None:
+        """There are nodes now."""
+        self._enabled = True
+
     def foresee(self, view: View) -> None:
         """The plans say more than before."""
         if not self._enabled:

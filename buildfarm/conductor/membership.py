@@ -77,11 +77,6 @@ class Membership:
         return tuple(nodes)
 
     @property
-    def may_grow(self) -> bool:
-        """Whether nodes may come that are not here yet: somebody named a list, if an empty one."""
-        return self._hosts.source is not None
-
-    @property
     def local_slots(self) -> int:
         return self._hosts.listed.local_slots or 0
 

@@ -56,8 +56,9 @@ def take_back(journal: Journal, build: int, nodes: Sequence[str]) -> Taken:
     )
 
 
-def forget(journal: Journal, paths: Sequence[str]) -> None:
-    """These outputs are gone from the tree."""
+def forget(journal: Journal, build: int, paths: Sequence[str]) -> None:
+    """These outputs are gone from the tree; what has failed in `build`, perhaps for their sake, is tried again."""
     with journal.transaction():
         for path in paths:
             journal.select("DELETE FROM output WHERE path = ? AND standing = 'pending'", (pack(path),))
+        journal.select("UPDATE step SET state = 'swept' WHERE build = ? AND state = 'failed'", (build,))
