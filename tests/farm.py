@@ -13,8 +13,8 @@ How a node is given compilers of ours: distccd runs only names that stand in `/u
 sets (`daemon.c: dcc_setup_daemon_path`).  So every node gets a directory `bin` first on that path; a script
 `gcc` there stands in for the node's gcc.  No daemon option is needed.  `gated` puts scripts there for every
 whitelisted compiler: probes pass, units take a shared lock on the gate file, let go of it, and become the real
-compiler, so a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that dies lets
-them go.
+compiler, so a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that
+dies lets them go.
 
 The stock `distcc` client rewrites `gcc` to `x86_64-linux-gnu-gcc`; buildfarm does not.  Run as root, distccd
 changes to an unprivileged user; hence the open modes of the directories.

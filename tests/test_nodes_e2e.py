@@ -236,3 +236,26 @@ def test_a_liars_results_that_recipes_moved_on_are_made_again_too(tmp_path: Path
     assert swap.swapped and result.code == 0, result.stderr
     assert "everything must be made anew" in result.stderr
     assert project.digests(tree) == expected
+
+
+@pytest.mark.parametrize("flags", ["-O2", "-O2 -g"])
+def test_an_honest_node_is_not_accused_over_fortran_and_c_plus_plus(tmp_path: Path, flags: str) -> None:
+    """Modules, a submodule's parent, preprocessing, anonymous namespaces: all compared, no difference."""
+    (tmp_path / "a.f90").write_text("module a\n  implicit none\n  integer, parameter :: n = 3\nend module\n")
+    (tmp_path / "b.F90").write_text(
+        "#define TWO 2\nmodule b\n  use a\n  implicit none\ncontains\n  integer function twice()\n    twice = TWO * n\n"
+        "  end function\nend module\n"
+    )
+    (tmp_path / "c.cc").write_text(
+        "#include <string>\nnamespace { struct S { std::string s{__FILE__}; }; S once; }\n"
+        'extern "C" int size() { return (int)once.s.size(); }\n'
+    )
+    (tmp_path / "Makefile").write_text(
+        f"all: a.o b.o c.o\nb.o: a.o\n%.o: %.f90\n\tgfortran {flags} -c $<\n%.o: %.F90\n\tgfortran {flags} -c $<\n"
+        f"%.o: %.cc\n\tg++ {flags} -Wall -Wextra -c $<\n"
+    )
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--verify", "100", "--fallback", "never")
+        assert result.code == 0, result.stderr
+        (node,) = status(tmp_path)["nodes"]
+    assert (node["state"], node["done"], node["reason"]) == ("up", 3, None)
