@@ -241,6 +241,7 @@ class CheckIn:
     bytes_received: int = 0
     inputs: tuple[str, ...] = ()  # absolute paths read by the unit, where known (source first)
     attempt: int = 0  # the attempt that counted; 0: the latest that has not ended
+    half_written: bool = False  # it failed and left an output that can't be whole: the next sweep removes it
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,21 @@ def test_plain_make_gets_it_wrong(tmp_path: Path) -> None:
     assert build.wait() == 0
     assert subprocess.run(["make", "-q"], cwd=tree, env=environment(), check=False).returncode == 0
     assert (tree / "unit.o").read_bytes() != made_of(tree, NEW)
+
+
+def test_what_a_failed_compiler_left_half_written_is_made_again(tmp_path: Path) -> None:
+    """The driver of `gcc -pipe` whose assembler is killed fails as for an error, and leaves what there is."""
+    tree = write(tmp_path / "p")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    find = 'while [ "$1" != -o ]; do shift; done'
+    (tools / "as").write_text(f'#!/bin/sh\n{find}\nprintf half >"$2"\nkill -9 $$\n')
+    (tools / "as").chmod(0o755)
+    makefile = (tree / "Makefile").read_text()
+    (tree / "Makefile").write_text(makefile.replace("cc -O1", f"cc -O1 -pipe -B{tools}/"))
+    assert buildfarm("run", "-C", str(tree), "--hosts", "", "unit.o").code == 2
+    assert (tree / "unit.o").read_bytes() == b"half", "this compiler cleans up behind its assembler"
+    assert subprocess.run(["make", "-q", "unit.o"], cwd=tree, env=environment(), check=False).returncode == 0
+    (tools / "as").unlink()
+    assert buildfarm("run", "-C", str(tree), "--hosts", "").code == 0
+    assert (tree / "unit.o").read_bytes() == made_of(tree, OLD)

@@ -272,7 +272,10 @@ class Farm:
                 self._feed(s.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:
-        report = await self._probe(node)
+        try:
+            report = await self._probe(node)
+        except OSError as error:  # no room or no descriptor here: that may cost speed, never the build
+            report = ProbeReport(error=f"it could not be asked: {error.strerror or error}")
         self._feed(
             s.Probed(
                 node.key,

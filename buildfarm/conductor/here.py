@@ -13,6 +13,7 @@ from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.room import COMPILE_BYTES, LINK_BYTES, Room
+from buildfarm.conductor.suspects import is_whole
 from buildfarm.conductor.words import Words
 from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.make.server import StubCall
@@ -63,6 +64,7 @@ class Here:
                     reason=reason,
                 )
             )
+            found = observe(outputs[0]) if outputs else None
             started = time.monotonic()
             file = self._words.file(step) if unit else None
             status = await call.run_real(file)
@@ -83,8 +85,17 @@ class Here:
                 exit_status=exit_status,
                 outputs=records,
                 stderr=(said or stderr) if exit_status else said,
+                half_written=exit_status != 0 and bool(outputs) and _left_half(outputs[0], found),
             )
         )
+
+
+def _left_half(output: str, found: tuple[int, int] | None) -> bool:
+    """Whether a tool that failed has left something else than it `found`, and nothing that can be whole.
+
+    `gcc -pipe` does so when its assembler is killed, and make takes the file for up to date.
+    """
+    return observe(output) not in (None, found) and not is_whole(output)
 
 
 def absolute_outputs(tool_call: ToolCall, invocation: Invocation) -> tuple[str, ...]:

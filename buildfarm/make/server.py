@@ -197,7 +197,15 @@ class StubServer:
 
     def begin(self, connection: _Connection, call: StubCall) -> None:
         """A connection brought a call: let the handler answer it."""
-        self._tasks.create_task(self._serve(connection, call), name=f"stub {call.name} {call.pid}")
+        if self._listener is None:
+            connection.abort()
+            return
+        work = self._serve(connection, call)
+        try:
+            self._tasks.create_task(work, name=f"stub {call.name} {call.pid}")
+        except RuntimeError:  # the group is shutting down: the stub runs the real tool
+            work.close()
+            connection.abort()
 
     def discard(self, connection: _Connection) -> None:
         """A connection is gone."""

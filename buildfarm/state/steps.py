@@ -177,9 +177,10 @@ class StepTable:
             "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ? WHERE path = ? AND step = ?",
             [(standing, o.size, o.mtime_ns, o.digest, step.time, pack(o.path), number) for o in step.outputs],
         )
-        if step.exit_status >= 0:
+        if step.exit_status >= 0 and not step.half_written:
             # What the step claimed and did not make, or made and then failed with, stays as make would leave
-            # it.  A tool that a signal killed (a negative status) may have left half a file: it stays pending.
+            # it.  A tool that a signal killed (a negative status) may have left half a file: it stays pending,
+            # as does what a driver left whose assembler was killed.
             self._connection.execute("DELETE FROM output WHERE step = ? AND standing = 'pending'", (number,))
 
     def _learn_duration(self, number: int, seconds: float) -> None:

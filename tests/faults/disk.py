@@ -76,7 +76,7 @@ class LoggedDisk:
         _run("mount", self._loop, str(self.point))
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", "-l", str(self.point)], capture_output=True, check=False)
+        unmount(self.point)
         if self._loop:
             subprocess.run(["losetup", "-d", self._loop], capture_output=True, check=False)
         if self._daemon is not None:
@@ -130,7 +130,7 @@ class Replay:
         self.entries = read_log(log)
         self._log = open(log, "rb")  # noqa: SIM115
         self._safe = directory / "safe.img"  # up to the last flush
-        self._cut = directory / "cut.img"
+        self._directory = directory
         with open(self._safe, "wb") as file:
             file.truncate(SIZE)
         self._done = 0
@@ -139,24 +139,26 @@ class Replay:
         self._log.close()
 
     @contextmanager
-    def mounted(self, moment: int, point: Path, dice: random.Random | None) -> Iterator[bool]:
-        """The disk after the first `moment` entries; False: ext4 could not be mounted (there was none yet).
+    def mounted(self, moment: int, point: Path, dice: random.Random | None) -> Iterator[str]:
+        """The disk after the first `moment` entries, mounted; or why it could not be.
 
         With `dice`, half of the writes after the last flush are lost, else none.
         """
         flushed = max((n + 1 for n in range(moment) if self.entries[n].flags & FLUSH), default=0)
         self._apply(self._safe, range(self._done, flushed), None)
         self._done = max(self._done, flushed)
-        subprocess.run(["cp", "--sparse=always", str(self._safe), str(self._cut)], check=True)
-        self._apply(self._cut, range(flushed, moment), dice)
-        loop = _run("losetup", "-f", "--show", str(self._cut))
-        done = subprocess.run(["mount", loop, str(point)], capture_output=True, check=False)
+        cut = self._directory / f"cut-{moment}.img"  # each its own: a mount that lingers must not write into the next
+        subprocess.run(["cp", "--sparse=always", str(self._safe), str(cut)], check=True)
+        self._apply(cut, range(flushed, moment), dice)
+        loop = _run("losetup", "-f", "--show", str(cut))
+        done = subprocess.run(["mount", loop, str(point)], capture_output=True, text=True, check=False)
         try:
-            yield done.returncode == 0
+            yield done.stderr.strip() if done.returncode else ""
         finally:
             if done.returncode == 0:
-                subprocess.run(["umount", "-l", str(point)], capture_output=True, check=False)
+                unmount(point)
             subprocess.run(["losetup", "-d", loop], capture_output=True, check=False)
+            cut.unlink()
 
     def _apply(self, image: Path, numbers: range, dice: random.Random | None) -> None:
         with open(image, "r+b") as file:
@@ -166,6 +168,16 @@ class Replay:
                     self._log.seek(entry.offset)
                     file.seek(entry.at)
                     file.write(self._log.read(entry.size))
+
+
+def unmount(point: Path) -> None:
+    """Unmount; what still works there is given two seconds to end."""
+    end = time.monotonic() + 2
+    while subprocess.run(["umount", str(point)], capture_output=True, check=False).returncode:
+        if time.monotonic() > end:
+            subprocess.run(["umount", "-l", str(point)], capture_output=True, check=False)
+            return
+        time.sleep(0.05)
 
 
 def free(directory: Path) -> None:

@@ -153,7 +153,7 @@ def _half_open(directory: Path, ours: bool) -> tuple[int | None, float, Path]:
         for alias in ("x86_64-linux-gnu-gcc", "cc"):
             (node / "bin" / alias).symlink_to("gcc")
         words = ["distccd", "--no-detach", "--daemon", "--allow", "10.213.77.0/24", "--listen", address]
-        words += ["--port", str(port), "--jobs", "2", "--log-stderr"]
+        words += ["--port", str(port), "--jobs", "2", "--log-stderr", "--verbose"]
         env = {
             "PATH": f"{node}/bin:/usr/bin:/bin",
             "DISTCCD_PATH": f"{node}/bin:/usr/bin:/bin",

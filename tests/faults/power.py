@@ -83,8 +83,8 @@ def _control(directory: Path) -> tuple[int, int]:
     replay, caught = Replay(directory, logged.log_file), 0
     moments = _cuts(first, last, 20)
     for moment in moments:
-        with replay.mounted(moment, logged.point, None) as there:
-            caught += bool(there and _broken(logged.point / "journal.db")[1])
+        with replay.mounted(moment, logged.point, None) as trouble:
+            caught += bool(not trouble and _broken(logged.point / "journal.db")[1])
     replay.close()
     disk.free(directory)
     return len(moments), caught
@@ -102,8 +102,8 @@ def _plain(directory: Path, hosts: str) -> str:
     replay = Replay(directory, logged.log_file)
     words: dict[str, int] = {}
     for moment in _cuts(first, last, 10):
-        with replay.mounted(moment, logged.point, None) as there:
-            for tree in trees if there else ():
+        with replay.mounted(moment, logged.point, None) as trouble:
+            for tree in () if trouble else trees:
                 if list(tree.glob("*.o")):
                     kind = _kind(room.aftermath(tree))
                     words[kind] = words.get(kind, 0) + 1
@@ -138,9 +138,9 @@ def _stage(directory: Path, cuts: int, resumes: int, plain: bool) -> Finding:
         resumed = 0
         for number, moment in enumerate(moments):
             lossy = number % 2 == 1
-            with replay.mounted(moment, logged.point, dice if lossy else None) as there:
-                if not there:
-                    return Finding(make, f"write {moment}: ext4 could not be mounted", False)
+            with replay.mounted(moment, logged.point, dice if lossy else None) as trouble:
+                if trouble:
+                    return Finding(make, f"write {moment}: ext4 could not be mounted: {trouble}", False)
                 for tree in trees:
                     rows, bad = _broken(tree / ".buildfarm" / "state.db")
                     seen += rows
