@@ -384,8 +384,12 @@ class Maker:
 
 
 def _touched(seen: Mapping[str, Stamp], since_ns: int) -> bool:
-    """Whether a file was written after `since_ns`: it may have been read before or after that."""
-    return any(stamp is not None and stamp[0] >= since_ns - CLOCK_GRAIN_NS for stamp in seen.values())
+    """Whether a file was written after `since_ns`: it may have been read before or after that.
+
+    A file from the future says nothing: the clock was set back, or the disk is another machine's.
+    """
+    now = time.time_ns()
+    return any(stamp is not None and since_ns - CLOCK_GRAIN_NS <= stamp[0] <= now for stamp in seen.values())
 
 
 def scan_unit(text: str, unit: Unit) -> FortranScan:
