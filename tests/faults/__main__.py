@@ -36,6 +36,8 @@ def stage(row: Row) -> Outcome:
     directory.chmod(0o755)
     try:
         finding = row.stage(directory)
+    except subprocess.TimeoutExpired as late:
+        finding = Finding("not compared", f"did not end within {late.timeout:.0f} s", False)
     except NotHere as lack:
         return Outcome(row, None, str(lack), time.monotonic() - begun)
     finally:

@@ -90,8 +90,9 @@ HEAD = """\
 # What happens when things break
 
 Every row was staged, not argued: the fault was injected into plain `make -j CC="distcc gcc"` and into buildfarm, on
-the same machine, with the same real `distccd`, `make` and `gcc`, in one run. `make faults` stages all and writes this
-page; `make check` stages the quick ones.
+the same machine, with the same real `distccd`, `make` and `gcc`; both columns of a row come from one staging of it,
+while rows may have been staged one after the other over some hours. `make faults` stages all and writes this page;
+`make check` stages the quick ones.
 
 The promise that is checked in each row, unless it says otherwise: after the fault, `buildfarm resume` (or `run`) ends
 with the bytes that plain make gives in an undisturbed build, and no object that was checked in is made again.

@@ -187,6 +187,8 @@ def _half_open(directory: Path, ours: bool) -> tuple[int | None, float, Path]:
                 code: int | None = room.run(tree, hosts).code
             else:
                 code, _ = room.plain(tree, hosts, seconds=PATIENCE)
+            if not (node / "tmp" / "started").exists():
+                raise NotHere("the far node was given no unit, so nothing was staged")
             return code, time.monotonic() - begun, tree
         finally:
             for pid in room.session(daemon.pid):
