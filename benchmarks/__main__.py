@@ -15,12 +15,8 @@ NAMES = ("null_build", "full_build", "master_cpu", "resume", "status", "schedule
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="+", choices=(*NAMES, "all"), metavar="NAME", help=", ".join((*NAMES, "all"))
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="small projects and two pairs: whether it works at all"
-    )
+    parser.add_argument("names", nargs="+", choices=(*NAMES, "all"), metavar="NAME", help=", ".join((*NAMES, "all")))
+    parser.add_argument("--quick", action="store_true", help="small projects and two pairs: whether it works at all")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     given = parser.parse_args()
     for name in NAMES if "all" in given.names else given.names:

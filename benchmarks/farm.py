@@ -21,9 +21,7 @@ NAMES = ("gcc", "g++", "cc", "c++", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu-g+
 
 
 @contextmanager
-def replaying(
-    project: Project, *, nodes: int, jobs: int, delay: float, options: str = ",lzo"
-) -> Iterator[Farm]:
+def replaying(project: Project, *, nodes: int, jobs: int, delay: float, options: str = ",lzo") -> Iterator[Farm]:
     """A farm whose compilers answer the objects that plain make makes of `project`, `delay` seconds after the call."""
     with tempfile.TemporaryDirectory(prefix="bf-recorded-") as name:
         home = Path(name)

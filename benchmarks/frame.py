@@ -122,9 +122,7 @@ class Pairs:
         return Spread.of([mine - other for mine, other in zip(self.ours, self.peer, strict=True)])
 
 
-def alternate(
-    ours: Callable[[], Measure], peer: Callable[[], Measure], pairs: int
-) -> list[tuple[Measure, Measure]]:
+def alternate(ours: Callable[[], Measure], peer: Callable[[], Measure], pairs: int) -> list[tuple[Measure, Measure]]:
     """Run both `pairs` times after one round that does not count; who goes first changes with every pair."""
     ours()
     peer()
@@ -159,9 +157,7 @@ def machine() -> str:
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
-    memory = next(
-        (int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0
-    )
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     tools = ", ".join(
         _first_line(words) for words in (["gcc", "--version"], ["make", "--version"], ["distcc", "--version"])
     )

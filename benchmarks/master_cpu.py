@@ -72,9 +72,7 @@ def run(*, quick: bool) -> str:
     return table(heads, rows)
 
 
-def _trouble(
-    peer: str, build: Callable[[Project, Farm], Measure], project: Project, farm: Farm
-) -> str | None:
+def _trouble(peer: str, build: Callable[[Project, Farm], Measure], project: Project, farm: Farm) -> str | None:
     """Why a peer's figures would mean nothing here."""
     if "pump" not in peer:
         return None

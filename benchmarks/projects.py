@@ -90,9 +90,7 @@ def fortran(root: Path, units: int, *, lines: int = 200) -> Project:
     return Project(root, units, "FC", "gfortran")
 
 
-def _write(
-    root: Path, units: int, suffix: str, variable: str, compiler: str, includes: str, lines: int
-) -> Project:
+def _write(root: Path, units: int, suffix: str, variable: str, compiler: str, includes: str, lines: int) -> Project:
     root.mkdir(parents=True)
     headers = ("base.h", "shapes.h", "tables.h")
     _makefile(root, suffix, variable, compiler, " ".join(headers))
@@ -106,9 +104,7 @@ def _write(
         (root / header).write_text(f"#ifndef {guard}\n#define {guard}\n{body}#endif\n")
     own = "".join(f'#include "{header}"\n' for header in headers)
     for number in range(units - 1):
-        body = "".join(
-            f"    x = base_h_{line % 60}(x) + tables_h_{line % 60}(x) + {line};\n" for line in range(lines)
-        )
+        body = "".join(f"    x = base_h_{line % 60}(x) + tables_h_{line % 60}(x) + {line};\n" for line in range(lines))
         (root / f"unit_{number:04}.{suffix}").write_text(
             f"{includes}{own}\nint unit_{number:04}(int x);\nint unit_{number:04}(int x)\n{{\n{body}    return x;\n}}\n"
         )

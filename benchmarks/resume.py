@@ -38,9 +38,7 @@ def run(*, quick: bool) -> str:
                     ours.append(our_seconds)
                     peer.append(peer_seconds)
             found = Pairs(tuple(ours), tuple(peer))
-            rows.append(
-                [f"{units:,}", Spread.of(found.peer).text(), Spread.of(found.ours).text(), found.extra.text()]
-            )
+            rows.append([f"{units:,}", Spread.of(found.peer).text(), Spread.of(found.ours).text(), found.extra.text()])
     return table(
         ["units", "make to its first recipe, s", "resume to first dispatch, s", "extra, median (spread)"],
         rows,

@@ -48,9 +48,7 @@ _SUMMARY = re.compile(
 )
 _NOTED = re.compile(r"^compile from (?P<source>.*) to ")
 _EXECUTE = re.compile(r"forking to execute: (?P<command>.*)$")
-_SENT_TEXT = re.compile(
-    r"(?:^|[ /])bf__(?P<name>\S+?)(?:\.ii?)?(?= |$)"
-)  # buildfarm's own names in protocol 3
+_SENT_TEXT = re.compile(r"(?:^|[ /])bf__(?P<name>\S+?)(?:\.ii?)?(?= |$)")  # buildfarm's own names in protocol 3
 _PROBE_MARK = "-frandom-seed=bf-probe"
 _WHITELIST = Path("/usr/lib/distcc")
 _GATE_SCRIPT = """#!/bin/sh

@@ -25,9 +25,7 @@ def spec(directory: str = "/tree") -> BuildSpec:
 
 
 def begin(journal: Journal, *, token: str = "feed", resumed_from: int | None = None) -> int:
-    return journal.begin_build(
-        spec(), pid=os.getpid(), started=1000.0, resumed_from=resumed_from, token=token
-    )
+    return journal.begin_build(spec(), pid=os.getpid(), started=1000.0, resumed_from=resumed_from, token=token)
 
 
 def check_out(

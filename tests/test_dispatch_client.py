@@ -145,9 +145,7 @@ def test_closing_while_we_send_is_refused() -> None:
         await reader.read(10)
         await _reset(writer)
 
-    with pytest.raises(
-        NodeRefused, match=r"^closed after it had taken \d+ of 50000\d\d\d bytes of the request$"
-    ):
+    with pytest.raises(NodeRefused, match=r"^closed after it had taken \d+ of 50000\d\d\d bytes of the request$"):
         _meet(hang_up, job=Job(("gcc",), source=bytes(50_000_000)))
 
 

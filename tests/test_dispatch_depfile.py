@@ -18,9 +18,7 @@ def test_without_the_name_nothing_changes() -> None:
 
 
 def test_targets_and_prerequisites_are_renamed() -> None:
-    assert (
-        renamed(b"/p/m.mod a.o: a.f90 /p/n.mod\n", b"/p/", b"mods/") == b"mods/m.mod a.o: a.f90 mods/n.mod\n"
-    )
+    assert renamed(b"/p/m.mod a.o: a.f90 /p/n.mod\n", b"/p/", b"mods/") == b"mods/m.mod a.o: a.f90 mods/n.mod\n"
 
 
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=30), st.booleans())
@@ -30,9 +28,9 @@ def test_folding_again_gives_gccs_own_lines(lengths: list[int], phony: bool) -> 
     long = _written([b"/private/m.mod", b"a.o"], [b"a.f90", *(b"/private/" + name for name in names)], phony)
     short = _written([b"m.mod", b"a.o"], [b"a.f90", *names], phony)
     assert renamed(long, b"/private/", b"") == short
-    assert renamed(
-        _written([b"x/m", b"a"], [b"x/" + n for n in names], phony), b"x/", b"much/longer/"
-    ) == _written([b"much/longer/m", b"a"], [b"much/longer/" + n for n in names], phony)
+    assert renamed(_written([b"x/m", b"a"], [b"x/" + n for n in names], phony), b"x/", b"much/longer/") == _written(
+        [b"much/longer/m", b"a"], [b"much/longer/" + n for n in names], phony
+    )
 
 
 def _written(targets: list[bytes], prerequisites: list[bytes], phony: bool) -> bytes:

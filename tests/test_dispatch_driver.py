@@ -24,11 +24,7 @@ async def _all(
     found = []
     for number in range(UNITS):
         name, depfile = f"sub/u{number}.c", str(tree / f"made{number}")
-        text = (
-            "#error no\n"
-            if number == broken
-            else f'#include <stdio.h>\n#include "own.h"\nint u{number} = OWN;\n'
-        )
+        text = "#error no\n" if number == broken else f'#include <stdio.h>\n#include "own.h"\nint u{number} = OWN;\n'
         (tree / name).write_text(text)
         argv = [
             tool,
@@ -42,14 +38,10 @@ async def _all(
             name,
         ]
         started.append("unit")
-        mine = await drivers.run(
-            argv, Words(name, depfile, f"u{number}.o"), cwd=str(tree), env=dict(os.environ)
-        )
+        mine = await drivers.run(argv, Words(name, depfile, f"u{number}.o"), cwd=str(tree), env=dict(os.environ))
         dependencies = Path(depfile).read_bytes() if Path(depfile).exists() else b""
         theirs = await local.run(argv, cwd=str(tree), env=dict(os.environ))
-        found.append(
-            (mine, theirs, dependencies, Path(depfile).read_bytes() if Path(depfile).exists() else b"")
-        )
+        found.append((mine, theirs, dependencies, Path(depfile).read_bytes() if Path(depfile).exists() else b""))
     return found
 
 
@@ -76,9 +68,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("options", [[], ["-O2", "-Wall", '-DX="a b$\'\\\\"', "-march=native", "-I", "sub"]])
-def test_text_warnings_and_depfile_are_the_drivers(
-    tree: Path, started: list[str], options: list[str]
-) -> None:
+def test_text_warnings_and_depfile_are_the_drivers(tree: Path, started: list[str], options: list[str]) -> None:
     for mine, theirs, my_dependencies, their_dependencies in asyncio.run(_all(tree, options, started)):
         assert mine == theirs
         assert b"heard" in mine.stderr

@@ -91,9 +91,7 @@ def test_a_program_is_no_object(compile_here: Compile) -> None:
         ("gcc", ("-m32",), "ELF class 0x1, here 0x2"),
     ],
 )
-def test_a_foreign_object_is_found(
-    compile_here: Compile, tool: str, flags: tuple[str, ...], words: str
-) -> None:
+def test_a_foreign_object_is_found(compile_here: Compile, tool: str, flags: tuple[str, ...], words: str) -> None:
     here = elf.identify(compile_here())
     assert here is not None
     if here.machine != 0x3E:

@@ -34,9 +34,7 @@ def test_the_stock_client_compiles_on_it(farm: Farm, tmp_path: Path) -> None:
     (tmp_path / "unit.c").write_bytes(b"int unit(void) { return 42; }\n")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DISTCC")}
     environment |= {"DISTCC_HOSTS": farm.hosts, "DISTCC_FALLBACK": "0", "DISTCC_DIR": str(tmp_path)}
-    subprocess.run(
-        ["distcc", "gcc", "-c", "unit.c", "-o", "unit.o"], cwd=tmp_path, env=environment, check=True
-    )
+    subprocess.run(["distcc", "gcc", "-c", "unit.c", "-o", "unit.o"], cwd=tmp_path, env=environment, check=True)
     farm.wait_compiles(1)
     assert (tmp_path / "unit.o").stat().st_size > 0
 

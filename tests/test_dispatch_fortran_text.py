@@ -33,9 +33,7 @@ def test_a_file_is_framed_by_markers_with_the_name_as_written() -> None:
 
 
 def test_markers_of_the_preprocessor_are_counted_from() -> None:
-    text = (
-        b'# 1 "s.F90"\n# 1 "<built-in>"\n# 1 "s.F90"\na\n# 1 "x.h" 1\nx\ninclude "i"\ny\n# 3 "s.F90" 2\nb\n'
-    )
+    text = b'# 1 "s.F90"\n# 1 "<built-in>"\n# 1 "s.F90"\na\n# 1 "x.h" 1\nx\ninclude "i"\ny\n# 3 "s.F90" 2\nb\n'
     whole = with_includes(text, b"s.F90", lambda name: b"i")
     assert (b"x.h", 3, b"y") in positions(whole, b"s.F90")
     assert (b"s.F90", 3, b"b") in positions(whole, b"s.F90")
@@ -59,9 +57,7 @@ def test_what_is_no_include_line_stays(line: bytes) -> None:
     assert with_includes(text, b"s", lambda name: b"never\n") == text
 
 
-@pytest.mark.parametrize(
-    "line", [b"!$ include 'a'", b"c$ include 'a'", b"      include 'a'", b'\tInclude"a"']
-)
+@pytest.mark.parametrize("line", [b"!$ include 'a'", b"c$ include 'a'", b"      include 'a'", b'\tInclude"a"'])
 def test_with_openmp_a_sentinel_is_no_comment(line: bytes) -> None:
     assert b"there" in with_includes(line + b"\n", b"s", lambda name: b"there\n", openmp=True)
 

@@ -59,9 +59,7 @@ def test_cancelled_the_whole_process_group_is_gone(
     script = f"{trap}sleep 100 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait; sleep 100"
 
     async def cancel() -> None:
-        task = asyncio.create_task(
-            local.run([SHELL, "-c", script], cwd=str(tmp_path), env={"PATH": os.defpath})
-        )
+        task = asyncio.create_task(local.run([SHELL, "-c", script], cwd=str(tmp_path), env={"PATH": os.defpath}))
         await asyncio.to_thread(wait_until, pids.exists, "the tool's child")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

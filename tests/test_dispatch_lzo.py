@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from buildfarm.dispatch import lzo
 
 MEGABYTE = 1 << 20
-TEXT = b"".join(
-    b'#define NAME_%d "value %d"\nint function_%d(void);\n' % (i, i * i, i % 7) for i in range(2000)
-)
+TEXT = b"".join(b'#define NAME_%d "value %d"\nint function_%d(void);\n' % (i, i * i, i % 7) for i in range(2000))
 Reader = Callable[[bytes, int], bytes]
 
 
@@ -47,9 +45,7 @@ def test_a_literal_run_is_these_bytes() -> None:
     assert _literal(b"x" * 300) == b"\0\0\x1b" + b"x" * 300 + b"\x11\0\0"
 
 
-@pytest.mark.parametrize(
-    "pack", [lzo.compress, lambda data: b"".join(lzo.encode(data))], ids=["small", "cheap"]
-)
+@pytest.mark.parametrize("pack", [lzo.compress, lambda data: b"".join(lzo.encode(data))], ids=["small", "cheap"])
 @pytest.mark.parametrize(
     "data",
     [

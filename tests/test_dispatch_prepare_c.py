@@ -66,9 +66,7 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trip]:
         "g++ -O2 -std=c++17 -Iinc -c t.cc",
     ],
 )
-def test_objects_are_identical_and_after_stripping_with_debug_information(
-    trip: Trip, command: str, debug: str
-) -> None:
+def test_objects_are_identical_and_after_stripping_with_debug_information(trip: Trip, command: str, debug: str) -> None:
     result = trip.go(command.format(root=trip.root) + debug)
     assert (result.recipe, result.status, result.local_status) == ("P2d", 0, 0)
     assert result.stripped if debug else result.raw
@@ -96,9 +94,7 @@ def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
 def test_the_inputs_are_the_source_and_every_header(trip: Trip) -> None:
     prepared = trip.prepare("gcc -Iinc -include pre.h -c a.c")
     assert prepared.inputs[0] == str(trip.root / "a.c")
-    assert {str(trip.root / "pre.h"), str(trip.root / "inc/a.h"), "/usr/include/stdio.h"} <= set(
-        prepared.inputs
-    )
+    assert {str(trip.root / "pre.h"), str(trip.root / "inc/a.h"), "/usr/include/stdio.h"} <= set(prepared.inputs)
     assert all(Path(path).is_file() for path in prepared.inputs)
 
 
@@ -193,9 +189,7 @@ def test_a_missing_header_is_left_to_the_local_compiler(trip: Trip) -> None:
 
 def test_names_with_quotes_and_blanks_travel(trip: Trip) -> None:
     trip.write('odd dir/qu"ote.h', "static const char *const name = __FILE__;\n")
-    trip.write(
-        "odd dir/o d.c", '#include "qu\\"ote.h"\nconst char *f(void) { return name; }\n'.replace("\\", "")
-    )
+    trip.write("odd dir/o d.c", '#include "qu\\"ote.h"\nconst char *f(void) { return name; }\n'.replace("\\", ""))
     trip.write("odd dir/o d.c", '#include <qu"ote.h>\nconst char *f(void) { return name; }\n')
     result = trip.go("gcc '-Iodd dir' -c 'odd dir/o d.c' -o odd.o")
     assert result.raw

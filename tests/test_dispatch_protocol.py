@@ -72,8 +72,7 @@ def test_a_request_of_protocol_1_is_these_bytes() -> None:
 
 def test_a_request_of_protocol_2_is_these_bytes() -> None:
     assert b"".join(request(JOB, 2)) == (
-        b"DIST00000002ARGC00000003ARGV00000003gccARGV00000002-cARGV00000003a.c"
-        b"DOTI0000000b\x18int x;\n\x11\0\0"
+        b"DIST00000002ARGC00000003ARGV00000003gccARGV00000002-cARGV00000003a.cDOTI0000000b\x18int x;\n\x11\0\0"
     )
 
 

@@ -56,9 +56,7 @@ def test_the_real_wrappers_show_what_they_run(tool: str) -> None:
     if path is None:
         pytest.skip(f"{tool} is missing: install the package libopenmpi-dev")
     source = {"mpif90": "a.f90", "mpicc": "a.c", "mpicxx": "a.cc"}[tool]
-    shown = subprocess.run(
-        [path, "-show", "-O2", "-c", source], capture_output=True, text=True, check=True
-    ).stdout
+    shown = subprocess.run([path, "-show", "-O2", "-c", source], capture_output=True, text=True, check=True).stdout
     assert list(real_command(Wrappers(), [tool, "-O2", "-c", source], path, **os.environ)) == shown.split()
 
 
@@ -79,15 +77,11 @@ def test_a_unit_of_mpi_comes_back_raw(tmp_path: Path) -> None:
         assert any(os.path.basename(name) == "mpi.mod" for name in prepared.inputs)
 
 
-@pytest.mark.parametrize(
-    "options", [["-march=native"], ["-mtune=native"], ["-march=native", "-mtune=generic"]]
-)
+@pytest.mark.parametrize("options", [["-march=native"], ["-mtune=native"], ["-march=native", "-mtune=generic"]])
 def test_native_options_are_what_the_driver_makes_of_them(tmp_path: Path, options: list[str]) -> None:
     gcc = shutil.which("gcc")
     assert gcc is not None
-    (tmp_path / "a.c").write_text(
-        "double f(double *x, int n) { double s = 0; while (n--) s += x[n] * 3; return s; }\n"
-    )
+    (tmp_path / "a.c").write_text("double f(double *x, int n) { double s = 0; while (n--) s += x[n] * 3; return s; }\n")
     unit = classify(["gcc", "-O3", "-ffast-math", *options, "-c", "a.c"]).unit
     assert unit is not None
     told = asyncio.run(

@@ -82,7 +82,8 @@ def module_chain(root: Path, *, prerequisites: bool) -> Path:
         use, before = (f"  use m{i - 1}\n", f" + c{i - 1}") if i else ("", "")
         texts[f"m{i}.f90"] = (
             f"module m{i}\n{use}  implicit none\n  integer, parameter :: c{i} = {i}{before}\ncontains\n"
-            f"  integer function f{i}(x)\n    integer, intent(in) :: x\n    f{i} = x + c{i}\n  end function\nend module\n"
+            f"  integer function f{i}(x)\n    integer, intent(in) :: x\n    f{i} = x + c{i}\n"
+            "  end function\nend module\n"
         )
     for i, user in enumerate(users):
         texts[f"{user}.f90"] = (

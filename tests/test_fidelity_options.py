@@ -57,9 +57,7 @@ def nodes() -> Iterator[Farm]:
         yield farm
 
 
-def run(
-    words: Sequence[str], root: Path, stdin: bytes, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
+def run(words: Sequence[str], root: Path, stdin: bytes, **variables: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         words,
         cwd=root,
@@ -163,9 +161,7 @@ def test_under_an_outer_make_it_is_a_client_of_its_job_server(nodes: Farm, tmp_p
         (tmp_path / name).mkdir()
         (tmp_path / name / "Makefile").write_text(LOADED)
     line = " ".join(command("run", "--hosts", f"'{nodes.hosts}'"))
-    (tmp_path / "Makefile").write_text(
-        f"export LOG := {tmp_path}/log\nall: x y\nx y: FORCE\n\t+{line} -C $@\nFORCE:\n"
-    )
+    (tmp_path / "Makefile").write_text(f"export LOG := {tmp_path}/log\nall: x y\nx y: FORCE\n\t+{line} -C $@\nFORCE:\n")
     done = run(["make", "-j3"], tmp_path, b"")
     assert done.returncode == 0, done.stderr
     assert b"jobserver unavailable" not in done.stderr
@@ -176,9 +172,7 @@ def test_its_make_is_the_job_server_of_recursive_makes(nodes: Farm, tmp_path: Pa
     for name in ("x", "y"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "Makefile").write_text(LOADED)
-    (tmp_path / "Makefile").write_text(
-        f"export LOG := {tmp_path}/log\nall: x y\nx y: FORCE\n\t$(MAKE) -C $@\nFORCE:\n"
-    )
+    (tmp_path / "Makefile").write_text(f"export LOG := {tmp_path}/log\nall: x y\nx y: FORCE\n\t$(MAKE) -C $@\nFORCE:\n")
     done = run(command("run", "--hosts", nodes.hosts, "-j3"), tmp_path, b"")
     assert done.returncode == 0, done.stderr
     assert b"jobserver unavailable" not in done.stderr
@@ -201,9 +195,7 @@ def test_a_run_inside_a_recipe_joins_the_build_that_runs(nodes: Farm, tmp_path: 
 
 
 def test_a_dead_builds_variables_do_not_disturb(nodes: Farm, tmp_path: Path) -> None:
-    duel(
-        tmp_path, ["-j1"], nodes, BUILDFARM_SOCKET=str(tmp_path / "gone"), BUILDFARM_MASQUERADE="/nonexistent"
-    )
+    duel(tmp_path, ["-j1"], nodes, BUILDFARM_SOCKET=str(tmp_path / "gone"), BUILDFARM_MASQUERADE="/nonexistent")
 
 
 def test_dry_runs_leave_nothing_of_ours_behind(nodes: Farm, tmp_path: Path) -> None:

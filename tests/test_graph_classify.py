@@ -45,9 +45,7 @@ def unit(command: str, **environment: str) -> Unit:
         ("gcc -c a.c -lm -L/x -Wl,-z,now -rdynamic", "a.c", "a.o"),
     ],
 )
-def test_a_single_source_to_an_object_is_a_unit_that_may_travel(
-    command: str, source: str, output: str
-) -> None:
+def test_a_single_source_to_an_object_is_a_unit_that_may_travel(command: str, source: str, output: str) -> None:
     found = call(command)
     assert (found.kind, found.outputs) == (Kind.COMPILE, (output,))
     assert found.unit is not None
@@ -90,8 +88,7 @@ def test_preprocessing_and_compiling_get_what_matters_to_each() -> None:
         "-imacrosm.h -pthread --param=max-inline-insns-single=9 -w -ansi -Wp,-D_FORTIFY_SOURCE=2 -nostdinc"
     )
     assert found.compile_arguments == words(
-        "-O2 -g -Wall -std=c99 -fPIC -mavx -pthread --param=max-inline-insns-single=9 -Wa,--noexecstack -pipe "
-        "-w -ansi"
+        "-O2 -g -Wall -std=c99 -fPIC -mavx -pthread --param=max-inline-insns-single=9 -Wa,--noexecstack -pipe -w -ansi"
     )
 
 

@@ -101,9 +101,7 @@ def _depfile_commands() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("argv", depfile_commands(), ids=" ".join)
-def test_a_separate_preprocessing_writes_the_depfile_that_the_compile_would_write(
-    argv: list[str], tree: Path
-) -> None:
+def test_a_separate_preprocessing_writes_the_depfile_that_the_compile_would_write(argv: list[str], tree: Path) -> None:
     unit = unit_of(argv)
     assert unit.depfile is not None
     assert unit.local_reason is None
@@ -236,9 +234,7 @@ def test_an_expansion_of_nothing_is_nothing() -> None:
 @example(text='"a\\"b"\'c d\'e')
 @example(text="''")
 @example(text="@b")
-def test_words_are_split_as_libiberty_splits_them(
-    text: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_words_are_split_as_libiberty_splits_them(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """c++filt prints each of its arguments, expanded by the same `expandargv` as gcc's."""
     directory = tmp_path_factory.mktemp("response")
     (directory / "r").write_bytes(text.encode())

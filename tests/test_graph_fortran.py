@@ -196,9 +196,7 @@ def test_modules_used_may_bring_in_a_smod() -> None:
     assert found.needed_modules == ("c",)
 
 
-@given(
-    st.text(st.sampled_from("mM odule\n\r\t&!'\";#*c$1() :,="), max_size=200), st.booleans(), st.booleans()
-)
+@given(st.text(st.sampled_from("mM odule\n\r\t&!'\";#*c$1() :,="), max_size=200), st.booleans(), st.booleans())
 def test_no_text_is_an_error(text: str, free_form: bool, openmp: bool) -> None:
     scan(text, free_form=free_form, rules=LineRules(openmp=openmp))
 

@@ -162,17 +162,9 @@ def render_fixed(source: Source, rng: random.Random) -> str:
             chunks[-1] += char
         tabs = rng.random() < 0.2
         for index, chunk in enumerate(chunks):
-            start = (
-                ("\t" if tabs else "      ")
-                if index == 0
-                else "\t1"
-                if tabs
-                else f"     {rng.choice('1&x+')}"
-            )
+            start = ("\t" if tabs else "      ") if index == 0 else "\t1" if tabs else f"     {rng.choice('1&x+')}"
             lines.append(start + chunk + rng.choice(["", "", "  ! module fake", " !'"]))
-            lines += noise(
-                rng, ["c module fake", "* it's", "!     module fake", "   ! use fake", "D     use fake"]
-            )
+            lines += noise(rng, ["c module fake", "* it's", "!     module fake", "   ! use fake", "D     use fake"])
     return "\n".join(lines) + "\n"
 
 
@@ -218,9 +210,7 @@ def check(directory: Path, name: str, text: str, free_form: bool) -> None:
     assert run.returncode == 0, run.stderr + text
     written = {path.name for path in directory.iterdir()} - {name}
     found = scan(text, free_form=free_form)
-    assert {file for file in written if file.endswith(".mod")} == {
-        f"{module}.mod" for module in found.defines
-    }
+    assert {file for file in written if file.endswith(".mod")} == {f"{module}.mod" for module in found.defines}
     assert set(found.module_files) <= written <= set(found.possible_module_files)
 
 

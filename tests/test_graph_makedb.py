@@ -193,9 +193,7 @@ def test_make_s_own_messages_are_no_recipe_lines() -> None:
 
 def test_parsing_is_linear() -> None:
     def text(rules: int) -> str:
-        trace = "".join(
-            f"M:1: target 'o{n}.o' does not exist\ngcc -c -o o{n}.o s{n}.c\n" for n in range(rules)
-        )
+        trace = "".join(f"M:1: target 'o{n}.o' does not exist\ngcc -c -o o{n}.o s{n}.c\n" for n in range(rules))
         files = "".join(
             f"o{n}.o: s{n}.c h{n % 50}.h | dir\n#  Implicit rule search has been done.\n"
             "#  File has been updated.\n# automatic\n# @ := x\n#  recipe to execute (from 'M', line 1):\n\tgcc\n\n"

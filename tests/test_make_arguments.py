@@ -86,9 +86,7 @@ def test_make_gets_all_but_directory_and_jobs(line: str, words: str) -> None:
     assert " ".join(split(line).make_words) == words
 
 
-@pytest.mark.parametrize(
-    "line", ["-C a -kj4 x -f m V=1 -l -j4 3", "-l 3 -- -x a=b -", "-I a -O --eval b=c d"]
-)
+@pytest.mark.parametrize("line", ["-C a -kj4 x -f m V=1 -l -j4 3", "-l 3 -- -x a=b -", "-I a -O --eval b=c d"])
 def test_the_words_for_make_mean_the_same(line: str) -> None:
     first = split(line)
     second = parse(first.make_words)
@@ -106,9 +104,7 @@ def test_after_two_dashes_nothing_is_an_option() -> None:
     assert (arguments.goals, arguments.variables, arguments.jobs) == (("-j", "-x"), {"A": "1"}, None)
 
 
-@pytest.mark.parametrize(
-    "word", ["-n", "--dry-run", "--just-print", "--recon", "-q", "-t", "-v", "--help", "-kn"]
-)
+@pytest.mark.parametrize("word", ["-n", "--dry-run", "--just-print", "--recon", "-q", "-t", "-v", "--help", "-kn"])
 def test_a_make_that_runs_no_recipe_is_noticed(word: str) -> None:
     assert parse([word]).dry_run
 
@@ -168,9 +164,7 @@ def test_definitions_are_told_from_goals(word: str, definition: Definition | Non
 
 
 @pytest.mark.parametrize(("word", "definition"), [case for case in DEFINITIONS if case[0]])
-def test_make_tells_definitions_from_goals_likewise(
-    word: str, definition: Definition | None, tmp_path: Path
-) -> None:
+def test_make_tells_definitions_from_goals_likewise(word: str, definition: Definition | None, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("$(info [$(MAKEOVERRIDES)])\nall:;@:\n%:;@:\n")
     result = subprocess.run(
         ["make", "-R", word],

@@ -92,8 +92,7 @@ def test_what_make_itself_runs_can_t_change_the_tree(tmp_path: Path, name: str) 
 @needs_landlock
 def test_temporary_files_and_devices_stay_writable(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
-        "X := $(shell f=$$(mktemp) && echo yes > $$f && cat $$f && touch $$f && rm $$f 2>/dev/null)\n"
-        "all: ; echo $(X)\n"
+        "X := $(shell f=$$(mktemp) && echo yes > $$f && cat $$f && touch $$f && rm $$f 2>/dev/null)\nall: ; echo $(X)\n"
     )
     assert "\necho yes\n" in plan(tmp_path).text
 
@@ -141,8 +140,7 @@ def test_shell_functions_run_as_make_runs_them(tmp_path: Path) -> None:
 
 def test_recursion_is_recorded_with_its_environment(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
-        "export A := 1\nall: one two\none:\n\tcd sub && $(MAKE) -k x\ntwo: export B = 2\n"
-        "two:\n\t$(MAKE) -C sub\n"
+        "export A := 1\nall: one two\none:\n\tcd sub && $(MAKE) -k x\ntwo: export B = 2\ntwo:\n\t$(MAKE) -C sub\n"
     )
     output = plan(tmp_path, "-s", "V=a b", "-j8", MAKEFLAGS=" -j8 --jobserver-auth=3,4", TMPDIR="/tmp/x")
     assert lines_of(output) == ["cd sub && make -k x", "make -C sub"]
@@ -162,12 +160,8 @@ def test_a_record_is_what_the_real_submake_gets(tmp_path: Path) -> None:
     (tmp_path / "sub" / "Makefile").write_text("all: ; @env -0 > ../env; echo '$(MAKEFLAGS)' > ../flags\n")
     (record,) = (r for r in plan(tmp_path, "V=1").submakes if "sub" in r.line)
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    subprocess.run(
-        ["make", "-s", "V=1"], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
-    real = dict(
-        entry.partition("=")[::2] for entry in (tmp_path / "env").read_text().split("\0") if "=" in entry
-    )
+    subprocess.run(["make", "-s", "V=1"], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    real = dict(entry.partition("=")[::2] for entry in (tmp_path / "env").read_text().split("\0") if "=" in entry)
     ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     shells = {"PWD", "OLDPWD", "_", "W", "V"}
     assert {k: v for k, v in record.environment.items() if k not in ours | shells} == {
@@ -234,9 +228,7 @@ def test_a_makefile_that_never_ends_is_killed(tmp_path: Path) -> None:
 
 def test_a_plan_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
     pid_file = Path("/dev/shm") / f"buildfarm-test-{os.getpid()}"
-    (tmp_path / "Makefile").write_text(
-        f"X := $(shell echo $$$$ > {pid_file}; exec sleep 1000)\nall: ; echo\n"
-    )
+    (tmp_path / "Makefile").write_text(f"X := $(shell echo $$$$ > {pid_file}; exec sleep 1000)\nall: ; echo\n")
 
     async def cancelled() -> int:
         instance = MakeInstance(str(tmp_path), ("make",), dict(os.environ))

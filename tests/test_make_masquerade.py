@@ -108,9 +108,7 @@ def test_two_runs_may_make_it_at_once(tmp_path: Path) -> None:
     assert len(found) == 1
     (made,) = found
     assert sorted(path.name for path in made.stub.parent.iterdir()) == [made.stub.name]
-    assert not [
-        path for path in made.directory.iterdir() if path.name.startswith(".") and path.name != MARKER
-    ]
+    assert not [path for path in made.directory.iterdir() if path.name.startswith(".") and path.name != MARKER]
 
 
 @pytest.mark.parametrize("compiler", [None, "#!/bin/sh\nexit 1\n", "#!/bin/sh\nexit 0\n"])
@@ -133,9 +131,7 @@ def test_a_compiler_that_can_not_link_statically_will_do(tmp_path: Path, bin_dir
     assert prepare(tmp_path / "cache", path=str(bin_directory)).kind == "c"
 
 
-def test_a_python_with_blanks_in_its_path_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_python_with_blanks_in_its_path_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_base_executable", "/opt/my python/bin/python3")
     made = prepare(tmp_path, extra_names=["gcc"], path="/nonexistent")
     assert b" python" not in made.stub.read_bytes().splitlines()[0]

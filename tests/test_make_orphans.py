@@ -49,18 +49,14 @@ def start(started: list[subprocess.Popen[str]], token: str | None, *words: str) 
     return process.pid, process.stdout.readline().strip()
 
 
-def test_processes_of_the_build_are_found_and_no_others(
-    token: str, started: list[subprocess.Popen[str]]
-) -> None:
+def test_processes_of_the_build_are_found_and_no_others(token: str, started: list[subprocess.Popen[str]]) -> None:
     mine, _ = start(started, token, PLAIN)
     start(started, None, PLAIN)
     start(started, token + "0", PLAIN)
     assert orphans.find(token) == [mine]
 
 
-def test_a_child_that_dropped_its_environment_is_found(
-    token: str, started: list[subprocess.Popen[str]]
-) -> None:
+def test_a_child_that_dropped_its_environment_is_found(token: str, started: list[subprocess.Popen[str]]) -> None:
     parent, child = start(started, token, PARENT, PLAIN)
     assert orphans.find(token) == sorted([parent, int(child)])
     assert orphans.end(token, 20) == []
@@ -80,9 +76,7 @@ def test_a_stopped_one_is_ended_too(token: str, started: list[subprocess.Popen[s
     assert started[0].wait(5) == -signal.SIGTERM
 
 
-def test_who_ignores_sigterm_is_killed_in_bounded_time(
-    token: str, started: list[subprocess.Popen[str]]
-) -> None:
+def test_who_ignores_sigterm_is_killed_in_bounded_time(token: str, started: list[subprocess.Popen[str]]) -> None:
     start(started, token, DEAF)
     assert orphans.end(token, 0.2) == []
     assert started[0].wait(5) == -signal.SIGKILL

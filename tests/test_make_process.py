@@ -67,9 +67,7 @@ def test_no_make_is_a_machine_error() -> None:
     assert "install GNU make" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize(
-    "text", ["#!/bin/sh\necho 'bmake: usage' >&2; exit 2\n", "#!/bin/sh\necho NMAKE 3.0\n"]
-)
+@pytest.mark.parametrize("text", ["#!/bin/sh\necho 'bmake: usage' >&2; exit 2\n", "#!/bin/sh\necho NMAKE 3.0\n"])
 def test_another_make_is_refused(text: str, tmp_path: Path) -> None:
     other = executable(tmp_path / "make", text)
     with pytest.raises(MachineError, match=f"{other} is not GNU make"):
@@ -129,9 +127,7 @@ def test_an_outer_job_server_reaches_make(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_a_machine_error(tmp_path: Path) -> None:
     async def main() -> None:
-        process = MakeProcess(
-            find_make(ENVIRONMENT), (), directory=str(tmp_path / "missing"), environment=ENVIRONMENT
-        )
+        process = MakeProcess(find_make(ENVIRONMENT), (), directory=str(tmp_path / "missing"), environment=ENVIRONMENT)
         with pytest.raises(MachineError, match="missing"):
             await process.start()
 

@@ -33,9 +33,7 @@ junk
         ("/mnt/tree", "fuse.sshfs", False),
     ],
 )
-def test_the_file_system_of_a_path_is_its_deepest_mount(
-    tmp_path: Path, path: str, kind: str, suits: bool
-) -> None:
+def test_the_file_system_of_a_path_is_its_deepest_mount(tmp_path: Path, path: str, kind: str, suits: bool) -> None:
     (tmp_path / "mountinfo").write_bytes(MOUNTS)
     assert durable.filesystem_type(path, tmp_path / "mountinfo") == kind
     assert durable.suits_wal(kind) is suits
@@ -63,9 +61,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *remote: Path) -> None:
     monkeypatch.setattr(durable, "filesystem_type", kind)
 
 
-def test_a_tree_on_nfs_keeps_its_state_on_a_local_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tree_on_nfs_keeps_its_state_on_a_local_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state_dir = tmp_path / "nfs" / "tree" / ".buildfarm"
     local = tmp_path / "local"
     monkeypatch.setenv("XDG_STATE_HOME", str(local))
@@ -109,9 +105,7 @@ def test_two_trees_never_share_a_state(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_oldest_recipe_bounds_what_may_be_half_written(tmp_path: Path) -> None:
     makefile = tmp_path / "Makefile"
-    makefile.write_text(
-        "all:\n\t@read line < one; : done\n\t@$(MAKE) sub\nsub:\n\t@read line < two; : done\n"
-    )
+    makefile.write_text("all:\n\t@read line < one; : done\n\t@$(MAKE) sub\nsub:\n\t@read line < two; : done\n")
     for name in ("one", "two"):
         os.mkfifo(tmp_path / name)
     clock = tmp_path / "clock"

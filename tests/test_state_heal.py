@@ -64,9 +64,7 @@ def test_garbage_in_any_page_never_raises(state_dir: Path) -> None:
     for page in range(len(whole) // 4096):
         for left in broken(state_dir):
             left.unlink()
-        database(state_dir).write_bytes(
-            whole[: page * 4096] + dice.randbytes(4096) + whole[(page + 1) * 4096 :]
-        )
+        database(state_dir).write_bytes(whole[: page * 4096] + dice.randbytes(4096) + whole[(page + 1) * 4096 :])
         reader.snapshot(state_dir)
         reader.steps(state_dir)
         with Journal.open(state_dir) as journal:

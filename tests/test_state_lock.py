@@ -72,9 +72,7 @@ def test_a_lock_let_go_leaves_nothing_behind(tmp_path: Path) -> None:
         assert lock.left_behind is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "garbage", "[]", '{"pid": 1}', '{"pid": "x", "start": 1, "boot_id": ""}']
-)
+@pytest.mark.parametrize("text", ["", "garbage", "[]", '{"pid": 1}', '{"pid": "x", "start": 1, "boot_id": ""}'])
 def test_a_spoilt_owner_file_locks_nobody_out(tmp_path: Path, text: str) -> None:
     (tmp_path / "lock.owner").write_text(text)
     with TreeLock(tmp_path):

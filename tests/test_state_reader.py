@@ -43,14 +43,10 @@ def test_a_running_build_is_seen_from_outside_without_a_write(state_dir: Path) -
     assert rows.state == "running"
     assert rows.build is not None
     assert (rows.build.goals, rows.build.pid) == (sample.spec().goals, os.getpid())
-    assert [(view.output, view.node, view.attempt) for view in rows.checked_out] == [
-        ("/tree/1.o", "pi3:3632", 1)
-    ]
+    assert [(view.output, view.node, view.attempt) for view in rows.checked_out] == [("/tree/1.o", "pi3:3632", 1)]
 
 
-def test_a_build_whose_process_is_gone_is_interrupted(
-    state_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_whose_process_is_gone_is_interrupted(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal.open(state_dir) as journal:
         sample.begin(journal)
     assert reader.snapshot(state_dir).state == "running"
@@ -142,6 +138,4 @@ def test_status_imports_nothing_from_outside_the_standard_library() -> None:
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     standard = set(sys.stdlib_module_names) | {"__main__", "__mp_main__"}
     foreign = {name.partition(".")[0] for name in loaded} - standard
-    assert {name for name in foreign if not name.startswith(("_", "sitecustomize", "usercustomize"))} == {
-        "buildfarm"
-    }
+    assert {name for name in foreign if not name.startswith(("_", "sitecustomize", "usercustomize"))} == {"buildfarm"}

@@ -144,9 +144,7 @@ def test_hashes_decide_after_a_reboot_only(tree: Tree) -> None:
     assert tree.sweep(rebooted=True) == {"a.o"}
 
 
-def test_the_boot_id_of_the_environment_stands_for_a_reboot(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_boot_id_of_the_environment_stands_for_a_reboot(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(BOOT_ID_VARIABLE, "after the cut")
     assert tree.plan().rebooted
     sample.begin(tree.journal)
@@ -351,9 +349,7 @@ def test_a_clock_set_back_during_the_build_makes_the_sweep_trust_less(tree: Tree
     assert since(tree, durable.clock_offset_ns() + DAY_NS) == bound
 
 
-def test_a_file_that_can_not_be_removed_stops_the_build_by_name(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_can_not_be_removed_stops_the_build_by_name(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
 

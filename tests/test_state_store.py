@@ -63,9 +63,7 @@ def test_a_result_cut_at_any_length_or_altered_is_absent(state_dir: Path, writer
         assert not file.exists()
 
 
-def test_the_least_recently_used_goes_first_also_after_a_restart(
-    state_dir: Path, writer: JournalWriter
-) -> None:
+def test_the_least_recently_used_goes_first_also_after_a_restart(state_dir: Path, writer: JournalWriter) -> None:
     store = ObjectStore(state_dir, writer, limit=6000)
     for name in ("a", "b", "c", "d"):
         assert store.put(name, result())

@@ -52,9 +52,7 @@ def journal(state_dir: Path) -> Iterator[Journal]:
     journal.close()
 
 
-def test_what_was_acknowledged_can_be_read_by_another_process_at_once(
-    journal: Journal, state_dir: Path
-) -> None:
+def test_what_was_acknowledged_can_be_read_by_another_process_at_once(journal: Journal, state_dir: Path) -> None:
     build = sample.begin(journal)
     with JournalWriter(journal, state_dir) as writer:
         for n in range(5):
@@ -112,9 +110,7 @@ def test_a_failed_step_waits_for_no_barrier(journal: Journal, state_dir: Path) -
     assert (failed.output, failed.exit_status, failed.stderr) == ("/tree/1.o", 1, b"bad.c:1: error\n")
 
 
-def test_a_failed_barrier_claims_nothing_and_leaves_the_step_to_the_sweep(
-    journal: Journal, state_dir: Path
-) -> None:
+def test_a_failed_barrier_claims_nothing_and_leaves_the_step_to_the_sweep(journal: Journal, state_dir: Path) -> None:
     barrier, told = Barrier(), list[str]()
     barrier.failure = OSError(errno.EIO, "Input/output error")
     build = sample.begin(journal)
@@ -189,9 +185,7 @@ def big(n: int) -> tuple[str, ...]:
     return ("gcc", "-c", f"{n}.c", "-D" + "x" * 20000, "-o", f"/tree/{n}.o")
 
 
-def test_a_full_disk_is_told_waited_for_and_nothing_is_lost_or_claimed(
-    journal: Journal, state_dir: Path
-) -> None:
+def test_a_full_disk_is_told_waited_for_and_nothing_is_lost_or_claimed(journal: Journal, state_dir: Path) -> None:
     told, freed = list[str](), threading.Event()
     trouble = threading.Event()
     disk = FullDisk(journal)
@@ -218,9 +212,7 @@ def test_a_full_disk_is_told_waited_for_and_nothing_is_lost_or_claimed(
     assert reader.snapshot(state_dir).counters.checked_out == 20
 
 
-def test_closing_while_the_disk_is_full_fails_what_waits_and_claims_nothing(
-    journal: Journal, state_dir: Path
-) -> None:
+def test_closing_while_the_disk_is_full_fails_what_waits_and_claims_nothing(journal: Journal, state_dir: Path) -> None:
     disk = FullDisk(journal)
     build = sample.begin(journal)
     writer = JournalWriter(journal, state_dir, pause=0.0)
@@ -249,16 +241,12 @@ def test_a_barrier_moves_the_bound_of_what_other_recipes_wrote(journal: Journal,
     assert after is not None and after.barrier_ns == bound
 
 
-def test_trouble_that_does_not_end_fails_what_waits_with_what_to_do(
-    journal: Journal, state_dir: Path
-) -> None:
+def test_trouble_that_does_not_end_fails_what_waits_with_what_to_do(journal: Journal, state_dir: Path) -> None:
     disk = FullDisk(journal)
     build = sample.begin(journal)
     with JournalWriter(journal, state_dir, pause=0.0, patience=0.0) as writer:
         writer.submit(lambda _: disk.fill()).result(PATIENCE)
-        out = writer.submit(
-            lambda j: j.check_out(build, [sample.check_out(n, argv=big(n)) for n in range(9)])
-        )
+        out = writer.submit(lambda j: j.check_out(build, [sample.check_out(n, argv=big(n)) for n in range(9)]))
         with pytest.raises(JournalError, match="full") as caught:
             out.result(PATIENCE)
         assert caught.value.hint is not None and "free space" in caught.value.hint

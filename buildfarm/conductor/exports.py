@@ -108,8 +108,8 @@ def picture(graph: BuildGraph, only: frozenset[str] | None, directory: Path, tar
         label = views[0].name if views else key
         boxes.append(Box(label, key, tuple(kind for kind, true in kinds.items() if true)))
     arrows = [
-        Arrow(number[before], number[after], kind)
-        for before, after, kind in graph.graph.edges(data="kind")
+        Arrow(number[before], number[after], edge["kind"])
+        for before, after, edge in graph.graph.edges(data=True)
         if before in number and after in number
     ]
     return svg(boxes, arrows)

@@ -92,7 +92,7 @@ class Inspector:
         return self._scans[call.key]
 
     def _of_unit(self, call: PlannedCall, files: Iterable[str]) -> list[Missing]:
-        found = {}
+        found: dict[str, Missing] = {}
         for name in files:
             for maker in self._makers(call, name):
                 item = self._judge(call, maker, name)

@@ -20,9 +20,7 @@ def renamed(depfile: bytes, old: bytes, new: bytes) -> bytes:
     colon = rule.rindex(b":", 0, _end_of_targets(rule))
     column, targets = _folded(_names(rule[:colon], old, new), 0)
     _, prerequisites = _folded(_names(rule[colon + 1 :], old, new), column + 1)
-    return b"".join(
-        (targets, b":", prerequisites, newline, re.sub(rb"(?m)^" + re.escape(old), lambda _: new, phony))
-    )
+    return b"".join((targets, b":", prerequisites, newline, re.sub(rb"(?m)^" + re.escape(old), lambda _: new, phony)))
 
 
 def _split_rule(depfile: bytes) -> tuple[bytes, bytes, bytes]:

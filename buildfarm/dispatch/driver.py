@@ -93,9 +93,7 @@ class Drivers:
     _lessons: dict[tuple[str, ...], _Lesson] = field(default_factory=dict)
     _gccs: dict[str, bool] = field(default_factory=dict)
 
-    async def run(
-        self, argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]
-    ) -> local.Finished:
+    async def run(self, argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> local.Finished:
         """Run the preprocessing `argv`, as short as is known to give the same.  Raises OSError."""
         lesson = self._lesson(argv, words, env)
         if lesson is None or lesson.state in (_State.ASKING, _State.USELESS):

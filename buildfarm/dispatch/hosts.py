@@ -103,9 +103,7 @@ def _merged(node: Node, word: _Word, earlier: tuple[Node, _Word] | None) -> Node
         return node
     known, first = earlier
     if replace(known, slots=node.slots) != node:
-        raise word.error(
-            f"the options of line {first.line}, column {first.column}, where {node.key} stands already"
-        )
+        raise word.error(f"the options of line {first.line}, column {first.column}, where {node.key} stands already")
     return replace(node, slots=max(known.slots, node.slots))
 
 
@@ -173,9 +171,7 @@ def _options(word: _Word, rest: str) -> tuple[bool, bool, bool]:
     found: set[str] = set()
     for option in rest[1:].split(",") if rest else ():
         if option == "auth" or option.startswith("auth="):
-            hint = (
-                "let the node listen in a trusted network only, without --auth, or leave it out of the list"
-            )
+            hint = "let the node listen in a trusted network only, without --auth, or leave it out of the list"
             raise word.error("lzo, cpp or down; GSS-API (auth) is not supported", at + 1, hint)
         if option not in ("lzo", "cpp", "down"):
             raise word.error("one of the options lzo, cpp, down", at + 1)

@@ -92,9 +92,7 @@ def changed(files: Iterable[Made]) -> tuple[Made, ...]:
 
     The others' private copies are not needed any more.  A file that can't be read counts as changed.
     """
-    return tuple(
-        made for made in files if (old := _checksum(made.final)) is None or old != _checksum(made.temporary)
-    )
+    return tuple(made for made in files if (old := _checksum(made.final)) is None or old != _checksum(made.temporary))
 
 
 def _checksum(path: str) -> bytes | None:

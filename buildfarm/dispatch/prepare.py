@@ -38,14 +38,10 @@ async def prepare(
     if unit.local_reason is not None:
         raise CannotTravel(unit.local_reason)
     if unit.language in (Language.C, Language.CXX):
-        return await recipe_c.prepare(
-            unit, invocation, tool_path, recipe=recipe, node_tool=node_tool, workdir=workdir
-        )
+        return await recipe_c.prepare(unit, invocation, tool_path, recipe=recipe, node_tool=node_tool, workdir=workdir)
     if unit.fortran is not None:
         text = await fortran_text.read(unit, invocation, tool_path, scan)
         modules = await recipe_fortran.make_modules(unit, invocation, tool_path, text, workdir=workdir)
-        prepared = await recipe_fortran.prepare(
-            unit, invocation, tool_path, text, node_tool=node_tool, workdir=workdir
-        )
+        prepared = await recipe_fortran.prepare(unit, invocation, tool_path, text, node_tool=node_tool, workdir=workdir)
         return replace(prepared, outputs_made=(*prepared.outputs_made, *modules))
     raise CannotTravel(f"no recipe for the language {unit.language}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from buildfarm.model import Job
 
 
-class CannotTravel(Exception):  # noqa: N818 -- an outcome, not an error
+class CannotTravel(Exception):
     """This unit must be compiled here; `reason` is for the journal and `explain`.
 
     It is no error: the user's source may be wrong (then the local compile says so in its own words), or the

@@ -34,11 +34,11 @@ _RATIO_FLOOR = 64 << 20
 Encode = Callable[[bytes], Sequence[Buffer]]
 
 
-class ProtocolViolation(Exception):  # noqa: N818 -- an outcome, not an error of ours
+class ProtocolViolation(Exception):
     """The peer sent what no distccd sends.  Our own mistakes are assertions."""
 
 
-class Incomplete(Exception):  # noqa: N818
+class Incomplete(Exception):
     """The peer closed before the answer was whole; the text says how much of what had come."""
 
 

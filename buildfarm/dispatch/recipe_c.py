@@ -51,8 +51,7 @@ async def prepare(
     plain = recipe == "P2" or unit.full_preprocessing or "clang" in os.path.basename(tool_path)
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     if not plain and (
-        (not result.succeeded and b"-fdirectives-only" in result.stderr)
-        or _COMPILE_TIME_MACRO.search(result.stdout)
+        (not result.succeeded and b"-fdirectives-only" in result.stderr) or _COMPILE_TIME_MACRO.search(result.stdout)
     ):
         plain = True
         result = await _preprocess(unit, invocation, tool_path, depfile, plain=True)

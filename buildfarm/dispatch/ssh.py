@@ -60,8 +60,8 @@ class Tunnel:
             with theirs:
                 self._process = subprocess.Popen(
                     command(node, _control()),
-                    stdin=theirs,
-                    stdout=theirs,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
                     stderr=self._complaints,
                     start_new_session=True,  # no terminal to ask for a password at, no Ctrl-C
                 )

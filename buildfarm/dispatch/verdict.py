@@ -55,9 +55,7 @@ def judge(answer: Answer) -> Ok | NodeAtFault | LocalVerdict:
     """What an answer means."""
     signal, status = answer.status & 0x7F, answer.status >> 8 & 0xFF
     if answer.status == 0:
-        return (
-            Ok(answer) if answer.object else NodeAtFault("corrupt", "said success and sent an empty object")
-        )
+        return Ok(answer) if answer.object else NodeAtFault("corrupt", "said success and sent an empty object")
     if signal:
         return NodeAtFault("killed", f"the compiler driver died of signal {signal}")
     if status == _COMPILER_MISSING:

@@ -49,9 +49,7 @@ class Wrappers:
         before, after = self._shown[key]
         return (*before, *argv[1:], *after)
 
-    async def _show(
-        self, tool_path: str, cwd: str, env: Mapping[str, str]
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    async def _show(self, tool_path: str, cwd: str, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         name = os.path.basename(tool_path).removeprefix("mpi").partition(".")[0]
         placeholder = _PLACEHOLDERS.get(name, "bf__unit.f90")
         shown = await local.run([tool_path, "-show", "-c", placeholder], cwd=cwd, env=env)
@@ -75,9 +73,7 @@ class Wrappers:
             self._native[key] = await self._ask(tool_path, asked, cwd, env)
         return self._native[key]
 
-    async def _ask(
-        self, tool_path: str, asked: Sequence[str], cwd: str, env: Mapping[str, str]
-    ) -> tuple[str, ...]:
+    async def _ask(self, tool_path: str, asked: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
         argv = [tool_path, *asked, "-###", "-E", "-x", "c", os.devnull]
         told = await local.run(argv, cwd=cwd, env=env)
         for line in os.fsdecode(told.stderr).splitlines():

@@ -125,9 +125,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     source, language = sources[0]
     output = command.output if command.output is not None else _derived_output(command, source, language)
     depfile = _depfile(command, source, output)
-    outputs = tuple(
-        path for path in (output, depfile.path if depfile else "") if path and not is_device(path)
-    )
+    outputs = tuple(path for path in (output, depfile.path if depfile else "") if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
     if _is_conftest(source) or _is_conftest(output):
@@ -324,9 +322,7 @@ def _local_reason(
 
 def _is_conftest(path: str) -> bool:
     """Whether autoconf made `path` to try something out."""
-    return (
-        os.path.basename(path).startswith(("conftest.", "conftest-")) or os.path.basename(path) == "conftest"
-    )
+    return os.path.basename(path).startswith(("conftest.", "conftest-")) or os.path.basename(path) == "conftest"
 
 
 def _with_suffix(path: str) -> str:

@@ -73,9 +73,7 @@ class FortranScan:
         certain = self.module_files
         if not self.uses:
             return certain
-        return certain + tuple(
-            f"{name}.smod" for name in self.defines if name not in self.separate_procedures
-        )
+        return certain + tuple(f"{name}.smod" for name in self.defines if name not in self.separate_procedures)
 
     @property
     def needed_modules(self) -> tuple[str, ...]:

@@ -34,9 +34,7 @@ _OWN_WORDS = re.compile(
 )
 _START = "\n# Make data base, printed on "
 _END = "\n# Finished Make data base on "
-_VARIABLE = re.compile(
-    r"^(\.DEFAULT_GOAL|MAKECMDGOALS|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
-)
+_VARIABLE = re.compile(r"^(\.DEFAULT_GOAL|MAKECMDGOALS|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE)
 _LONGEST_NAME = 16  # words of one file name
 _ALSO = re.compile(r"^#  Also makes: (.*)$", re.MULTILINE)
 _NO_RULE = re.compile(
@@ -44,9 +42,7 @@ _NO_RULE = re.compile(
     re.MULTILINE,
 )
 _NOT_REMADE = re.compile(r"^\S+: Target '(.*)' not remade because of errors\.$", re.MULTILINE)
-_FATAL = re.compile(
-    r"^(?:\S+: \*\*\* |.+:\d+: \*\*\* |.+:\d+: .+: No such file or directory$).*$", re.MULTILINE
-)
+_FATAL = re.compile(r"^(?:\S+: \*\*\* |.+:\d+: \*\*\* |.+:\d+: .+: No such file or directory$).*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +132,7 @@ def parse(text: str) -> MakeDatabase:
 
 def complaints(stderr: str) -> Complaints:
     """Sort make's own stderr (untranslated messages): missing rules, targets not remade, fatal errors."""
-    missing = dict.fromkeys(
-        MissingRule(found["target"], found["parent"]) for found in _NO_RULE.finditer(stderr)
-    )
+    missing = dict.fromkeys(MissingRule(found["target"], found["parent"]) for found in _NO_RULE.finditer(stderr))
     fatal = (line for line in _FATAL.findall(stderr) if not _NO_RULE.match(line))
     return Complaints(
         missing=tuple(missing),
@@ -193,9 +187,7 @@ def _rules(files: str) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for name, prerequisites, is_target, facts_text, place in heads:
         double = name.endswith(":") and name != ":"
-        rule = _rule(
-            name[:-1] if double else name, prerequisites, is_target, facts_text, known, place or None
-        )
+        rule = _rule(name[:-1] if double else name, prerequisites, is_target, facts_text, known, place or None)
         if double:
             rule = replace(rule, double_colon=True)
         rules[rule.name] = _joined(rules[rule.name], rule) if rule.name in rules else rule

@@ -17,9 +17,7 @@ _COMPILER: Final = re.compile(
     r"(?:[\w.]+-)*?(?P<name>gcc|g\+\+|c\+\+|cc|gfortran|clang|clang\+\+|c89|c99|f77|f90|f95)(?:-\d[\d.]*)?"
 )
 _MPI: Final = re.compile(r"mpi(?P<name>cc|cxx|c\+\+|CC|f77|f90|fort)(?:[.-]\w+)?")
-_BINUTILS: Final = re.compile(
-    r"(?:[\w.]+-)*?(?:gcc-)?(?P<name>ar|ranlib|ld)(?:[.-](?:bfd|gold|lld|mold|\d[\d.]*))?"
-)
+_BINUTILS: Final = re.compile(r"(?:[\w.]+-)*?(?:gcc-)?(?P<name>ar|ranlib|ld)(?:[.-](?:bfd|gold|lld|mold|\d[\d.]*))?")
 
 _CXX_NAMES: Final = frozenset(("g++", "c++", "clang++", "cxx", "CC"))
 _SUFFIX_TABLE: Final = {

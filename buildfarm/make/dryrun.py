@@ -109,9 +109,7 @@ class DryRunOutput:
     returncode: int  # make's own; 2 when something can't be made yet
     submakes: tuple[RecursiveLine, ...]  # by the numbers of the marks in `text`
     environment: Mapping[str, str]  # of recipe lines, target-specific exports aside
-    confinement: (
-        str  # `overlay`: writing was thrown away; `refused`: it failed; `free`: $(shell ...) may have written
-    )
+    confinement: str  # `overlay`: writing was thrown away; `refused`: it failed; `free`: $(shell ...) may have written
     error: str | None  # why there is no usable plan; None: there is one, perhaps not whole
 
 
@@ -212,9 +210,7 @@ async def _run(
         error = f"make had not finished its dry run after {timeout:g} s"
     elif not recipe_environment or "\n# Finished Make data base on " not in text:
         complaint = [line for line in err.splitlines() if "***" in line] or err.splitlines()
-        error = (
-            complaint[-1] if complaint else f"make ended with status {returncode} while it read the makefiles"
-        )
+        error = complaint[-1] if complaint else f"make ended with status {returncode} while it read the makefiles"
     return DryRunOutput(
         text=text,
         stderr=err,

@@ -90,9 +90,7 @@ def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = 
     return Masquerade(directory, stub, kind, hook)
 
 
-def environment(
-    base: Mapping[str, str], masquerade: Masquerade, socket: Path | str, token: str
-) -> dict[str, str]:
+def environment(base: Mapping[str, str], masquerade: Masquerade, socket: Path | str, token: str) -> dict[str, str]:
     """make's environment: `base` with the hook preloaded, or else the masquerade first on PATH, and where and for which
     build the stubs call.
     """
@@ -146,9 +144,7 @@ def find_names(directories: Iterable[str]) -> set[str]:
 
 def _real_directories(path: str) -> list[str]:
     """The entries of a PATH that are no masquerade directories."""
-    return [
-        entry for entry in path.split(os.pathsep) if not os.path.lexists(os.path.join(entry or ".", MARKER))
-    ]
+    return [entry for entry in path.split(os.pathsep) if not os.path.lexists(os.path.join(entry or ".", MARKER))]
 
 
 def _link(link: Path, target: str) -> None:

@@ -108,9 +108,7 @@ class MakeProcess:
                 close_fds=False,  # Python's own are close-on-exec, an outer jobserver's must go on
             )
         except OSError as error:
-            raise MachineError(
-                f"{error.filename or self._make.path}: can't start make: {error.strerror}"
-            ) from error
+            raise MachineError(f"{error.filename or self._make.path}: can't start make: {error.strerror}") from error
 
     async def wait(self) -> int:
         """make's exit status, or the negative number of the signal that killed it."""

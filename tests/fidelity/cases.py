@@ -44,10 +44,7 @@ class Case:
         return replace(self, kinds=self.kinds[:index] + self.kinds[index + 1 :])
 
     def pieces(self) -> list[Piece]:
-        return [
-            WRITERS[kind](f"p{number}_", random.Random(f"{self.seed} {number}"))
-            for number, kind in self.kinds
-        ]
+        return [WRITERS[kind](f"p{number}_", random.Random(f"{self.seed} {number}")) for number, kind in self.kinds]
 
     def options(self, stage: int) -> tuple[str, ...]:
         """make's words for the first or second build: its parallelism, its flags, now and then a variable.

@@ -96,9 +96,7 @@ def write(root: Path, batch: Sequence[tuple[str, Case]]) -> None:
     for name, case in batch:
         case.write(root / name)
     for stage in (0, 1):
-        text = (
-            f"all: {' '.join(name for name, _ in batch)}\n.PHONY: all {' '.join(name for name, _ in batch)}\n"
-        )
+        text = f"all: {' '.join(name for name, _ in batch)}\n.PHONY: all {' '.join(name for name, _ in batch)}\n"
         for name, case in batch:
             words = shlex.join(case.options(stage)).replace("$", "$$")
             text += f"{name}:\n\t@cd $@ && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKE_TERMOUT -u MAKE_TERMERR "
@@ -140,9 +138,7 @@ def differences(expected: Outcome, found: Outcome) -> list[str]:
     told = []
     for name in sorted(expected.tree.keys() | found.tree.keys()):
         if expected.tree.get(name) != found.tree.get(name):
-            told.append(
-                f"{name}: make {expected.tree.get(name, 'none')}; buildfarm {found.tree.get(name, 'none')}"
-            )
+            told.append(f"{name}: make {expected.tree.get(name, 'none')}; buildfarm {found.tree.get(name, 'none')}")
     for what in ("status", "stdout", "stderr", "left"):
         one, other = getattr(expected, what), getattr(found, what)
         if one != other:
@@ -154,9 +150,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def fight(
-    root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] = ()
-) -> dict[Case, list[str]]:
+def fight(root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] = ()) -> dict[Case, list[str]]:
     """Build the cases twice by make and twice by buildfarm; the differences of those that differ."""
     batch = [(f"c{number}", case) for number, case in enumerate(cases)]
     expected: list[dict[str, Outcome]] = []

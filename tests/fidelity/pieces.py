@@ -203,9 +203,7 @@ def vpath(p: str, rng: random.Random) -> Piece:
         text += "%.o: %.c\n\t$(CC) -c $< -o $@\n"
     files = {f"{p}d/src/{n}.c": c_source(n, rng) for n in names}
     makefile = f"{p}all:\n\t$(MAKE) -C {p}d\n.PHONY: {p}all\n"
-    return Piece(
-        makefile, (f"{p}all",), {**files, f"{p}d/Makefile": text}, tuple(files), (f"{p}d/{names[0]}.o",)
-    )
+    return Piece(makefile, (f"{p}all",), {**files, f"{p}d/Makefile": text}, tuple(files), (f"{p}d/{names[0]}.o",))
 
 
 @piece
