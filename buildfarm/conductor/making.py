@@ -1,6 +1,7 @@
 """How a unit is made: prepared here, compiled on a node, verified.  Bringing it to its place is `units`'.
 
-It serves what make asks for and what lookahead asks for alike, and knows no stub.
+It serves what make asks for and what lookahead asks for alike, and knows no stub.  It is one thing, a unit's way from
+its command to an object that is believed, and long for the stations that it passes.
 """
 
 from __future__ import annotations
