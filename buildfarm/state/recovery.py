@@ -1,7 +1,8 @@
 """The sweep: which files of an interrupted build can be vouched for, and which must go before make runs again.
 
 `plan_sweep` is pure: journal rows and a view of the files in, verdicts out.  `perform` does what a plan says.
-Neither starts make nor knows its graph; the caller has the lock and has ended what was left of the old build.
+Neither starts make nor knows its graph; the caller has the lock and has ended what was left of the old build.  It is
+one file because it is one judgement: every rule here is weighed against the others.
 
 Theory of operation.  make takes a half-written file for an up-to-date target, so a file that may be half-written
 must not be there when make looks.
