@@ -15,6 +15,7 @@ help:
 	@echo 'make check      formatting, lint, types, and all tests                                 (ten minutes)'
 	@echo 'make test       the tests alone; ARGS="-k resume" chooses'
 	@echo 'make faults     stage every fault beside plain make, and write docs/reliability.md            (half an hour)'
+	@echo 'make fidelity   2000 random projects, make beside buildfarm; ARGS="--seed 5000" chooses others (an hour)'
 	@echo 'make bench      the benchmarks, buildfarm beside its peers                             (a quarter of an hour)'
 	@echo 'make format     let ruff format the sources'
 	@echo 'make tools      install what the tests call and is missing'
@@ -50,6 +51,10 @@ faults: $(READY)
 	@tools/system-tools --check .venv/bin/python
 	$(RUN) -m tests.faults $(ARGS)
 
+fidelity: $(READY)
+	@tools/system-tools --check .venv/bin/python
+	$(RUN) -m tests.fidelity $(ARGS)
+
 bench: $(READY)
 	$(RUN) -m benchmarks $(or $(ARGS),all --write)
 
@@ -61,4 +66,4 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find buildfarm tests benchmarks tools -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help setup tools demo check lint types test faults bench format clean
+.PHONY: help setup tools demo check lint types test faults fidelity bench format clean

@@ -1,6 +1,6 @@
 """Random projects: what buildfarm leaves is what make leaves, whatever the nodes do.
 
-`python -m tests.fidelity --cases 5000` is the long form; shrunk counterexamples stand in CASES.
+`make fidelity` is the long form; shrunk counterexamples stand in CASES.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.fidelity.duel import FAULTY_COMPILER, fight
 
 pytestmark = pytest.mark.timeout(600)
 
-BATCHES = int(os.environ.get("FIDELITY_BATCHES", "6"))
+BATCHES = int(os.environ.get("FIDELITY_BATCHES", "2"))
 SIZE = 20
 
 CASES = {

@@ -74,6 +74,17 @@ def test_another_make_is_refused(text: str, tmp_path: Path) -> None:
         find_make({"PATH": f"{tmp_path}:/nonexistent"})
 
 
+def test_bmake_is_refused_by_name_and_with_a_hint(tmp_path: Path) -> None:
+    bmake = shutil.which("bmake")
+    if bmake is None:
+        pytest.skip("bmake is not installed")
+    other = tmp_path / "make"
+    other.symlink_to(bmake)
+    with pytest.raises(MachineError, match=f"{other} is not GNU make") as caught:
+        find_make({"PATH": f"{tmp_path}:/nonexistent"})
+    assert "GNU make only" in (caught.value.hint or "")
+
+
 def test_gmake_serves_where_make_is_another_one(tmp_path: Path) -> None:
     executable(tmp_path / "make", "#!/bin/sh\nexit 1\n")
     gnu = executable(tmp_path / "gmake", "#!/bin/sh\necho GNU Make 4.4.1\n")
