@@ -104,7 +104,10 @@ class Case:
             at = EPOCH + 10_000 + number
             for name in piece.sources:
                 path = root / name
-                match rng.randrange(6):
+                event = rng.randrange(6)
+                if path.exists() and b"__TIMESTAMP__" in path.read_bytes():
+                    continue  # its object tells when it was touched, which differs from build to build
+                match event:
                     case 0 if path.exists():
                         os.utime(path)
                     case 1 if path.suffix in (".c", ".cpp", ".h") and path.exists():
