@@ -123,16 +123,17 @@ def _command(*words: str) -> None:
 @contextmanager
 def _namespace() -> Iterator[tuple[str, str]]:
     """A network namespace with a link to here; its name, and the address of its end."""
-    name = f"bf{free_port()}"
+    number = free_port()
+    name, net = f"bf{number}", f"10.213.{number % 256}"  # a namespace that was left behind must not share it
     _command("ip", "netns", "add", name)
     try:
         _command("ip", "link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
-        _command("ip", "addr", "add", "10.213.77.1/30", "dev", f"{name}a")
+        _command("ip", "addr", "add", f"{net}.1/30", "dev", f"{name}a")
         _command("ip", "link", "set", f"{name}a", "up")
-        _command("ip", "-n", name, "addr", "add", "10.213.77.2/30", "dev", f"{name}b")
+        _command("ip", "-n", name, "addr", "add", f"{net}.2/30", "dev", f"{name}b")
         _command("ip", "-n", name, "link", "set", f"{name}b", "up")
         _command("ip", "-n", name, "link", "set", "lo", "up")
-        yield name, "10.213.77.2"
+        yield name, f"{net}.2"
     finally:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
@@ -151,7 +152,7 @@ def _half_open(directory: Path, ours: bool) -> tuple[int | None, float, Path]:
         (node / "bin" / "gcc").chmod(0o755)
         for alias in ("x86_64-linux-gnu-gcc", "cc"):
             (node / "bin" / alias).symlink_to("gcc")
-        words = ["distccd", "--no-detach", "--daemon", "--allow", "10.213.77.0/24", "--listen", address]
+        words = ["distccd", "--no-detach", "--daemon", "--allow", "10.213.0.0/16", "--listen", address]
         words += ["--port", str(port), "--jobs", "2", "--log-stderr", "--verbose"]
         env = {
             "PATH": f"{node}/bin:/usr/bin:/bin",
