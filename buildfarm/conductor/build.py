@@ -221,6 +221,11 @@ class Build:
         for background in (foresight.run(), lookahead.run(), beat):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
+
+        def count_unseen() -> None:
+            ledger.tally.unseen = len(foresight.unseen(self._started))
+
+        stack.callback(count_unseen)
         stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
         while True:
             process = MakeProcess(
@@ -383,6 +388,7 @@ class Build:
             retried=tally.retried,
             reused=recovered.reused,
             links=tally.links,
+            unseen=tally.unseen,
             interrupted=state is BuildState.INTERRUPTED,
         )
 

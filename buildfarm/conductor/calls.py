@@ -88,8 +88,9 @@ class Calls:
 
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)
+        outputs = absolute_outputs(tool_call, call.invocation)  # none: -o /dev/null
+        self._foresight.step_seen(outputs)
         if tool_call.kind is Kind.COMPILE:
-            outputs = absolute_outputs(tool_call, call.invocation)  # none: -o /dev/null
             self._foresight.unit_asked(self._toolbox.mark(call.invocation), outputs[0] if outputs else "")
             await self._units.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.25  # seconds
 MOST_INSTANCES = 2000  # a Makefile that calls itself without end must not plan without end
+_COMPILER = re.compile(r"(?:^|[\s/;&|(@-])(?:cc|c\+\+|gcc|g\+\+|gfortran|clang|clang\+\+)(?:-\d+)?\s", re.MULTILINE)
 UNKNOWN_SECONDS = 1.0  # of a unit that nobody has compiled yet and whose size says nothing
 
 
@@ -77,6 +79,7 @@ class Foresight:
         self.asked: set[str] = set()  # fingerprints of the units that make has asked for
         self._foreseen = 0  # of those, the ones that a plan had named before
         self._asked_outputs: set[str] = set()
+        self._seen_outputs: set[str] = set()  # of every call, links too
         self._view_outputs: set[str] = set()
         self._total = 0
         self._view = View()
@@ -100,6 +103,26 @@ class Foresight:
         if not foreseen and output not in self._view_outputs and self._graph is not None:
             self._total += 1
             self._tell_totals()
+
+    def step_seen(self, outputs: Iterable[str]) -> None:
+        """A call came that writes these files (absolute paths)."""
+        self._seen_outputs.update(outputs)
+
+    def unseen(self, since: float) -> tuple[str, ...]:
+        """Objects that recipes have compiled since then (Unix time) and that no call came for: `env -i`, static shells.
+
+        It knows the recipes that were planned, and tells only objects that stand where make's target names them.
+        """
+        found = set()
+        for target in self._graph.targets() if self._graph is not None else ():
+            if not target.remade or not target.key.endswith(".o") or target.key in self._seen_outputs:
+                continue
+            planned = {path for call in target.calls for path in call.outputs}
+            if planned & self._seen_outputs or not (planned or _COMPILER.search("\n".join(target.recipe))):
+                continue
+            if _written(target.key) >= since:
+                found.add(target.key)
+        return tuple(sorted(found))
 
     @property
     def view(self) -> View:
@@ -193,6 +216,13 @@ class Foresight:
     def _tell_totals(self) -> None:
         units = self._total + self._ledger.reused_units
         self._ledger.totals(Totals(units, self._view.is_final, self._view.critical_seconds))
+
+
+def _written(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], whole: bool) -> View:

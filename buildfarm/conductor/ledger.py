@@ -29,6 +29,7 @@ class Tally:
     lookahead: int = 0
     retried: int = 0
     links: int = 0
+    unseen: int = 0  # objects that recipes compiled without a call that came
 
 
 class Ledger:

@@ -87,7 +87,7 @@ class Narrator:
     def _summary(self, event: Summary) -> str | None:
         if event.interrupted:
             return f"{PREFIX}interrupted after {clock(event.seconds)}; `buildfarm resume` continues it"
-        if not event.done and not event.failed:
+        if not event.done and not event.failed and not event.unseen:
             return None
         parts = [f"{count(event.done, 'unit')} in {duration(event.seconds)}"]
         places = [f"{event.remote} on nodes"] if event.remote else []
@@ -98,6 +98,7 @@ class Narrator:
             (event.lookahead, f"{event.lookahead} ahead of make"),
             (event.retried, count(event.retried, "retry")),
             (event.failed, f"{event.failed} failed"),
+            (event.unseen, f"{event.unseen} compiled here unseen"),
         ):
             if number:
                 parts.append(words)
