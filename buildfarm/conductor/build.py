@@ -3,7 +3,7 @@
 It decides what a build's life is made of and in which order; how a unit is compiled is `units`, how the nodes are
 used is `farm`.
 
-Order matters, and this is it: lock the tree; open the journal; end what a dead build left running; sweep what it
+Order matters, and this is it: read the configuration; lock the tree; open the journal; end what a dead build left running; sweep what it
 left half-written; begin the build in the journal; listen; start make; when make has ended, flush; close the build.
 A kill at any point leaves a journal from which the next build starts at the top of this list.
 """
@@ -39,6 +39,7 @@ from buildfarm.conductor.words import Words, print_left
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
 from buildfarm.make import masquerade, orphans
+from buildfarm.make.masquerade import Masquerade
 from buildfarm.make.process import MakeProcess, RealMake, find_make
 from buildfarm.make.server import StubServer
 from buildfarm.model import BuildState, Invocation
@@ -79,6 +80,9 @@ class Build:
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
         make = find_make(self._request.environment)
+        costume = masquerade.prepare(self._cache, path=self._request.environment.get("PATH"))
+        toolbox = Toolbox(costume.directory)
+        membership = Membership(self._request, toolbox)  # a wrong host list is heard before anything is touched
         with TreeLock(self._state_dir, token=self._token) as lock, Journal.open(self._state_dir) as journal:
             for news in (journal.healed, journal.notice):
                 if news:
@@ -88,7 +92,7 @@ class Build:
                 journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
             ) as writer:
                 try:
-                    return asyncio.run(self._conduct(make, writer, recovered))
+                    return asyncio.run(self._conduct(make, costume, toolbox, membership, writer, recovered))
                 except BaseException:
                     orphans.end(self._token, END_SECONDS)  # make must not go on behind the user's back
                     raise
@@ -110,7 +114,15 @@ class Build:
         if text:
             self._reporters.note(text)
 
-    async def _conduct(self, make: RealMake, writer: JournalWriter, recovered: Recovered) -> int:
+    async def _conduct(
+        self,
+        make: RealMake,
+        costume: Masquerade,
+        toolbox: Toolbox,
+        membership: Membership,
+        writer: JournalWriter,
+        recovered: Recovered,
+    ) -> int:
         spec = self._request.spec()
         build = await asyncio.wrap_future(
             writer.submit(
@@ -124,7 +136,9 @@ class Build:
         code: int | None = None
         try:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
-                status = await self._open_farm(make, writer, ledger, recovered, tasks, stack)
+                status = await self._open_farm(
+                    make, costume, toolbox, membership, writer, ledger, recovered, tasks, stack
+                )
                 await asyncio.to_thread(writer.flush, TROUBLED_SECONDS if writer.trouble else FLUSH_SECONDS)
             code = self._exit_code(status)
         except BaseExceptionGroup as group:
@@ -142,6 +156,9 @@ class Build:
     async def _open_farm(
         self,
         make: RealMake,
+        costume: Masquerade,
+        toolbox: Toolbox,
+        membership: Membership,
         writer: JournalWriter,
         ledger: Ledger,
         recovered: Recovered,
@@ -150,9 +167,6 @@ class Build:
     ) -> int:
         """Set up everything that a build needs, run make in it, and take it down again; make's exit status."""
         request = self._request
-        costume = masquerade.prepare(self._cache, path=request.environment.get("PATH"))
-        toolbox = Toolbox(costume.directory)
-        membership = Membership(request, toolbox)
         farm = Farm(membership.policy(), membership.probe, ledger, tasks)
         stack.callback(ssh.close_shared)
         stack.push_async_callback(farm.close)

@@ -129,7 +129,7 @@ def page(outcomes: Iterable[Outcome], machine: str) -> str:
             if outcome.row.group == group:
                 lines.append(_line(outcome))
     lines.append(LIMITS)
-    return "".join(lines)
+    return "".join(lines).rstrip("\n") + "\n"
 
 
 def _line(outcome: Outcome) -> str:
