@@ -10,7 +10,7 @@ from importlib import import_module
 
 from benchmarks import frame
 
-NAMES = ("null_build", "full_build", "master_cpu", "resume", "status", "schedule")
+NAMES = ("null_build", "full_build", "barriers", "master_cpu", "resume", "status", "schedule")
 
 
 def main() -> None:
