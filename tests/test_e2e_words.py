@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.farm import wait_until
+from tests.farm import Farm, wait_until
 from tests.tool import Running, buildfarm, environment, status
 
 MAKEFILE = "all: good.o bad.o\n%.o: %.c\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
@@ -71,3 +71,22 @@ def test_words_left_in_a_dead_builds_directory_are_printed_by_the_next(tmp_path:
     result = buildfarm("run", "-C", str(tree), "--hosts", "", "good.o")
     assert result.stderr.count("last words") == 1
     assert not left.exists()
+
+
+SILENT_THE_SECOND_TIME = """#!/bin/sh
+case " $* " in *bf-probe*|*" -v "*|*-dump*|*--version*) exec /usr/bin/gcc "$@";; esac
+case " $* " in *-Wall*) mkdir "$(dirname "$0")/once" 2>/dev/null && exec /usr/bin/gcc "$@";; esac
+for last; do case $previous in -o) : > "$last";; esac; previous=$last; done
+"""
+
+
+def test_a_node_that_sends_no_object_with_its_words_is_not_believed_to_have_none(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("w.o: w.c\n\tgcc -O1 -Wall -c w.c\n")
+    (tmp_path / "w.c").write_text("int w(int x)\n{\n    if (x = 3) x++;\n    return x;\n}\n")
+    with Farm(count=1, jobs=2, compilers={"gcc": SILENT_THE_SECOND_TIME}) as farm:
+        farm.nodes[0].bin.chmod(0o777)  # distccd runs the script as another user
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts)
+        asked = len(farm.compiles())
+    assert result.code == 0, result.stderr
+    assert asked >= 2
+    assert "suggest parentheses" in result.stderr

@@ -342,7 +342,11 @@ class Maker:
             if isinstance(judged, verdict.LocalVerdict):
                 return Doubtful(judged.reason, answer.stderr, answer.status)
             reference = await self.toolbox.reference(task.unit, task.tool_path, task.invocation.env)
-            wrong = elf.inspect(answer.object, reference, assembler=task.unit.assembler_only)
+
+            def inspect(content: bytes) -> str | None:
+                return elf.inspect(content, reference, assembler=task.unit.assembler_only)
+
+            wrong = inspect(answer.object)
             if wrong is not None:
                 return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
             self.trust.consider(
@@ -354,14 +358,23 @@ class Maker:
                 task.outputs[0],
                 debug=task.unit.debug,
             )
-            return await self._with_words(prepared, node, name, answer, deadline)
+            return await self._with_words(prepared, node, name, answer, deadline, inspect)
 
         return attempt
 
     async def _with_words(
-        self, prepared: Prepared, node: Node, name: str, answer: Answer, deadline: float
+        self,
+        prepared: Prepared,
+        node: Node,
+        name: str,
+        answer: Answer,
+        deadline: float,
+        inspect: Callable[[bytes], str | None],
     ) -> AttemptResult:
-        """The answer with warnings as a local compile prints them, by a second compile where need be."""
+        """The answer with warnings as a local compile prints them, by a second compile where need be.
+
+        A node that sends no whole object the second time has not said its words either.
+        """
         words = prepared.words(answer.stderr)
         if words is not None:
             return Valid(replace(answer, stderr=words))
@@ -374,6 +387,9 @@ class Maker:
             return _faulty(node, fault)
         if again.status != 0:
             return Doubtful(WORDS_LOST)
+        wrong = inspect(again.object)
+        if wrong is not None:
+            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
         return Valid(
             replace(
                 answer,
