@@ -243,6 +243,13 @@ def test_a_wrong_host_list_exits_78(capfd: pytest.CaptureFixture[str], tmp_path:
     assert "--hosts" in said.err
 
 
+def test_a_wrong_host_list_begins_no_build(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    said = say(capfd, "run", "-C", str(tmp_path), "--hosts", "pi1/many")
+    assert said.code == 78
+    assert say(capfd, "status", "-C", str(tmp_path)).code == 5
+
+
 def test_a_node_that_is_down_is_told_with_its_fix(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = say(capfd, "nodes", "-C", str(tmp_path), "--hosts", "127.0.0.1:1/3", "--json")
     (node,) = json.loads(said.out)["nodes"]

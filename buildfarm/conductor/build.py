@@ -3,9 +3,9 @@
 It decides what a build's life is made of and in which order; how a unit is compiled is `units`, how the nodes are
 used is `farm`.
 
-Order matters, and this is it: read the configuration; lock the tree; open the journal; end what a dead build left running; sweep what it
-left half-written; begin the build in the journal; listen; start make; when make has ended, flush; close the build.
-A kill at any point leaves a journal from which the next build starts at the top of this list.
+Order matters, and this is it: read the host list; lock the tree; open the journal; end what a dead build left running;
+sweep what it left half-written; begin the build in the journal; listen; start make; when make has ended, flush; close
+the build.  A kill at any point leaves a journal from which the next build starts at the top of this list.
 """
 
 from __future__ import annotations
