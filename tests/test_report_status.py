@@ -259,6 +259,13 @@ def test_the_clock_of_a_dead_build_stands_still() -> None:
     assert status.checked_out[0].seconds == 0.0
 
 
+def test_no_node_of_a_dead_build_is_busy() -> None:
+    busy = NodeView("a:1", "a", 1, "busy", 2, 2, 3, 0, None, None, None, None, "")
+    for state, shown in (("running", "busy"), ("interrupted", "up")):
+        (seen,) = translate(StatusRows(state, BUILD, nodes=(busy,)), "/p", START).nodes
+        assert seen.state == shown
+
+
 def test_status_imports_nothing_that_is_slow_to_import() -> None:
     code = (
         "import sys\n"

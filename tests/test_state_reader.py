@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.model import BuildState
+from buildfarm.model import BuildState, NodeStatus
 from buildfarm.state import reader
 from buildfarm.state.identity import BOOT_ID_VARIABLE
 from buildfarm.state.journal import Journal
@@ -52,6 +52,19 @@ def test_a_build_whose_process_is_gone_is_interrupted(state_dir: Path, monkeypat
     assert reader.snapshot(state_dir).state == "running"
     monkeypatch.setenv(BOOT_ID_VARIABLE, "after a reboot")
     assert reader.snapshot(state_dir).state == "interrupted"
+
+
+def test_a_kill_takes_no_unit_from_a_nodes_count(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        journal.set_nodes(
+            build, [NodeStatus("pi3:3632", "pi3", 3632, "up", 4), NodeStatus("b:1", "b", 1, "up", 4, done=7)]
+        )
+        for step in (1, 2, 3):
+            journal.check_out(build, [sample.check_out(step)])
+        journal.check_in(build, [sample.check_in(1), sample.check_in(2)])
+    monkeypatch.setenv(BOOT_ID_VARIABLE, "after a reboot")
+    assert {node.host: node.done for node in reader.snapshot(state_dir).nodes} == {"pi3": 2, "b": 7}
 
 
 def test_a_pid_that_now_belongs_to_another_process_does_not_run_the_build(state_dir: Path) -> None:

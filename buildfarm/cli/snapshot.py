@@ -62,7 +62,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
             NodeLine(
                 name=node.host,
                 port=node.port,
-                state=node.state,
+                state=node.state if running or node.state != "busy" else "up",
                 slots=node.slots,
                 checked_out=node.checked_out if running else 0,
                 done=node.done,

@@ -16,7 +16,7 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -338,6 +338,7 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         " mean_seconds, languages FROM node WHERE build = ? ORDER BY key",
         (build.id,),
     )
+    stood = tuple(NodeView(*node) for node in nodes)
     under_way = db.execute(
         "SELECT output, kind, node, attempt, started, ended IS NOT NULL, cwd, argv FROM step"
         " JOIN command ON command.id = command WHERE build = ? AND state = 'checked_out' ORDER BY started",
@@ -352,7 +353,7 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         state,
         build,
         Counters(progress[0], bool(progress[1]), *progress[2:17]),
-        tuple(NodeView(*node) for node in nodes),
+        stood if state != "interrupted" else _caught_up(db, build.id, stood),
         tuple(CheckedOutView(_output(out[0], out[6], out[7]), *out[1:6]) for out in under_way),
         tuple(FailureView(unpack(f[0] or b""), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"") for f in failed),
         progress[17],
@@ -430,3 +431,14 @@ def _inputs(db: sqlite3.Connection, packed: bytes, names: dict[int, str]) -> tup
             (path,) = db.execute("SELECT path FROM input WHERE id = ?", (number,)).fetchone()
             names[number] = unpack(path)
     return tuple(names[number] for number in numbers)
+
+
+def _caught_up(db: sqlite3.Connection, build: int, nodes: tuple[NodeView, ...]) -> tuple[NodeView, ...]:
+    """Nodes' standing is written now and then, steps always: after a kill the steps tell what a node has done."""
+    done = dict(
+        db.execute(
+            "SELECT node, count(*) FROM step WHERE build = ? AND kind = 'compile' AND state = 'done' GROUP BY node",
+            (build,),
+        )
+    )
+    return tuple(replace(node, done=max(node.done, done.get(node.key, 0))) for node in nodes)
