@@ -32,8 +32,15 @@ def read(state_dir: Path, build: int | None = None) -> History:
     """The build's history (the last one's by default).  Raises UsageError where there is none, StateError."""
     rows = reader.snapshot(state_dir, build)
     if rows.build is None:
-        known = rows.problem or (f"no build {build} is known" if build is not None else "no build is known here")
-        raise UsageError(f"{state_dir.parent}: {known}", hint="`buildfarm run` starts one")
+        last = reader.snapshot(state_dir).build if build is not None else None
+        if last is not None:
+            raise UsageError(
+                f"{state_dir.parent}: build {build} is not known",
+                hint=f"the last one is {last.id}; the last ten are kept",
+            )
+        raise UsageError(
+            f"{state_dir.parent}: {rows.problem or 'no build is known here'}", hint="`buildfarm run` starts one"
+        )
     view = rows.build
     found = reader.steps(state_dir, view.id)
     end = _end(view, found)
