@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+
+import pytest
 from hypothesis import settings
 
 from tests.farm import farm as farm
 
 settings.register_profile("shared cores", deadline=None)  # a slow example on a busy machine is no failure
 settings.load_profile("shared cores")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Signals that whoever started the tests ignores (`nohup`, a shell's `&`) would be ignored by every child too."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
