@@ -247,9 +247,15 @@ def _plain(value: object) -> object:
     return value
 
 
+WORTH_SAYING = 0.95
+"""What gains less than a twentieth is no advice."""
+
+
 def text_lines(history: History) -> Iterable[str]:
     """The headlines for a terminal."""
     for what, number, remark in tiles(history):
         yield f"  {what:<14} {number:>12}  {remark}"
     for chance in history.chances[1:]:
+        if chance.seconds > WORTH_SAYING * history.chances[0].seconds:
+            continue
         yield f"  faster         {duration(chance.seconds):>12}  with {printable(chance.what)}"
