@@ -21,6 +21,7 @@ from buildfarm.report.text import clock, count, duration, printable, relative
 
 STDOUT, STDERR = 1, 2
 PREFIX = "buildfarm: "
+NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h)
 FAULTY = frozenset({"down", "quarantined", "draining"})
 
 
@@ -62,6 +63,8 @@ class Narrator:
         total = f"{progress.total}{'' if progress.total_is_final else '+'}"
         where = f"on {event.node}" if event.node else "here"
         what = f"[{progress.done}/{total}] {self._path(event.output)}"
+        if event.exit_status == NO_HOSTS and event.node is None:
+            return f"{what} FAILED: no node took it, and it may not be compiled here"
         if event.exit_status:
             return f"{what} FAILED {where} with status {event.exit_status}"
         verb = {Kind.LINK: " linked", Kind.ARCHIVE: " archived"}.get(event.kind, "")

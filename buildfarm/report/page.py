@@ -33,7 +33,7 @@ class NodeRow:
     share: float  # of all compile seconds
     busy: float  # of its slots' time
     mean: float | None  # seconds a unit
-    speed: float | None  # how fast against the mean of all, on units of the same kind of size
+    speed: float | None  # how fast a unit is made there against the mean of all
     faults: int
     remark: str
 
@@ -104,7 +104,7 @@ def tiles(history: History) -> list[tuple[str, str, str]]:
 
 
 def node_rows(history: History) -> list[NodeRow]:
-    """Each place's share and speed; a node's speed is judged by how long it takes for a kilobyte of object code."""
+    """Each place's share and speed; a node's speed is judged by how long it takes for a unit."""
     total = sum(step.seconds for step in history.units) or 1.0
     rates = _rates(history)
     known = [rate for rate in rates.values() if rate]
@@ -141,14 +141,12 @@ _FINE = frozenset({"", "done", "failed", "held", "dropped", "cancelled", "late",
 
 
 def _rates(history: History) -> dict[str, float]:
-    """Seconds a byte of object code, by node; a unit's size in bytes says more of its cost than its number does."""
-    seconds: dict[str, float] = {}
-    received: dict[str, int] = {}
+    """Mean seconds a unit, by node.  Bytes received would weigh better, but a node with `,lzo` sends fewer of them."""
+    seconds: dict[str, list[float]] = {}
     for step in history.units:
         if step.bytes_received:
-            seconds[step.node] = seconds.get(step.node, 0.0) + step.seconds
-            received[step.node] = received.get(step.node, 0) + step.bytes_received
-    return {name: seconds[name] / received[name] for name in seconds}
+            seconds.setdefault(step.node, []).append(step.seconds)
+    return {name: sum(found) / len(found) for name, found in seconds.items()}
 
 
 @dataclass(frozen=True, slots=True)
