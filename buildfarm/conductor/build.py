@@ -1,7 +1,7 @@
 """One build from its lock to its closing line.
 
 It decides what a build's life is made of and in which order; how a unit is compiled is `units`, how the nodes are
-used is `farm`.
+used is `farm`.  It is one file because it is one thing: an order in which things are set up and taken down.
 
 Order matters, and this is it: read the host list; lock the tree; open the journal; end what a dead build left running;
 sweep what it left half-written; begin the build in the journal; listen; start make; when make has ended, flush; close

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildfarm.conductor.delivery import UNORDINARY, Stamp, ordinary, stamps, temporary_name
+from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, Stamp, ordinary, stamps, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.membership import Membership
@@ -403,10 +403,15 @@ class Maker:
 def _touched(seen: Mapping[str, Stamp], since_ns: int) -> bool:
     """Whether a file was written after `since_ns`: it may have been read before or after that.
 
-    A file from the future says nothing: the clock was set back, or the disk is another machine's.
+    A file from the future says nothing: the clock was set back, or the disk is another machine's.  Module files are
+    left out: they come into their place whole, by a rename, and often a moment before the unit that uses them.
     """
     now = time.time_ns()
-    return any(stamp is not None and since_ns - CLOCK_GRAIN_NS <= stamp[0] <= now for stamp in seen.values())
+    return any(
+        stamp is not None and since_ns - CLOCK_GRAIN_NS <= stamp[0] <= now
+        for path, stamp in seen.items()
+        if not path.endswith(MODULE_SUFFIXES)
+    )
 
 
 def scan_unit(text: str, unit: Unit) -> FortranScan:
