@@ -162,10 +162,15 @@ def test_a_file_that_was_cut_anywhere_is_not_whole(tmp_path: Path, name: str) ->
 
 def test_results_that_make_had_not_asked_for_are_kept_and_used(tmp_path: Path) -> None:
     tree = project.write(tmp_path / "p")
+    makefile = tree / "Makefile"
+    stop = "\tuntil test -e $(CURDIR)/go; do sleep 0.05; done\n"  # or make asks for results as fast as they come
+    makefile.write_text(makefile.read_text().replace("FORCE\n\t+$(MAKE)", f"FORCE\n{stop}\t+$(MAKE)"))
+    assert stop in makefile.read_text()
     with Farm(count=1, jobs=4) as farm:
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j1")) as build:
             wait_until(lambda: len(list((tree / ".buildfarm" / "store").glob("*"))) >= 4, "four results in the store")
             build.kill_all()
+        (tree / "go").touch()
         shown = buildfarm("resume", "-C", str(tree), "--dry-run")
         assert "that make has not asked for yet" in shown.stdout, shown
         held = {path.name for path in (tree / ".buildfarm" / "store").iterdir() if path.suffix != ".new"}
