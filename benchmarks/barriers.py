@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.frame import (
@@ -67,10 +68,10 @@ def run(*, quick: bool) -> str:
                 makefile.write_text(makefile.read_text().replace("\tcc ", "\t$(CC) "))
             for what, tree, ours, peer, env in cases:
                 runs = alternate(
-                    _clean(tree, lambda tree=tree, ours=ours: _ours(tree, farm, ours)),  # type: ignore[misc]
+                    _clean(tree, partial(_ours, tree, farm, ours)),
                     _clean(
                         tree,
-                        lambda tree=tree, peer=peer, env=env: measure(["make", *peer], cwd=tree, env=env),  # type: ignore[misc]
+                        partial(measure, ["make", *peer], cwd=tree, env=env),
                     ),
                     pairs,
                 )

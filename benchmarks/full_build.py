@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks import projects
@@ -32,8 +33,8 @@ def run(*, quick: bool) -> str:
             with replaying(project, nodes=nodes, jobs=jobs, delay=delay) as farm:
                 slots = nodes * jobs
                 runs = alternate(
-                    lambda farm=farm: _ours(project, farm),  # type: ignore[misc]
-                    lambda farm=farm, slots=slots: _peer(project, farm, slots),  # type: ignore[misc]
+                    partial(_ours, project, farm),
+                    partial(_peer, project, farm, slots),
                     2 if quick else PAIRS,
                 )
             found = pairs_of(runs, lambda m: m.seconds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks import projects
@@ -56,8 +57,8 @@ def run(*, quick: bool) -> str:
                         rows.append([language, peer, trouble, "", "", ""])
                         continue
                     runs = alternate(
-                        lambda project=project, farm=farm: ours(project, farm),  # type: ignore[misc]
-                        lambda project=project, farm=farm, build=build: build(project, farm),  # type: ignore[misc]
+                        partial(ours, project, farm),
+                        partial(build, project, farm),
                         pairs,
                     )
                     rows.append(_row(language, peer, runs, project.units))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks import projects
@@ -20,8 +21,8 @@ def run(*, quick: bool) -> str:
             subprocess.run(["make", "-j4"], cwd=tree, env=environment(), capture_output=True, check=True)
             ours = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j4")
             runs = alternate(
-                lambda ours=ours, tree=tree: measure(ours, cwd=tree),  # type: ignore[misc]
-                lambda tree=tree: measure(["make", "-j4"], cwd=tree),  # type: ignore[misc]
+                partial(measure, ours, cwd=tree),
+                partial(measure, ["make", "-j4"], cwd=tree),
                 2 if quick else 2 * PAIRS + 1,
             )
             for figure, of in (("seconds", lambda m: m.seconds), ("CPU seconds", lambda m: m.cpu)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks import interrupted
@@ -21,7 +22,7 @@ def run(*, quick: bool) -> str:
         for words in (["status"], ["status", "--json"]):
             ours = buildfarm(*words, "-C", str(root))
             runs = alternate(
-                lambda ours=ours: measure(ours, cwd=root, expect=INTERRUPTED),  # type: ignore[misc]
+                partial(measure, ours, cwd=root, expect=INTERRUPTED),
                 lambda: measure(bare, cwd=root),
                 2 if quick else 4 * PAIRS + 1,
             )
