@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ def test_after_kill_9_of_everything_resume_compiles_only_what_is_missing(tmp_pat
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j6")) as build:
             wait_until(lambda: len(farm.compiles()) >= 9, "nine compiles")
             farm.close_gate()
-            time.sleep(0.3)
+            wait_until(lambda: status(tree)["units"]["done"], "a unit that is checked in")
             build.kill_all()
         farm.open_gate()
         before = status(tree)
