@@ -209,6 +209,29 @@ def test_every_command_and_option_has_help_and_an_example(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts}"
 
 
+def helps() -> list[tuple[str, ...]]:
+    """The words of every command that has a help text."""
+    found: list[tuple[str, ...]] = [()]
+    context = click.Context(app, info_name="buildfarm")
+    for name in COMMANDS:
+        command = app.get_command(context, name)
+        found.append((name,))
+        if isinstance(command, click.Group):
+            found += [(name, inner) for inner in command.list_commands(context)]
+    return found
+
+
+@pytest.mark.parametrize("words", helps(), ids=" ".join)
+def test_help_fits_eighty_columns_and_cuts_no_sentence(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = say(capfd, *words, "--help").out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines if line.endswith("...") and not line.startswith("Usage:")] == []
+    assert not any("\b" in line for line in lines)
+
+
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)

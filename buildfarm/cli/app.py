@@ -67,10 +67,10 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  buildfarm run -C ~/lua -k              build the default goal on the nodes of ~/.distcc/hosts
+  buildfarm run -C ~/lua -k      as make -C ~/lua -k, on ~/.distcc/hosts
   buildfarm run --hosts "pi1/4 pi2/4" gcm RUN=myrun
-  buildfarm status                       how far is it, from another terminal
-  buildfarm resume                       after a crash or Ctrl-C: only what is missing
+  buildfarm status               how far is it, from another terminal
+  buildfarm resume               after a crash or Ctrl-C: what is missing
 """,
 )
 @click.option(

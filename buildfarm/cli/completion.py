@@ -22,8 +22,10 @@ _RULE = re.compile(r"^([A-Za-z0-9_][\w./+-]*(?:[ \t]+[\w./+-]+)*)[ \t]*:(?![=:])
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm completion bash > ~/.local/share/bash-completion/completions/buildfarm
-  buildfarm completion zsh > ~/.zfunc/_buildfarm     with `fpath+=~/.zfunc` before compinit
+  d=~/.local/share/bash-completion/completions
+  mkdir -p $d && buildfarm completion bash > $d/buildfarm
+  mkdir -p ~/.zfunc && buildfarm completion zsh > ~/.zfunc/_buildfarm
+                          with `fpath+=~/.zfunc` before compinit in ~/.zshrc
   buildfarm completion fish > ~/.config/fish/completions/buildfarm.fish
 
 \b

@@ -25,11 +25,12 @@ CLOCK_TOLERATED = 2.0  # seconds; __TIME__ counts whole ones
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm doctor                       before the first build, and when a node misbehaves
-  buildfarm doctor --hosts "10.0.0.2/8"  one node alone
+  buildfarm doctor       before the first build, and when a node misbehaves
+  buildfarm doctor --hosts "10.0.0.2/8"      one node alone
 
 \b
-Exit status: 0 all is well, 1 there is something to mend, 64 usage, 78 configuration.
+Exit status: 0 all is well, 1 something is to be mended, 64 usage,
+78 configuration.
 """
 )
 @directory_option

@@ -27,7 +27,8 @@ Examples:
   buildfarm explain --no-plan main.o     the journal alone, at once
 
 \b
-Exit status: 0, 1 when no build has made that output, 64 usage, 78 configuration.
+Exit status: 0, 1 when no build has made that output, 64 usage,
+78 configuration.
 """
 )
 @directory_option
@@ -35,9 +36,10 @@ Exit status: 0, 1 when no build has made that output, 64 usage, 78 configuration
 @click.argument("output")
 @click.option("--no-plan", is_flag=True, help="Don't ask make what it would do with OUTPUT now.")
 def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> int:
-    """Tell how OUTPUT came about: why it was compiled, where, how often it was tried, what it cost.
+    """Tell why OUTPUT was compiled, where, and what it cost.
 
-    OUTPUT is a path as make's messages show it, relative to the tree or to here.
+    And how often it was tried, and what make would do with it now.  OUTPUT is a path as
+    make's messages show it, relative to the tree or to here.
     """
     from buildfarm.conductor.causes import now, why
     from buildfarm.state.reader import make_words, story

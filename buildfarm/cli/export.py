@@ -19,16 +19,17 @@ FORMATS = ("compile-commands", "dot", "svg", "trace", "prometheus", "html", "mis
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm export compile-commands -o compile_commands.json     for clangd and fortls
+  buildfarm export compile-commands -o compile_commands.json   for clangd
   buildfarm export dot | dot -Tpdf > graph.pdf
   buildfarm export svg --target model/RADIATION.o -o radiation.svg
   buildfarm export svg --target gcm --depth 1 -o gcm.svg
-  buildfarm export trace -o gcm.json                             for https://ui.perfetto.dev
-  buildfarm export missing                                       why -j8 fails where -j1 does not
-  buildfarm export prometheus -o /var/lib/prometheus/node-exporter/buildfarm.prom
+  buildfarm export trace -o gcm.json     for https://ui.perfetto.dev
+  buildfarm export missing               why -j8 fails where -j1 does not
+  buildfarm export prometheus -o buildfarm.prom
 
 \b
-Exit status: 0, 64 usage or no build known here, 71 when make gives no plan or the file can't be written.
+Exit status: 0, 64 usage or no build known here, 71 when make gives no plan
+or the file can't be written.
 """
 )
 @click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))

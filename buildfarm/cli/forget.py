@@ -17,13 +17,17 @@ Example:
   buildfarm forget -C decks              the next run starts without history
 
 \b
-Exit status: 0, also when there was nothing to forget; 75 while a build runs in this tree.
+Exit status: 0, also when there was nothing to forget; 75 while a build runs
+in this tree.
 """
 )
 @directory_option
 @config_option
 def forget(directory: str, config: Path | None) -> int:
-    """Drop buildfarm's state of this tree: journal, history, kept results.  Never a file of the project."""
+    """Drop buildfarm's state of this tree, no file of the project.
+
+    Journal, history and kept results go; the next run starts as the first one did.
+    """
     where = tree(directory, config)
     state = where / STATE
     if not state.is_dir():

@@ -50,8 +50,8 @@ class NodesGroup(click.Group):
     invoke_without_command=True,
     epilog="""\b
 Examples:
-  buildfarm nodes                        of buildfarm.toml, $DISTCC_HOSTS, ~/.distcc/hosts, ...
-  buildfarm nodes --hosts "pi1/4 pi2/4"  before you write them down
+  buildfarm nodes         of buildfarm.toml, $DISTCC_HOSTS, ~/.distcc/hosts
+  buildfarm nodes --hosts "pi1/4 pi2/4"     before you write them down
   buildfarm nodes --json | jq -r '.nodes[] | select(.state != "up") | .name'
 
 \b

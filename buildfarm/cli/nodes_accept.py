@@ -19,13 +19,14 @@ PATIENCE_SECONDS = 5.0
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm nodes accept                 who announces itself, and which of them are accepted
-  buildfarm nodes accept 10.0.0.7        let that one work, in builds whose host list says +zeroconf
+  buildfarm nodes accept           who announces itself, and who is accepted
+  buildfarm nodes accept 10.0.0.7  let that one work; hosts say +zeroconf
   buildfarm nodes accept distcc@pi3
-  buildfarm nodes accept --all           everyone who announces itself now
+  buildfarm nodes accept --all     everyone who announces itself now
 
 \b
-Exit status: 0; 64 nobody of that name announces itself, 71 no network, 78 configuration.
+Exit status: 0; 64 nobody of that name announces itself, 71 no network,
+78 configuration.
 """
 )
 @click.argument("names", nargs=-1, metavar="[NAME|ADDRESS[:PORT] ...]")

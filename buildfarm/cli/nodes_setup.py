@@ -13,7 +13,7 @@ from buildfarm.errors import MachineError, UsageError
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm nodes setup pi3              the commands, to read or to paste there
+  buildfarm nodes setup pi3              the commands, to read or to paste
   buildfarm nodes setup pi@pi3 --apply   run them there, through ssh
   buildfarm nodes setup pi3 --network 10.168.168.0/24 --jobs 4
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  buildfarm plan                         what `buildfarm run` would compile now
+  buildfarm plan                       what `buildfarm run` would compile now
   buildfarm plan -C decks gcm RUN=myrun
   buildfarm plan --dot | dot -Tsvg > graph.svg
   buildfarm plan --json | jq '.units | length'
@@ -36,9 +36,9 @@ Exit status: 0, 64 usage, 71 when make gives no plan at all, 78 configuration.
 @click.option("--json", "as_json", is_flag=True, help="The graph as JSON.")
 @click.option("--dot", "as_dot", is_flag=True, help="The graph for Graphviz.")
 def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot: bool) -> int:
-    """Show what would be compiled, where, on which critical path.  Nothing is built or changed.
+    """Show what would be compiled, where, on which critical path.
 
-    All of make's options are make's; -C names the tree.
+    Nothing is built or changed.  All of make's options are make's; -C names the tree.
     """
     from buildfarm.cli.requests import Options, from_words
     from buildfarm.conductor.planner import plan_build

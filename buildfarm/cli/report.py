@@ -16,13 +16,14 @@ DEFAULT_PAGE = "buildfarm-report.html"
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm report                       writes buildfarm-report.html; open it in any browser
+  buildfarm report                   writes buildfarm-report.html
   buildfarm report -C decks -o /tmp/gcm.html
-  buildfarm report --trace gcm.json      for https://ui.perfetto.dev or chrome://tracing
-  buildfarm report --build 7             an earlier build of this tree; the last ten are kept
+  buildfarm report --trace gcm.json  for https://ui.perfetto.dev
+  buildfarm report --build 7         an earlier build; the last ten are kept
 
 \b
-Exit status: 0, 64 usage or no build known here, 71 when the file can't be written.
+Exit status: 0, 64 usage or no build known here, 71 when the file can't be
+written.
 """
 )
 @directory_option

@@ -64,13 +64,14 @@ Examples:
   buildfarm run --events build.jsonl     for a program that watches
 
 \b
-Environment: BUILDFARM_HOSTS, DISTCC_HOSTS, DISTCC_DIR name the nodes where --hosts and
-buildfarm.toml do not; DISTCC_BACKOFF_PERIOD, DISTCC_IO_TIMEOUT, DISTCC_FALLBACK,
-DISTCC_SKIP_LOCAL_RETRY, DISTCC_SSH mean what they mean to distcc; NO_COLOR.
+Environment: BUILDFARM_HOSTS, DISTCC_HOSTS, DISTCC_DIR name the nodes where
+--hosts and buildfarm.toml do not; DISTCC_BACKOFF_PERIOD, DISTCC_IO_TIMEOUT,
+DISTCC_FALLBACK, DISTCC_SKIP_LOCAL_RETRY, DISTCC_SSH mean what they mean to
+distcc; NO_COLOR.
 
 \b
 Exit status: make's own (0, 2), 64 usage, 75 another build runs in this tree,
-78 configuration, 130 and 143 interrupted (the state is kept: `buildfarm resume`).
+78 configuration, 130 and 143 interrupted (`buildfarm resume` goes on).
 """,
 )
 @build_options
@@ -88,11 +89,13 @@ def run(make_words: tuple[str, ...], **given: Any) -> int:
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm resume                       the interrupted build of this directory
-  buildfarm resume -C decks --hosts "pi3/4"   the same with other nodes
-  buildfarm resume --dry-run             what would be kept, what would go, and why
+  buildfarm resume                           the build of this directory
+  buildfarm resume -C decks --hosts "pi3/4"  the same with other nodes
+  buildfarm resume --dry-run                 what would be kept, what would go
+
 \b
-Exit status: as `run`; 0 when the last build is complete, 66 when nothing was ever built here.
+Exit status: as `run`; 0 when the last build is complete, 66 when nothing was
+ever built here.
 """,
 )
 @directory_option
@@ -107,9 +110,10 @@ Exit status: as `run`; 0 when the last build is complete, 66 when nothing was ev
 )
 @build_options
 def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bool, **given: Any) -> int:
-    """Continue the interrupted build: same goals, variables, options and environment.
+    """Continue the interrupted build where it stopped.
 
-    What was checked in is kept; what was under way when the build stopped is done again.
+    Goals, variables, options and environment are the same.  What was checked in is kept; what was under way when
+    the build stopped is done again.
     """
     from buildfarm.cli.requests import Options, from_spec
     from buildfarm.errors import NothingToResume

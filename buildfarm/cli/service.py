@@ -20,17 +20,21 @@ Units of a user start when the user logs in.  To have them start at boot, withou
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  buildfarm service install -C decks     from now on the build there goes on after a cut of power
+  buildfarm service install -C decks    goes on after a cut of power
   buildfarm service status -C decks
   buildfarm service uninstall -C decks
 
 \b
-A user's units start at boot only if the user lingers: loginctl enable-linger $USER, once.
+A user's units start at boot only if the user lingers, once:
+loginctl enable-linger $USER
 Exit status: 0; `status`: 1 when it is not installed.
 """,
 )
 def service() -> None:
-    """Resume an interrupted build of this tree at boot, by a systemd unit of this user."""
+    """Resume an interrupted build of this tree at boot.
+
+    A systemd unit of this user does it.
+    """
 
 
 @service.command()
@@ -67,7 +71,10 @@ def uninstall(directory: str, config: Path | None) -> int:
 @directory_option
 @config_option
 def status(directory: str, config: Path | None) -> int:
-    """Say whether the unit is there, whether it starts at boot, and how it fared."""
+    """Say whether the unit is there and how it fared.
+
+    Also whether it starts at boot.
+    """
     from buildfarm import boot
 
     where = tree(directory, config)

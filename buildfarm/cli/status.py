@@ -20,14 +20,14 @@ POLL_SECONDS = 0.25
 @click.command(
     epilog="""\b
 Examples:
-  buildfarm status -C decks              for people
-  buildfarm status --json | jq .units    for programs
-  buildfarm status --wait && ./model     when the build has ended well
-  buildfarm status --follow              the live view of a build that runs elsewhere
+  buildfarm status -C decks            for people
+  buildfarm status --json | jq .units  for programs
+  buildfarm status --wait && ./model   when the build has ended well
+  buildfarm status --follow            the live view of a build elsewhere
 
 \b
-Exit status: 0 complete, 1 failed, 3 running, 4 interrupted, 5 no build known here,
-64 usage, 78 configuration.
+Exit status: 0 complete, 1 failed, 3 running, 4 interrupted, 5 no build known
+here, 64 usage, 78 configuration.
 """
 )
 @directory_option

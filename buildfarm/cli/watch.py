@@ -35,7 +35,8 @@ Examples:
   buildfarm watch --quiet-seconds 2 -k   wait for two seconds without a change
 
 \b
-Exit status: as `run` where it can't begin (64, 71, 78); 130 and 143 when stopped.
+Exit status: as `run` where it can't begin (64, 71, 78); 130 and 143 when
+stopped.
 """,
 )
 @build_options
@@ -47,7 +48,7 @@ Exit status: as `run` where it can't begin (64, 71, 78); 130 and 143 when stoppe
     help=f"Silence after a change before a build begins; default: {QUIET_SECONDS}.",
 )
 def watch(make_words: tuple[str, ...], quiet_seconds: float, **given: Any) -> int:
-    """Build, and build again whenever a file changes that a build may read.
+    """Build, and build again whenever a source changes.
 
     All of make's options are make's; -C names the tree.  What the build itself writes, hidden files and editors'
     backups start nothing.  A change during a build starts another one when it has ended.
