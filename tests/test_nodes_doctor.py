@@ -43,6 +43,17 @@ def test_a_node_that_is_not_there(tmp_path: Path) -> None:
     assert not check["ok"]
     for line in ('STARTDISTCC="true"', 'LISTENER="127.0.0.1"', "systemctl restart distcc", "nodes setup 127.0.0.1"):
         assert line in check["fix"]
+    assert f"nothing listens on 127.0.0.1, port {port}" in check["fix"]
+    assert f"is {port} right?  Debian's distccd listens on 3632" in check["fix"]
+
+
+def test_advice_for_a_refusing_node_names_host_and_port_and_doubts_only_odd_ports() -> None:
+    refused = "no connection: Connection refused"
+    usual = remedy(refused, Ground("pi3", 3632, "10.0.0.1", "10.0.0.3")) or ""
+    assert "nothing listens on pi3, port 3632" in usual and "right?" not in usual
+    assert 'LISTENER="10.0.0.3"   (at 127.0.0.1 it can\'t be reached)' in usual
+    here = remedy(refused, Ground("localhost", 4000, "127.0.0.1", "127.0.0.1")) or ""
+    assert "is 4000 right?" in here and "can't be reached" not in here
 
 
 def test_a_node_that_does_not_let_us_in(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass
 
 DEFAULTS = "/etc/default/distcc"
+PORT = 3632  # Debian's init script starts distccd on no other
 PACKAGES = ("distcc", "gcc", "g++", "gfortran")
 SLOW_NETWORK = 20e6  # bytes a second: below, compressing costs less time than it saves
 
@@ -19,7 +20,7 @@ class Ground:
     """How this machine and a node stand to each other."""
 
     host: str  # as in the host list, without the port
-    port: int = 3632
+    port: int = PORT
     own_address: str | None = None  # this machine's, as the node sees it
     node_address: str | None = None
     ssh: bool = False
@@ -28,6 +29,11 @@ class Ground:
     def allowed(self) -> str:
         """What ALLOWEDNETS must hold."""
         return self.own_address or "<this machine's address>"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the node is this machine."""
+        return (self.node_address or self.host).startswith(("127.", "::1", "localhost"))
 
 
 def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
@@ -41,13 +47,7 @@ def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
     if fault.startswith("ssh: "):
         return _ssh(fault, host)
     if "connection" in fault.lower() and "refused" in fault:
-        return (
-            f"if distccd is missing, on {host}: sudo apt install {' '.join(PACKAGES)}\n"
-            f'on {host}, {DEFAULTS}: STARTDISTCC="true"\n'
-            f'on {host}, {DEFAULTS}: LISTENER="{ground.node_address or "0.0.0.0"}"   (127.0.0.1 can\'t be reached)\n'
-            f"on {host}: sudo systemctl enable distcc; sudo systemctl restart distcc\n"
-            f"all of it at once: buildfarm nodes setup {host} --apply"
-        )
+        return _nobody_listens(ground)
     if any(words in fault for words in ("Name or service", "name resolution", "No address", "no host name")):
         return f"write {host}'s address instead of its name, or add a line for it to /etc/hosts here"
     if "no connection" in fault:
@@ -81,6 +81,24 @@ def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
     if "no answer within" in fault or "took" in fault:
         return f"on {host}: sudo systemctl restart distcc   (it is reached and does not answer)"
     return None
+
+
+def _nobody_listens(ground: Ground) -> str:
+    """The machine is there and refuses: no daemon on this port, or one that listens at another address."""
+    host, port = ground.host, ground.port
+    listener = ground.node_address or "0.0.0.0"
+    away = "" if ground.is_loopback else "   (at 127.0.0.1 it can't be reached)"
+    lines = [f"nothing listens on {host}, port {port}; who does, on {host}: sudo ss -ltnp | grep {port}"]
+    if port != PORT:
+        lines.append(f"is {port} right?  Debian's distccd listens on {PORT}: write {host}/N in the host list")
+    lines += [
+        f"if distccd is missing, on {host}: sudo apt install {' '.join(PACKAGES)}",
+        f'on {host}, {DEFAULTS}: STARTDISTCC="true"',
+        f'on {host}, {DEFAULTS}: LISTENER="{listener}"{away}',
+        f"on {host}: sudo systemctl enable distcc; sudo systemctl restart distcc",
+        f"all of it at once: buildfarm nodes setup {host} --apply",
+    ]
+    return "\n".join(lines)
 
 
 def _ssh(fault: str, host: str) -> str:
