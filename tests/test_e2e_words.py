@@ -90,3 +90,24 @@ def test_a_node_that_sends_no_object_with_its_words_is_not_believed_to_have_none
     assert result.code == 0, result.stderr
     assert asked >= 2
     assert "suggest parentheses" in result.stderr
+
+
+def test_a_build_that_only_links_says_what_it_did(tmp_path: Path) -> None:
+    (tmp_path / "hello.c").write_text("int main(void) { return 0; }\n")
+    (tmp_path / "Makefile").write_text("hello: hello.c\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain")
+    step, closing = result.stderr.splitlines()[-2:]
+    assert step.startswith("[step 1] hello linked here in ")
+    assert closing.startswith("buildfarm: no units, 1 link step in ")
+    assert "  units      none\n" in buildfarm("status", "-C", str(tmp_path)).stdout
+
+
+def test_a_unit_that_leaves_no_file_is_called_by_its_source(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "b.c").write_text("int b = missing;\n")
+    (tmp_path / "Makefile").write_text("all:\n\tgcc -c a.c -o /dev/null\n\tgcc -c -o /dev/null b.c\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain", "-j1")
+    assert "] a.c here in " in result.stderr
+    assert "] b.c FAILED here with status 1" in result.stderr
+    (failure,) = status(tmp_path)["failures"]
+    assert failure["output"] == "b.c"

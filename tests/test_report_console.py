@@ -70,6 +70,23 @@ def test_a_build_that_had_nothing_to_do_says_nothing(capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_build_that_only_links_counts_its_steps_and_is_closed_in_their_words(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with open_reporters() as reporters:
+        reporters.started(BuildStarted(build=1, directory="/p", time=100.0))
+        for step, name in enumerate(("lib.a", "prog"), start=1):
+            kind = Kind.ARCHIVE if name == "lib.a" else Kind.LINK
+            reporters.unit_started(UnitStarted(step, f"/p/{name}", None, 1, 100.0, kind))
+            reporters.unit_done(UnitDone(step, f"/p/{name}", None, 1, 100.5, 0.5, kind=kind))
+        reporters.finished(Summary(exit_status=0, time=101.0, seconds=1.0, links=2))
+    assert capfd.readouterr().err.splitlines() == [
+        "[step 1] lib.a archived here in 0.5 s",
+        "[step 2] prog linked here in 0.5 s",
+        "buildfarm: no units, 2 link steps in 1.0 s",
+    ]
+
+
 def test_an_interrupted_build_names_the_way_on(capfd: pytest.CaptureFixture[str]) -> None:
     with open_reporters() as reporters:
         reporters.finished(Summary(exit_status=130, time=100.0, seconds=61.0, done=3, interrupted=True))

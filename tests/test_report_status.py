@@ -277,3 +277,10 @@ def test_status_imports_nothing_that_is_slow_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_a_build_without_units_is_not_counted_in_noughts() -> None:
+    build = Build(1, (), {}, 42, 100.0, ended=101.0, exit_status=0)
+    done = Status("/p", "complete", 101.0, build, Units(total_is_final=True), links_done=1)
+    assert "  units      none\n  links      1 done" in report.human(done)
+    assert "  units      none yet" in report.human(done._replace(state="running", units=Units()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from buildfarm.dispatch import scheduler
@@ -61,3 +63,14 @@ def test_a_node_that_is_not_known_yet_is_not_called_down() -> None:
 
 def test_without_colour_there_is_no_escape_code_but_bold_of_none() -> None:
     assert not any("\x1b[3" in line for line in lines(_view(3), width=100, height=10, color=False))
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_without_units_there_is_no_bar_that_stands_still(width: int) -> None:
+    idle = replace(_view(0), done=0, total=0, in_flight=0, eta_seconds=None, links=3)
+    (line,) = lines(idle, width=width, height=10, color=False)
+    assert line.startswith("no units yet") and len(line) < width
+    if width == 80:
+        assert line == "no units yet  3 other steps done  1:01 gone"
+    (line,) = lines(replace(idle, total_is_final=True, links=0), width=80, height=10, color=False)
+    assert line == "no units  1:01 gone"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
+from buildfarm.state.reader import named_output
 from buildfarm.state.taint import Taken, forget, take_back
 from buildfarm.state.writer import JournalWriter
 
@@ -67,7 +68,7 @@ class Ledger:
         self._reporter.unit_started(
             UnitStarted(
                 step=record.step,
-                output=output or (record.outputs[0] if record.outputs else ""),
+                output=output or _name(record),
                 node=record.node,
                 attempt=record.attempt,
                 time=record.time,
@@ -99,7 +100,7 @@ class Ledger:
         self._reporter.unit_done(
             UnitDone(
                 step=record.step,
-                output=out.outputs[0] if out.outputs else "",
+                output=_name(out),
                 node=out.node,
                 attempt=out.attempt,
                 time=record.time,
@@ -123,7 +124,7 @@ class Ledger:
         self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
         self.tally.retried += 1
         out = self._open.get(step)
-        output = out.outputs[0] if out and out.outputs else ""
+        output = _name(out) if out else ""
         self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason, next_node))
 
     def attempts(self, step: int) -> int:
@@ -195,7 +196,7 @@ class Ledger:
     def _count(self, out: CheckOut, record: CheckIn) -> None:
         tally = self.tally
         if out.kind is not Kind.COMPILE:
-            tally.links += record.state is StepState.DONE
+            tally.links += record.state is StepState.DONE and out.kind is not Kind.OTHER
         elif record.state is StepState.FAILED:
             tally.failed += 1
         else:
@@ -203,3 +204,7 @@ class Ledger:
             tally.remote += out.node is not None
             tally.local += out.node is None
             tally.lookahead += out.lookahead
+
+
+def _name(out: CheckOut) -> str:
+    return out.outputs[0] if out.outputs else named_output(out.argv, out.cwd)

@@ -59,10 +59,8 @@ class Narrator:
     def _unit_done(self, event: UnitDone) -> str | None:
         if not self._every_unit:
             return None
-        progress = self._progress
-        total = f"{progress.total}{'' if progress.total_is_final else '+'}"
         where = f"on {event.node}" if event.node else "here"
-        what = f"[{progress.done}/{total}] {self._path(event.output)}"
+        what = f"[{self._counter()}] {self._path(event.output)}"
         if event.exit_status == NO_HOSTS and event.node is None:
             return f"{what} FAILED: no node took it, and it may not be compiled here"
         if event.exit_status:
@@ -70,6 +68,13 @@ class Narrator:
         verb = {Kind.LINK: " linked", Kind.ARCHIVE: " archived"}.get(event.kind, "")
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         return f"{what}{verb} {where} in {duration(event.seconds)}{again}"
+
+    def _counter(self) -> str:
+        """Units done of all; of a build that has none so far, its steps."""
+        progress = self._progress
+        if not progress.total:
+            return f"step {progress.links}"
+        return f"{progress.done}/{progress.total}{'' if progress.total_is_final else '+'}"
 
     def _retry(self, event: Retry) -> str | None:
         if event.outcome in NOT_FAULTS:
@@ -90,9 +95,12 @@ class Narrator:
     def _summary(self, event: Summary) -> str | None:
         if event.interrupted:
             return f"{PREFIX}interrupted after {clock(event.seconds)}; `buildfarm resume` continues it"
-        if not event.done and not event.failed and not event.unseen:
+        if not event.done and not event.failed and not event.unseen and not event.links:
             return None
-        parts = [f"{count(event.done, 'unit')} in {duration(event.seconds)}"]
+        worked = count(event.done, "unit")
+        if event.links and not event.done:
+            worked = f"no units, {count(event.links, 'link step')}"
+        parts = [f"{worked} in {duration(event.seconds)}"]
         places = [f"{event.remote} on nodes"] if event.remote else []
         places += [f"{event.local} here"] if event.local else []
         parts[0] += f" ({', '.join(places)})" if places else ""

@@ -65,7 +65,7 @@ class View:
     elapsed_seconds: float
     eta_seconds: float | None
     nodes: tuple[NodeView, ...]
-    links: int = 0
+    links: int = 0  # steps that are no units
     retried: int = 0
 
 

@@ -280,6 +280,8 @@ def _resumed(build: Build) -> str:
 
 
 def _units(units: Units) -> str:
+    if not units.total:
+        return "none" if units.total_is_final else "none yet"
     total = f"{units.total}{'' if units.total_is_final else '+'}"
     parts = [f"{units.done + units.reused}/{total} done"]
     for number, word in (

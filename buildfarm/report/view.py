@@ -66,6 +66,8 @@ def _ansi(text: Text, console: Console) -> str:
 
 def _bar(view: View, columns: int, console: Console) -> str:
     open_end = "" if view.total_is_final else "+"
+    if not view.total:
+        return _no_units(view, columns, console)
     numbers = Text(f"{view.done}/{view.total}{open_end}", style="bold")
     details = [f"{view.in_flight} in flight"]
     if view.failed:
@@ -83,6 +85,15 @@ def _bar(view: View, columns: int, console: Console) -> str:
         console.print(bar, end="")
     numbers.truncate(max(0, columns - bar_width - 2), overflow="ellipsis")
     return captured.get().rstrip("\n") + "  " + _ansi(numbers, console)
+
+
+def _no_units(view: View, columns: int, console: Console) -> str:
+    """What make has asked for so far is nothing to compile: a bar would say that nothing moves."""
+    text = Text("no units" if view.total_is_final else "no units yet", style="bold")
+    steps = f"  {count(view.links, 'other step')} done" if view.links else ""
+    text.append(f"{steps}  {clock(view.elapsed_seconds)} gone", style="not bold")
+    text.truncate(columns, overflow="ellipsis")
+    return _ansi(text, console)
 
 
 def _slots(node: NodeView) -> str:

@@ -352,21 +352,28 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
     return StatusRows(
         state,
         build,
-        Counters(progress[0], bool(progress[1]), *progress[2:17]),
+        Counters(progress[0], bool(progress[1]), *progress[2:18]),
         stood if state != "interrupted" else _caught_up(db, build.id, stood),
         tuple(CheckedOutView(_output(out[0], out[6], out[7]), *out[1:6]) for out in under_way),
-        tuple(FailureView(unpack(f[0] or b""), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"") for f in failed),
-        progress[17],
+        tuple(
+            FailureView(_output(f[0], f[2], f[1]), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"") for f in failed
+        ),
         progress[18],
+        progress[19],
     )
 
 
 def named_output(argv: Sequence[str], cwd: str) -> str:
-    """What `-o` names, else the last word: a lookahead claims no output in the tree, so its step has none."""
-    for word, after in pairwise(argv):
-        if word == "-o":
-            return os.path.join(cwd, after)
-    return os.path.join(cwd, argv[-1]) if argv else cwd
+    """How a step is called that claims no output in the tree: by what `-o` names, else by its source.
+
+    A lookahead claims none, nor does a compile to `/dev/null`.
+    """
+    words = list(pairwise(argv))
+    named = next((after for word, after in words if word == "-o" and not after.startswith("/dev/")), None)
+    if named is None:
+        plain = [word for before, word in words if not word.startswith("-") and before != "-o"]
+        named = next((word for word in reversed(plain) if "." in os.path.basename(word)), "".join(argv[-1:]))
+    return os.path.join(cwd, named)
 
 
 def _output(output: bytes | None, cwd: bytes, argv: bytes) -> str:
