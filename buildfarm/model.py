@@ -262,6 +262,7 @@ class Planning:
 
     asked: int = 0  # compiles that make asked for
     foreseen: int = 0  # of those, the ones that a plan had named before
+    predicted: int = 0  # of those, the ones that a plan has named, before or after make asked
     wasted: int = 0  # results made ahead that did not fit any more
     instances: int = 0  # make instances planned
     seconds: float = 0.0  # in dry runs

@@ -103,8 +103,10 @@ def test_a_serial_loop_over_directories_is_no_barrier(tmp_path: Path) -> None:
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 32
     assert project.digests(tree) == expected
-    units = status(tree)["units"]
+    document = status(tree)
+    units, planning = document["units"], document["planning"]
     assert units["done"] == units["total"] == 32
+    assert planning["asked"] == planning["predicted"] == 32 > planning["foreseen"] > 0
     assert units["lookahead"] >= 24  # make alone never gets more than four at a time
 
 

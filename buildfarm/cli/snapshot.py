@@ -53,6 +53,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
             instances=rows.counters.instances,
             asked=rows.counters.asked,
             foreseen=rows.counters.foreseen,
+            predicted=rows.counters.predicted,
             wasted=rows.counters.wasted,
             seconds=rows.counters.plan_seconds,
         ),

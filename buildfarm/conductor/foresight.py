@@ -14,6 +14,7 @@ as that last took, so that many instances cost linear time.  Planning begins wit
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
 import time
@@ -77,7 +78,9 @@ class Foresight:
         self._dirty = False
         self.seconds = 0.0  # spent in dry runs
         self.asked: set[str] = set()  # fingerprints of the units that make has asked for
+        self._units: set[str] = set()  # of those, the ones that write an object
         self._foreseen = 0  # of those, the ones that a plan had named before
+        self._named: set[str] = set()  # fingerprints of all units that plans have named so far
         self._asked_outputs: set[str] = set()
         self._seen_outputs: set[str] = set()  # of every call, links too
         self._view_outputs: set[str] = set()
@@ -92,14 +95,20 @@ class Foresight:
         )
 
     def unit_asked(self, fingerprint: str, output: str) -> None:
-        """Make asks for a unit; `output` is its object's absolute path, or empty."""
-        self._compiling.set()
+        """Make asks for a unit; `output` is its object's absolute path, or empty.
+
+        A compile to `/dev/null` is a question about the compiler, no sign that there is something to build.
+        """
+        if output:
+            self._compiling.set()
         if fingerprint in self.asked:
             return
         foreseen = fingerprint in self._view.units
         self.asked.add(fingerprint)
         self._asked_outputs.add(output)
-        self._foreseen += foreseen
+        if output:
+            self._units.add(fingerprint)
+            self._foreseen += foreseen
         if not foreseen and output not in self._view_outputs and self._graph is not None:
             self._total += 1
             self._tell_totals()
@@ -153,7 +162,10 @@ class Foresight:
 
     def planning(self, wasted: int) -> Planning:
         """What the plans were worth so far."""
-        return Planning(len(self.asked), self._foreseen, wasted, len(self._whole), self.seconds)
+        if self._dirty and self._graph is not None:  # a plan came after the last look
+            self._named.update(_mark(self._toolbox, call) for call in self._graph.units())
+        predicted = len(self._units & self._named)
+        return Planning(len(self._units), self._foreseen, predicted, wasted, len(self._whole), self.seconds)
 
     def _enqueue(self, instance: MakeInstance, started: bool) -> None:
         if started:
@@ -174,7 +186,11 @@ class Foresight:
         if len(self._whole) >= MOST_INSTANCES:
             return
         begun = time.monotonic()
-        plan, _ = await plan_instance(instance, tree=self._top)
+        async with asyncio.TaskGroup() as group:  # the dry run begins at once; meanwhile networkx, which takes long
+            planning = group.create_task(plan_instance(instance, tree=self._top))
+            if self._graph is None:
+                group.create_task(asyncio.to_thread(importlib.import_module, "buildfarm.graph.dag"))
+        plan, _ = planning.result()
         self.seconds += time.monotonic() - begun
         self._whole[key] = plan is not None and plan.whole
         if plan is None:
@@ -192,11 +208,12 @@ class Foresight:
 
     async def _look(self) -> None:
         assert self._graph is not None, "BUG: a look at no graph"
-        self._dirty = False
         begun = time.monotonic()
         self._view = await asyncio.to_thread(
             look, self._graph, self._toolbox, self._durations, all(self._whole.values())
         )
+        self._dirty = False
+        self._named.update(self._view.units)
         self._arithmetic = time.monotonic() - begun
         self._count()
         self._tell(self._view)
@@ -234,10 +251,14 @@ def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], wh
     waits = graph.waits_for()
     units = {}
     for call in calls:
-        mark = toolbox.mark(Invocation(call.argv, os.path.realpath(call.cwd), call.environment))
+        mark = _mark(toolbox, call)
         units[mark] = Foreseen(call, mark, remaining[call.key], waits.get(call.key, ()))
     _, seconds = graph.critical_path(estimates)
     return View(units, whole and not graph.unplanned(), seconds)
+
+
+def _mark(toolbox: Toolbox, call: PlannedCall) -> str:
+    return toolbox.mark(Invocation(call.argv, os.path.realpath(call.cwd), call.environment))
 
 
 def estimate(calls: tuple[PlannedCall, ...], known: Mapping[str, float | None]) -> dict[str, float]:

@@ -10,14 +10,17 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.classify import classify
-from buildfarm.graph.dag import BuildGraph
 from buildfarm.graph.makedb import complaints, parse
 from buildfarm.graph.plan import InstancePlan, make_plan
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
+
+if TYPE_CHECKING:
+    from buildfarm.graph.dag import BuildGraph
 
 MOST_INSTANCES = 500
 """A Makefile that calls itself without end must not plan without end."""
@@ -68,6 +71,8 @@ def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstanceP
 
 
 async def _plan_build(top: MakeInstance) -> Planned:
+    from buildfarm.graph.dag import BuildGraph
+
     graph = BuildGraph()
     troubles: dict[str, None] = {}
     seen: set[str] = set()

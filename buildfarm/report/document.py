@@ -61,8 +61,9 @@ class PlanningDocument(_Part):
     """What the plans (dry runs of make's instances) were worth."""
 
     instances: Count = Field(description="make instances planned")
-    asked: Count = Field(description="compiles that make asked for")
+    asked: Count = Field(description="compiles of objects that make asked for")
     foreseen: Count = Field(description="of those, the ones that a plan had named before")
+    predicted: Count = Field(description="of those, the ones that a plan has named, before or after make asked")
     wasted: Count = Field(description="results made ahead that did not fit any more")
     seconds: Seconds = Field(description="spent in dry runs, beside the build")
 

@@ -60,6 +60,7 @@ class Planning(NamedTuple):
     instances: int = 0
     asked: int = 0
     foreseen: int = 0
+    predicted: int = 0
     wasted: int = 0
     seconds: float = 0.0
 

@@ -263,11 +263,12 @@ class Journal:
         """What the plans were worth so far."""
         with self.transaction():
             self._connection.execute(
-                "UPDATE progress SET asked = ?, foreseen = ?, wasted = ?, instances = ?, plan_seconds = ?"
-                " WHERE build = ?",
+                "UPDATE progress SET asked = ?, foreseen = ?, predicted = ?, wasted = ?, instances = ?,"
+                " plan_seconds = ? WHERE build = ?",
                 (
                     planning.asked,
                     planning.foreseen,
+                    planning.predicted,
                     planning.wasted,
                     planning.instances,
                     planning.seconds,

@@ -65,6 +65,7 @@ class Counters:
     links_running: int = 0
     asked: int = 0
     foreseen: int = 0
+    predicted: int = 0
     wasted: int = 0
     instances: int = 0
     plan_seconds: float = 0.0
@@ -327,7 +328,8 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         state = "interrupted"
     progress = db.execute(
         "SELECT total, total_is_final, done, checked_out, failed, remote, local, lookahead, retried, reused,"
-        " links_done, links_running, asked, foreseen, wasted, instances, plan_seconds, eta_seconds, eta_at"
+        " links_done, links_running, asked, foreseen, predicted, wasted, instances, plan_seconds,"
+        " eta_seconds, eta_at"
         " FROM progress WHERE build = ?",
         (build.id,),
     ).fetchone()

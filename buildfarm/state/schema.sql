@@ -35,6 +35,7 @@ CREATE TABLE progress (
     clock_ns       INTEGER NOT NULL,           -- wall clock minus time since boot, at that barrier
     asked          INTEGER NOT NULL DEFAULT 0, -- compiles that make asked for
     foreseen       INTEGER NOT NULL DEFAULT 0, -- of those, the ones that a plan had named before
+    predicted      INTEGER NOT NULL DEFAULT 0, -- of those, the ones that a plan has named, before or after
     wasted         INTEGER NOT NULL DEFAULT 0, -- results made ahead that did not fit any more
     instances      INTEGER NOT NULL DEFAULT 0, -- make instances planned
     plan_seconds   REAL NOT NULL DEFAULT 0,    -- in dry runs
