@@ -211,7 +211,7 @@ def test_a_module_that_was_under_way_here_at_a_crash_goes_before_make_runs_again
     included.write_text("! nothing\n")
     result = buildfarm("resume", "-C", str(tree.root))
     assert result.code == 0, result.stderr
-    assert "1 half-made file" in result.stderr
+    assert "1 file removed that can't be vouched for" in result.stderr
     assert project.digests(tree.root) == expected
 
 

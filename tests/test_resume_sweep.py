@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.conductor import suspects
+from buildfarm.make import orphans
 from tests import project
 from tests.farm import Farm, wait_until
 from tests.tool import Running, buildfarm, environment, status
@@ -82,6 +83,32 @@ def test_the_dry_run_says_what_stays_and_what_goes_and_touches_nothing(tmp_path:
     assert project.digests(tree) == before
     assert status(tree)["state"] == "interrupted"
     assert buildfarm("resume", "-C", str(tree)).code == 0
+
+
+def test_what_make_finished_without_its_conductor_is_called_unvouched_and_not_half_made(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "wait").touch()
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j1", "program", "table.txt", "stripped.o")) as build:
+        wait_until((tree / "started").exists, "the recipe to have begun")
+        wait_until(lambda: status(tree)["link_steps"]["done"] == 1, "the link's check-in")
+        os.kill(build.process.pid, 9)
+        build.process.wait()
+        (tree / "wait").unlink()
+        wait_until((tree / "stripped.o").exists, "make to go on by itself")
+        wait_until(lambda: not orphans.find(token_of(tree)), "make to end")
+    result = buildfarm("resume", "-C", str(tree))
+    assert result.code == 0, result.stderr
+    assert "half" not in result.stderr
+    words = f"2 files moved to {tree}/.buildfarm/removed: written after its last checkpoint by no step of ours"
+    assert f"the last build was interrupted: 1 unit kept; {words}" in result.stderr
+    assert {path.name for path in (tree / ".buildfarm" / "removed").rglob("*.*")} == {"table.txt", "stripped.o"}
+
+
+def token_of(tree: Path) -> str:
+    """The mark that all processes of the last build carry."""
+    with sqlite3.connect(tree / ".buildfarm" / "state.db") as database:
+        (token,) = database.execute("SELECT token FROM build ORDER BY id DESC").fetchone()
+    return str(token)
 
 
 def test_what_a_process_of_the_dead_build_wrote_long_after_is_not_trusted(tmp_path: Path) -> None:

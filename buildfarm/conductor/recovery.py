@@ -17,6 +17,7 @@ from buildfarm.conductor import suspects
 from buildfarm.errors import MachineError
 from buildfarm.make import orphans
 from buildfarm.model import BuildState
+from buildfarm.report.text import count
 from buildfarm.request import RunRequest
 from buildfarm.state import recovery
 from buildfarm.state.claims import JournalRows, read_rows
@@ -107,14 +108,28 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     removed = recovery.perform(
         found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE
     )
-    if found.lost:
-        note(f"a build died here and its journal is lost: {removed} files that nothing vouches for removed")
-    elif found.sweep.interrupted:
-        note(f"the last build was interrupted: {found.sweep.kept_units} units kept, {removed} half-made files removed")
-    if found.unvouched:
-        note(f"{len(found.unvouched)} of them were moved to {journal.state_dir / ASIDE}: no step of ours made them")
+    if found.lost or found.sweep.interrupted:
+        note(tell(found, removed, str(journal.state_dir / ASIDE)))
     reused = found.sweep.kept_units if found.sweep.interrupted else 0
     return Recovered(reused, journal.durations_by_output())
+
+
+def tell(found: Findings, removed: int, aside: str) -> str:
+    """What a sweep has done, in words that claim no more than it knows.
+
+    `removed` files went, those that no step of ours made into the directory `aside`.  Whether they were half-written
+    nobody knows: after a kill of the conductor alone make goes on, and what it makes may well be whole.
+    """
+    moved = min(removed, len(found.unvouched))
+    parts = []
+    if not found.lost:
+        parts.append(f"{count(found.sweep.kept_units, 'unit')} kept")
+    if removed > moved:
+        parts.append(f"{count(removed - moved, 'file')} removed that can't be vouched for")
+    if moved:
+        parts.append(f"{count(moved, 'file')} moved to {aside}: written after its last checkpoint by no step of ours")
+    what = "a build died here and its journal is lost" if found.lost else "the last build was interrupted"
+    return f"{what}: {'; '.join(parts) or 'nothing had to go'}"
 
 
 def _never(_: str) -> bool:
