@@ -23,18 +23,21 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_the_sweep_of_the_next_build_removes_what_was_taken_back(tmp_path: Path, files: list[Path]) -> None:
+@pytest.mark.parametrize("resumed", [True, False])
+def test_the_sweep_of_the_next_build_removes_what_was_taken_back(
+    tmp_path: Path, files: list[Path], resumed: bool
+) -> None:
     with Journal.open(tmp_path / ".buildfarm") as journal:
         first = begin(journal)
         journal.check_out(first, [check_out(0, files[0], node="liar:1")])
         journal.check_in(first, [check_in(0, record(files[0]))])
         journal.end_build(first, BuildState.INTERRUPTED, None)
-        build = begin(journal, resumed_from=first)
+        build = begin(journal, resumed_from=first if resumed else None)
         for step, node in ((1, "liar:1"), (2, "honest:1"), (3, None)):
             journal.check_out(build, [check_out(step, files[step], node=node)])
             journal.check_in(build, [check_in(step, record(files[step]))])
         taken = take_back(journal, build, ("liar:1",))
-        assert set(taken.outputs) == {str(files[0]), str(files[1])}, "of the build that it resumes as well"
+        assert set(taken.outputs) == {str(files[0]), str(files[1])}, "of the build that it continues as well"
         assert not taken.scattered
         assert take_back(journal, build, ("liar:1",)) == Taken(), "once is enough"
         plan = plan_sweep(read_rows(journal), boot_id=boot_id(), clock_ns=0)

@@ -257,6 +257,8 @@ def test_the_clock_of_a_dead_build_stands_still() -> None:
     status = translate(rows, "/p", START + 86400)
     assert status.elapsed_seconds == 1.0
     assert status.checked_out[0].seconds == 0.0
+    ended = StatusRows("interrupted", BUILD, last_step_at=START + 7.0)
+    assert translate(ended, "/p", START + 86400).elapsed_seconds == 7.0
 
 
 def test_no_node_of_a_dead_build_is_busy() -> None:

@@ -13,7 +13,7 @@ from buildfarm.model import BuildState, Kind, OutputRecord
 from buildfarm.state import durable, recovery
 from buildfarm.state.claims import read_rows
 from buildfarm.state.identity import BOOT_ID_VARIABLE, boot_id
-from buildfarm.state.journal import Journal
+from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.recovery import SweepPlan, look, perform, plan_sweep, unvouched
 from tests import state_samples as sample
 
@@ -293,6 +293,20 @@ def test_kept_units_are_those_of_the_chain_of_resumed_builds(tree: Tree) -> None
     tree.build = sample.begin(tree.journal, resumed_from=first)
     tree.make("b.o")
     assert tree.plan().kept_units == 2
+
+
+def test_kept_units_are_those_of_every_interrupted_build_whether_resumed_or_run_again(tree: Tree) -> None:
+    tree.make("0.o")
+    for number in range(1, 2 * BUILDS_KEPT):
+        tree.journal.end_build(tree.build, BuildState.INTERRUPTED, None)
+        resumed = tree.build if number % 2 else None
+        tree.build = sample.begin(tree.journal, resumed_from=resumed)
+        tree.make(f"{number}.o")
+    assert tree.plan().kept_units == 2 * BUILDS_KEPT
+    tree.journal.end_build(tree.build, BuildState.COMPLETE, 0)
+    tree.build = sample.begin(tree.journal)
+    tree.make("last.o")
+    assert tree.plan().kept_units == 1, "a build that was complete is nobody's predecessor"
 
 
 def test_a_clock_set_back_or_forward_decides_nothing_about_steps(tree: Tree) -> None:

@@ -127,8 +127,8 @@ def _last_known(rows: StatusRows, now: float) -> float:
         return now
     if rows.build.ended is not None:
         return rows.build.ended
-    times = [rows.build.started, *(out.started for out in rows.checked_out)]
-    return max(times if rows.eta_at is None else [*times, rows.eta_at])
+    heard = [time for time in (rows.eta_at, rows.last_step_at) if time is not None]
+    return max([rows.build.started, *(out.started for out in rows.checked_out), *heard])
 
 
 def _exit_status(status: int | None) -> int:

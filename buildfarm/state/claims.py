@@ -11,6 +11,7 @@ from enum import StrEnum
 from buildfarm.model import OutputRecord
 from buildfarm.state.encoding import unpack, unpack_words
 from buildfarm.state.journal import BuildRow, Journal
+from buildfarm.state.lineage import LINEAGE
 
 
 class Standing(StrEnum):
@@ -40,7 +41,7 @@ class JournalRows:
     claims: tuple[Claim, ...] = ()
     temporaries: tuple[str, ...] = ()  # of steps that are checked out
     open_steps: tuple[int, ...] = ()
-    chain_units: frozenset[int] = frozenset()  # compile steps of the last build and those it resumed
+    chain_units: frozenset[int] = frozenset()  # compile steps of the last build and those it continued
     inputs_read: frozenset[str] = frozenset()  # by the last build's checked-in steps
 
 
@@ -63,9 +64,7 @@ def read_rows(journal: Journal) -> JournalRows:
     )
     unfinished = journal.select("SELECT id, temporaries FROM step WHERE state = 'checked_out'").fetchall()
     units = journal.select(
-        "WITH RECURSIVE chain(id) AS (VALUES (?) UNION SELECT resumed_from FROM build JOIN chain USING (id)"
-        " WHERE resumed_from IS NOT NULL)"
-        " SELECT step.id FROM step JOIN chain ON build = chain.id WHERE kind = 'compile'",
+        f"{LINEAGE} SELECT step.id FROM step JOIN lineage ON build = lineage.id WHERE kind = 'compile'",
         (build.id,),
     )
     return JournalRows(

@@ -38,6 +38,7 @@ from buildfarm.state.encoding import (
     unpack_words,
 )
 from buildfarm.state.identity import ProcessIdentity
+from buildfarm.state.lineage import LINEAGE
 from buildfarm.state.salvage import salvage
 from buildfarm.state.steps import STEP_BITS, StepTable
 
@@ -417,8 +418,12 @@ class Journal:
     # --- upkeep ------------------------------------------------------------------------------------------
 
     def _forget_old_steps(self, build: int) -> None:
-        """Steps of builds long gone, but none that a sweep has still to see."""
-        self._connection.execute("DELETE FROM step WHERE build <= ? AND state <> 'checked_out'", (build - BUILDS_KEPT,))
+        """Steps of builds long gone, but none that a sweep has still to see or that this build continues."""
+        self._connection.execute(
+            "DELETE FROM step WHERE build <= ? AND state <> 'checked_out'"
+            f" AND build NOT IN ({LINEAGE} SELECT id FROM lineage)",
+            (build - BUILDS_KEPT, build),
+        )
         self._connection.execute(
             "DELETE FROM command WHERE ? AND NOT EXISTS (SELECT 1 FROM step WHERE command = command.id)",
             (build % BUILDS_KEPT == 0,),

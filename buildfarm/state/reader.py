@@ -127,6 +127,7 @@ class StatusRows:
     failures: tuple[FailureView, ...] = ()
     eta_seconds: float | None = None  # as estimated at `eta_at`
     eta_at: float | None = None
+    last_step_at: float | None = None  # of an interrupted build: when the journal last heard of one of its steps
     problem: str | None = None
 
 
@@ -362,6 +363,7 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         ),
         progress[18],
         progress[19],
+        _last_step_at(db, build.id) if state == "interrupted" else None,
     )
 
 
@@ -440,6 +442,12 @@ def _inputs(db: sqlite3.Connection, packed: bytes, names: dict[int, str]) -> tup
             (path,) = db.execute("SELECT path FROM input WHERE id = ?", (number,)).fetchone()
             names[number] = unpack(path)
     return tuple(names[number] for number in numbers)
+
+
+def _last_step_at(db: sqlite3.Connection, build: int) -> float | None:
+    query = "SELECT max(max(started, coalesce(ended, started))) FROM step WHERE build = ?"
+    (seconds,) = db.execute(query, (build,)).fetchone()
+    return None if seconds is None else float(seconds)
 
 
 def _caught_up(db: sqlite3.Connection, build: int, nodes: tuple[NodeView, ...]) -> tuple[NodeView, ...]:

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 
 from buildfarm.state.encoding import pack, plain, unpack
 from buildfarm.state.journal import Journal
-
-_CHAIN = (
-    "WITH RECURSIVE chain(id) AS (VALUES (?) UNION SELECT resumed_from FROM build JOIN chain USING (id)"
-    " WHERE resumed_from IS NOT NULL)"
-)
+from buildfarm.state.lineage import LINEAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +26,12 @@ class Taken:
 
 
 def take_back(journal: Journal, build: int, nodes: Sequence[str]) -> Taken:
-    """All units of `build`, and of the builds that it resumed, that these nodes have compiled, are done no more."""
+    """All units of `build`, and of the builds that it continues, that these nodes have compiled, are done no more."""
     marks = ",".join("?" * len(nodes))
     with journal.transaction():
         rows = journal.select(
-            f"{_CHAIN} SELECT step.id, step.output, owner.id, owner.fingerprint = step.fingerprint"
-            " FROM step JOIN chain ON step.build = chain.id"
+            f"{LINEAGE} SELECT step.id, step.output, owner.id, owner.fingerprint = step.fingerprint"
+            " FROM step JOIN lineage ON step.build = lineage.id"
             " LEFT JOIN output ON output.path = step.output LEFT JOIN step AS owner ON owner.id = output.step"
             f" WHERE step.kind = 'compile' AND step.output IS NOT NULL AND step.node IN ({marks})"
             " AND (step.state = 'done' OR (step.state = 'checked_out' AND output.standing = 'arrived'))",
