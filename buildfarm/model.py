@@ -131,6 +131,7 @@ class SentFile:
     name: str
     content: bytes = b""
     link: str | None = None  # not None: a symbolic link to this target, `content` unused
+    wire: bytes | None = None  # its packets, when they are sent more than once (`dispatch.protocol.packed`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Answer:
     object: bytes
     bytes_sent: int = 0
     bytes_received: int = 0
+    depfile: bytes = b""  # DOTD of protocol 3, as the node wrote it
 
 
 # --- the journal's records -------------------------------------------------------------------------------
@@ -241,6 +243,7 @@ class CheckIn:
     bytes_received: int = 0
     inputs: tuple[str, ...] = ()  # absolute paths read by the unit, where known (source first)
     attempt: int = 0  # the attempt that counted; 0: the latest that has not ended
+    seen: str | None = None  # what its inputs looked like when it came into its place, as a digest; None: not known
     half_written: bool = False  # it failed and left an output that can't be whole: the next sweep removes it
 
 

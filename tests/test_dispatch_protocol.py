@@ -132,7 +132,8 @@ def test_an_answer_is_read_whole_or_in_pieces(number: int, data: bytes, step: in
     assert reader.complete
     assert reader.answer is not None
     answer = replace(reader.answer, bytes_received=0)
-    assert answer == Answer(0, b"warn", b"", b"object")
+    assert replace(answer, depfile=b"") == Answer(0, b"warn", b"", b"object")
+    assert answer.depfile == (b"a: b" if number == 3 else b"")
 
 
 def test_a_failure_has_no_depfile() -> None:
@@ -243,7 +244,7 @@ def test_what_distccd_would_send_comes_back(
         at += step
     assert reader.complete
     assert reader.answer is not None
-    assert replace(reader.answer, bytes_received=0) == sent
+    assert replace(reader.answer, bytes_received=0, depfile=b"") == sent
 
 
 @given(number=st.integers(1, 3), data=st.binary(max_size=300), prefix=st.integers(0, 100))

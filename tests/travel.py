@@ -23,7 +23,8 @@ from types import TracebackType
 
 from buildfarm.dispatch import client
 from buildfarm.dispatch.missing_directories import MissingDirectories
-from buildfarm.dispatch.prepare import Prepared, prepare
+from buildfarm.dispatch.prepare import Made, Prepared, prepare
+from buildfarm.dispatch.recipe_pump import Pump
 from buildfarm.graph.classify import classify
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
@@ -63,6 +64,7 @@ class Trip:
         self._work = Path(tempfile.mkdtemp(prefix="bf-trip-"))
         self._farm = Farm(count=1, jobs=2)
         self.node = Node("127.0.0.1")
+        self.pump = Pump()
 
     def __enter__(self) -> Trip:
         self._farm.__enter__()
@@ -109,6 +111,14 @@ class Trip:
             )
         )
 
+    def prepare_pumped(self, command: str, cwd: str = ".") -> Prepared:
+        """The unit with its headers, to be preprocessed there.  Raises Unclear."""
+        unit = self.unit(command)
+        invocation = Invocation(unit.argv, str(self.root / cwd).removesuffix("/."), ENVIRONMENT)
+        tool = shutil.which(unit.tool)
+        assert tool is not None
+        return asyncio.run(self.pump.prepare(unit, invocation, tool, node_tool=unit.tool, workdir=self.workdir()))
+
     def _at_delivery(self, unit: Unit, directory: Path) -> bytes:
         """What is put before the unit's words when it is handed to make."""
         tool = shutil.which(unit.tool)
@@ -130,9 +140,9 @@ class Trip:
                 self.root.rename(instead)
             elsewhere.rename(self.root)
 
-    def go(self, command: str, cwd: str = ".") -> Result:
-        """Compile on the node, then here (the local outputs stay in the tree).  Raises CannotTravel."""
-        prepared = self.prepare(command, cwd)
+    def go(self, command: str, cwd: str = ".", *, pumped: bool = False) -> Result:
+        """Compile on the node, then here (the local outputs stay in the tree).  Raises CannotTravel, Unclear."""
+        prepared = self.prepare_pumped(command, cwd) if pumped else self.prepare(command, cwd)
         unit = self.unit(command)
         directory = self.root / cwd
         answer = self.send(prepared.job)
@@ -141,6 +151,11 @@ class Trip:
         told, by = prepared.words(answer.stderr), prepared.job.recipe
         if told is None and answer.status == 0 and (repeat := prepared.repeat(answer.stderr)) is not None:
             told, by = repeat.words(self.send(repeat.job).stderr), repeat.job.recipe
+        inputs, outputs_made = prepared.inputs, prepared.outputs_made
+        if prepared.settle is not None and answer.status == 0:
+            settled = prepared.settle(answer)
+            assert settled is not None, f"it tells of the node: {answer.depfile!r}"
+            inputs, outputs_made = settled.inputs, settled.made
         if told is not None:
             told = self._at_delivery(unit, directory) + told
         return Result(
@@ -152,11 +167,11 @@ class Trip:
             words="local" if told is None else "same" if told == local.stderr else "differ",
             words_by=by,
             made={
-                os.path.basename(made.final): Path(made.temporary).read_bytes() == Path(made.final).read_bytes()
-                for made in prepared.outputs_made
+                os.path.basename(made.final): _content(made) == Path(made.final).read_bytes()
+                for made in outputs_made
                 if local.returncode == 0
             },
-            inputs=prepared.inputs,
+            inputs=inputs,
             remote_stderr=answer.stderr,
             local_stderr=local.stderr,
         )
@@ -168,3 +183,7 @@ class Trip:
         path.write_bytes(content)
         subprocess.run(["objcopy", "--strip-debug", path], check=True)
         return path.read_bytes()
+
+
+def _content(made: Made) -> bytes:
+    return Path(made.temporary).read_bytes() if made.content is None else made.content

@@ -1,14 +1,21 @@
-"""Rewrites names in a depfile as the compiler itself would have written them.
+"""Writes depfiles as the compiler itself would have written them: with other names, or from a list of files.
 
 It knows make's syntax only as far as gcc writes it (libcpp `mkdeps.cc: make_write`): a rule, folded before
 column 72, and the phony rules of -MP.
+
+A node's depfile is text for make, which may hold `$(shell ...)`: it is never installed.  `read` takes a list of names
+from it, of which the caller believes only those that it has sent.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 _COLUMNS = 72
+_PLAIN = re.compile(rb"[^\s\\$#%:;|*?'\"]+")  # a name that gcc need not quote and nobody takes for anything else
 _NAME = re.compile(rb"(?:\\[^\n]|[^\s\\])+")  # quoted blanks belong to the name
 
 
@@ -55,3 +62,60 @@ def _folded(names: list[bytes], column: int) -> tuple[int, bytes]:
         out.append(name)
         column += len(name)
     return column, b"".join(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a unit's -M options ask for."""
+
+    targets: tuple[bytes, ...]  # as they are written
+    phony: bool  # -MP
+    system: bool  # -MD rather than -MMD
+
+
+def wanted(arguments: Sequence[str], source: str) -> Wanted | None:
+    """What `Depfile.arguments` ask for; None: more than is understood here."""
+    targets: list[bytes] = []
+    phony = False
+    system: bool | None = None
+    for argument in arguments:
+        if argument.startswith("-Wp,-M"):
+            option, *others = argument.removeprefix("-Wp,").split(",")
+            if len(others) != 1 or option not in ("-MD", "-MMD"):
+                return None
+            system = option == "-MD"
+        elif argument in ("-MD", "-MMD"):
+            system = argument == "-MD"
+        elif argument == "-MP":
+            phony = True
+        elif argument.startswith(("-MT", "-MQ")) and len(argument) > 3:
+            name = os.fsencode(argument[3:])
+            if argument.startswith("-MQ") and not _PLAIN.fullmatch(name):
+                return None
+            targets.append(name)
+        elif not argument.startswith("-MF") or argument == "-MF":
+            return None
+    if system is None:
+        return None
+    if not targets:  # with -Wp,-MD alone the driver names none (c-opts.cc: deps_add_default_target)
+        targets.append(os.fsencode(os.path.splitext(os.path.basename(source))[0]) + b".o")
+    return Wanted(tuple(targets), phony, system)
+
+
+def read(text: bytes) -> list[str] | None:
+    """The prerequisites of a depfile with one rule, in order; None: it is no such file, or a name needs quoting."""
+    rule, newline, rest = _split_rule(text)
+    _, colon, names = rule.replace(b"\\\n", b" ").partition(b": ")
+    found = names.split()
+    if not newline or not colon or rest.strip() or not all(_PLAIN.fullmatch(name) for name in found):
+        return None
+    return [os.fsdecode(name) for name in found]
+
+
+def write(wanted: Wanted, names: Sequence[str]) -> bytes:
+    """The depfile that lists these files, the source first."""
+    prerequisites = [os.fsencode(name) for name in names]
+    column, targets = _folded(list(wanted.targets), 0)
+    _, listed = _folded(prerequisites, column + 1)
+    phony = b"".join(name + b":\n" for name in prerequisites[1:]) if wanted.phony else b""
+    return b"".join((targets, b":", listed, b"\n", phony))

@@ -91,7 +91,6 @@ class Drivers:
     """What was learned, for the life of a process."""
 
     _lessons: dict[tuple[str, ...], _Lesson] = field(default_factory=dict)
-    _gccs: dict[str, bool] = field(default_factory=dict)
 
     async def run(self, argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> local.Finished:
         """Run the preprocessing `argv`, as short as is known to give the same.  Raises OSError."""
@@ -129,24 +128,28 @@ class Drivers:
         return driven
 
     def _lesson(self, argv: Sequence[str], words: Words, env: Mapping[str, str]) -> _Lesson | None:
-        if any(a.startswith(_ELSEWHERE) for a in argv[1:]) or not self._is_gcc(argv[0]):
+        if any(a.startswith(_ELSEWHERE) for a in argv[1:]) or not is_gcc(argv[0]):
             return None
         suffix = os.path.splitext(words.source)[1]
         key = (suffix, *(env.get(name, "") for name in _ENVIRONMENT), *words.template(argv))
         return self._lessons.setdefault(key, _Lesson())
 
-    def _is_gcc(self, path: str) -> bool:
-        """Whether `path` is gcc's driver itself, not a script or launcher that calls it."""
-        known = self._gccs.get(path)
-        if known is None:
-            real = os.path.realpath(path)
-            try:
-                with open(real, "rb") as file:
-                    binary = file.read(4) == b"\x7fELF"
-            except OSError:
-                binary = False
-            known = self._gccs[path] = binary and _GCC.fullmatch(os.path.basename(real)) is not None
-        return known
+
+_GCCS: dict[str, bool] = {}
+
+
+def is_gcc(path: str) -> bool:
+    """Whether `path` is gcc's driver itself, not a script or launcher that calls it."""
+    known = _GCCS.get(path)
+    if known is None:
+        real = os.path.realpath(path)
+        try:
+            with open(real, "rb") as file:
+                binary = file.read(4) == b"\x7fELF"
+        except OSError:
+            binary = False
+        known = _GCCS[path] = binary and _GCC.fullmatch(os.path.basename(real)) is not None
+    return known
 
 
 async def _ask(argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from buildfarm.model import Job
+from buildfarm.model import Answer, Job
 
 
 class CannotTravel(Exception):
@@ -25,10 +25,11 @@ class CannotTravel(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An output of the unit that is already made, under a private name."""
+    """An output of the unit that is already made, under a private name, or will be by what the answer tells."""
 
     temporary: str  # absolute
     final: str  # absolute
+    content: bytes | None = None  # None: it stands in `temporary`
 
 
 def _no_repeat(stderr: bytes) -> None:
@@ -47,11 +48,21 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What the answer to a job tells besides the object."""
+
+    inputs: tuple[str, ...]  # absolute paths of the files that were really read, the source first
+    made: tuple[Made, ...] = ()  # with their content
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A unit that is ready to travel.
 
     `words(SERR)` is the whole text that a local compile would print, if the node's SERR tells it; else None, and
     `repeat(SERR)` is a job whose answer does.  If that is None too, only a local compile knows the text.
+    With `settle`, `inputs` is a superset, and the answer says what was read; None: the answer is not to be used, and
+    the unit goes another way.
     """
 
     job: Job
@@ -60,3 +71,4 @@ class Prepared:
     stderr: bytes  # what preprocessing printed here
     words: Callable[[bytes], bytes | None]
     repeat: Callable[[bytes], Repeat | None] = _no_repeat
+    settle: Callable[[Answer], Settled | None] | None = None

@@ -10,8 +10,8 @@ A packet is a token of four letters, eight hex digits, and for most tokens a bod
     answer           DONE version, STAT wait-status, SERR, SOUT, DOTO; in 3 also DOTD after a success
 
 In 2 and 3 the bodies DOTI, FILE, SERR, SOUT, DOTO and DOTD are LZO1X streams; an empty one has length 0.  A node
-that compiled by protocol 3 without a depfile closes instead of sending DOTD (`src/serve.c: dcc_run_job`), and
-nobody here wants the depfile, so the answer counts once DOTO is whole.  A peer's length is compared with its cap
+that compiled by protocol 3 without a depfile closes instead of sending DOTD (`src/serve.c: dcc_run_job`), so the
+answer counts once DOTO is whole; who wants the depfile sees that it is empty.  A peer's length is compared with its cap
 before a byte is kept, and a stream is never inflated past its own.
 """
 
@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildfarm.dispatch import lzo
 from buildfarm.dispatch.lzo import Buffer
-from buildfarm.model import Answer, Job
+from buildfarm.model import Answer, Job, SentFile
 
 HEADER = 12  # bytes of token and parameter
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -78,6 +78,12 @@ def request(job: Job, version: int, encode: Encode = lzo.encode) -> list[Buffer]
         return _add_body(buffers, head, b"DOTI", body)
     head.append(packet(b"NFIL", len(job.files)))
     for file in job.files:
+        if file.wire is not None:
+            if head:
+                buffers.append(b"".join(head))
+                head = []
+            buffers.append(file.wire)
+            continue
         assert file.name.startswith("/") and "/../" not in file.name, f"BUG: a file named {file.name!r}"
         head.append(_text(b"NAME", file.name))
         if file.link is not None:
@@ -90,6 +96,13 @@ def request(job: Job, version: int, encode: Encode = lzo.encode) -> list[Buffer]
     if head:
         buffers.append(b"".join(head))
     return buffers
+
+
+def packed(file: SentFile, encode: Encode = lzo.encode) -> SentFile:
+    """The file with its packets ready, for many jobs to share."""
+    body = encode(file.content) if file.content else ()
+    size = sum(len(part) for part in body)
+    return replace(file, wire=b"".join((_text(b"NAME", file.name), packet(b"FILE", size), *body)))
 
 
 def packet(token: bytes, parameter: int) -> bytes:
@@ -174,7 +187,8 @@ class AnswerReader:
             raise ProtocolViolation(f"{len(result)} bytes of object with the failure 0x{status:x}")
         self.answer = Answer(status, stderr, stdout, result, bytes_received=self.received)
         if self._version == 3 and not status:
-            yield from self._body(b"DOTD", self._limits.text)
+            depfile = yield from self._body(b"DOTD", self._limits.text)
+            self.answer = replace(self.answer, depfile=depfile)
 
     def _head(self, token: bytes) -> Generator[None, None, int]:
         self._awaited = f"{token.decode()}'s head"

@@ -27,6 +27,12 @@ class Tree:
         name = self._normal(path)
         self._files.setdefault(name, SentFile(name, content))
 
+    def place(self, path: str, sent: SentFile) -> None:
+        """As `add`, with a file whose name is the normal form of `path`."""
+        name = self._normal(path)
+        assert name == sent.name, f"BUG: {sent.name!r} for {path!r}"
+        self._files.setdefault(name, sent)
+
     def add_link(self, path: str, target: str) -> None:
         """A symbolic link; an absolute target starts at the root of the node's tree (srvrpc.c)."""
         name = self._normal(path)

@@ -1,0 +1,324 @@
+"""Knows which files a C or C++ source may read, without preprocessing it: headers are read once for the whole build.
+
+It does not know where a compiler searches (`search_path`), and what it can't say for sure it refuses to say.
+
+*Theory of operation.*  A node that gets the sources preprocesses like this machine if each name that it looks up leads
+to the same bytes or to nothing, as here.  Whether a directive is reached depends on macros, which only a preprocessor
+knows; so every directive counts, also those of branches that are not taken, and what is sent is a superset.  A file
+too many does no harm, because a name is looked up in the same directories in the same order there.  A directive that
+was overlooked would, so files with forms that this scan does not see through (a name made by a macro, a digraph, a
+comment inside a directive) make their unit `Unclear`, as does what tells one file from another by time or place
+(`#pragma once` in files of the same bytes, `__TIMESTAMP__`).
+
+What was found for a header holds while the files that were read and the directories that were searched have the stamps
+that they had; both are looked at for each unit, each once.  A directory that changed in the last moment may change
+again within one tick of its clock, so its names are not kept.
+
+distcc's include server works like this too; it expects system headers to be the same on all nodes, which is nothing
+to rely on, so here they travel as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from buildfarm.dispatch import protocol
+from buildfarm.model import SentFile
+
+RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
+
+# Each begins with a literal, which is searched for fast.
+_DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*)")
+_HAS_INCLUDE = re.compile(rb"__has_include(_next)?[ \t]*\([ \t]*([^\r\n]*)")
+_NAME = re.compile(rb'<([^>\n]+)>|"([^"\n]+)"')
+_ODD_DIRECTIVES = (
+    re.compile(rb"\*/[ \t\v\f]*#"),
+    re.compile(rb"#[ \t]*(?:\\|/\*)"),
+    re.compile(rb"#[ \t]*pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess)"),
+    re.compile(rb"#[ \t]*embed\b"),
+)
+_ODD_WORDS = (
+    *(b"__DATE__", b"__TIME__", b"__TIMESTAMP__", b"__BASE_FILE__"),  # not this machine's there
+    *(b"%:", b"??=", b"??/"),  # other spellings of what is searched for
+    *(b".incbin", b".include"),  # the assembler would read a file of the node
+)
+_ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
+
+Stamp = tuple[int, int, int, int]  # mtime in ns, size, inode, ctime in ns
+
+
+class Unclear(Exception):
+    """It can't be said for sure what this source reads; the text is the reason."""
+
+
+class How(IntEnum):
+    """How a directive's name is looked up."""
+
+    QUOTE = 0
+    ANGLE = 1
+    NEXT = 2  # anywhere: behind the directory where the asking file was found, which may be any
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A name that a file may look up."""
+
+    how: How
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """Absolute directories in the order of the compiler's search; they exist, and none is there twice."""
+
+    quote: tuple[str, ...]
+    bracket: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file that was read."""
+
+    path: str  # absolute, as it was looked up: it may hold `..`
+    stamp: Stamp
+    sent: SentFile
+    asks: tuple[Asked, ...]
+    once: bytes | None  # digest, if the compiler may compare its bytes with another file's
+    unclear: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What a header leads to, and what it was seen by."""
+
+    files: tuple[Header, ...]
+    directories: tuple[tuple[str, int | None], ...]  # mtime in ns, None: not there
+
+
+class Headers:
+    """The files of one build that were looked at.  Not thread-safe; nothing in here waits."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Header] = {}
+        self._names: dict[str, tuple[int, frozenset[str]]] = {}
+        self._reaches: dict[tuple[SearchPath, str], _Reach] = {}
+        # What was looked at for the unit in hand:
+        self._stamps: dict[str, Stamp | None] = {}
+        self._mtimes: dict[str, int | None] = {}
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def closure(self, source: str, included: Sequence[str], cwd: str, search: SearchPath) -> tuple[Header, ...]:
+        """All files that the compile of `source` may read, the source first.
+
+        `source` is absolute; `included` are the operands of `-include` and `-imacros` in order.  Raises Unclear.
+        """
+        self._stamps.clear()
+        self._mtimes.clear()
+        self._listed.clear()
+        first = self._file(source)
+        if first is None:
+            raise Unclear(f"{source} is not there")
+        found = {first.path: first}
+        asks = [(Asked(How.QUOTE, name), cwd) for name in included]
+        asks += [(asked, os.path.dirname(source)) for asked in first.asks]
+        for asked, directory in asks:
+            absolute = asked.name.startswith("/")  # only an operand may be: a directive's would not be led there
+            for path in (asked.name,) if absolute else self._find(asked, directory, search):
+                for header in self._reach(path, search):
+                    found[header.path] = header
+        files = tuple(found.values())
+        for header in files:
+            if header.unclear is not None:
+                raise Unclear(f"{header.path}: {header.unclear}")
+        once = [header.once for header in files if header.once is not None]
+        if len(set(once)) != len(once):
+            raise Unclear("two of its headers have the same bytes and `#pragma once`")
+        return files
+
+    def _reach(self, path: str, search: SearchPath) -> tuple[Header, ...]:
+        """The file and all that it leads to."""
+        known = self._reaches.get((search, path))
+        if known is not None and self._holds(known):
+            return known.files
+        files: dict[str, Header] = {}
+        directories: set[str] = set()
+        waiting = [path]
+        while waiting:
+            here = waiting.pop()
+            if here in files:
+                continue
+            header = self._file(here)
+            if header is None:
+                continue
+            files[here] = header
+            directory = os.path.dirname(here)
+            for asked in header.asks:
+                waiting += self._find(asked, directory, search, directories)
+        reach = _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in directories))
+        if all(self._names.get(name, (None,))[0] == mtime or mtime is None for name, mtime in reach.directories):
+            self._reaches[search, path] = reach
+        return reach.files
+
+    def _holds(self, reach: _Reach) -> bool:
+        stamps = self._stamps
+        for header in reach.files:
+            path = header.path
+            now = stamps[path] if path in stamps else self._stamp(path)
+            if now != header.stamp:
+                return False
+        mtimes = self._mtimes
+        for name, mtime in reach.directories:
+            if (mtimes[name] if name in mtimes else self._mtime(name)) != mtime:
+                return False
+        return True
+
+    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: set[str] | None = None) -> Iterable[str]:
+        """The files that the name may lead to: the first, or all for `#include_next`."""
+        places: tuple[str, ...] = search.bracket
+        if asked.how is not How.ANGLE:
+            places = (directory, *search.quote, *places)
+        found = []
+        for place in places:
+            path = f"{place}/{asked.name}"
+            parent, _, base = path.rpartition("/")
+            if looked is not None:
+                looked.add(parent)
+            names = self._list(parent)
+            if base not in names:
+                continue
+            if f"{base}.gch" in names:
+                raise Unclear(f"{path}.gch is a precompiled header")
+            if self._stamp(path) is None:
+                continue  # a directory of that name: the search goes on
+            found.append(path)
+            if asked.how is not How.NEXT:
+                break
+        return found
+
+    # -- what is on the disk ------------------------------------------------------------------------------------
+
+    def _file(self, path: str) -> Header | None:
+        now = self._stamps[path] if path in self._stamps else self._stamp(path)
+        if now is None:
+            return None
+        known = self._files.get(path)
+        if known is not None and known.stamp == now:
+            return known
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except OSError as error:
+            raise Unclear(f"{path}: {error.strerror}") from error
+        if len(content) != now[1]:
+            raise Unclear(f"{path} is being written")
+        header = self._files[path] = _scanned(path, now, content)
+        return header
+
+    def _stamp(self, path: str) -> Stamp | None:
+        """None: no regular file."""
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            now = None
+        else:
+            now = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
+            if not stat.S_ISREG(found.st_mode):
+                now = None
+        self._stamps[path] = now
+        return now
+
+    def _mtime(self, directory: str) -> int | None:
+        try:
+            mtime: int | None = os.stat(directory).st_mtime_ns
+        except (OSError, ValueError):
+            mtime = None
+        self._mtimes[directory] = mtime
+        return mtime
+
+    def _list(self, directory: str) -> frozenset[str]:
+        names = self._listed.get(directory)
+        if names is None:
+            names = self._listed[directory] = self._read_names(directory)
+        return names
+
+    def _read_names(self, directory: str) -> frozenset[str]:
+        mtime = self._mtimes[directory] if directory in self._mtimes else self._mtime(directory)
+        if mtime is None:
+            return frozenset()
+        known = self._names.get(directory)
+        if known is not None and known[0] == mtime:
+            return known[1]
+        try:
+            names = frozenset(os.listdir(directory))
+        except NotADirectoryError:
+            names = frozenset()
+        except OSError as error:
+            raise Unclear(f"{directory}: {error.strerror}") from error
+        if time.time_ns() - mtime > RACY_NS:
+            self._names[directory] = (mtime, names)
+        return names
+
+
+def _scanned(path: str, stamp: Stamp, content: bytes) -> Header:
+    asks, unclear = _asks(content)
+    name = os.path.normpath(path)
+    if name != path and not _same(name, path):
+        unclear = "`..` behind a link"
+    once = hashlib.blake2b(content, digest_size=16).digest() if _ONCE.search(content) else None
+    return Header(path, stamp, protocol.packed(SentFile(name, content)), asks, once, unclear)
+
+
+def _asks(content: bytes) -> tuple[tuple[Asked, ...], str | None]:
+    """The names that a text may look up, and why this may not be all."""
+    for word in _ODD_WORDS:
+        if word in content:
+            return (), f"`{word.decode()}`"
+    for pattern in _ODD_DIRECTIVES:
+        if (odd := pattern.search(content)) is not None:
+            return (), f"`{os.fsdecode(odd[0])}`"
+    found: dict[Asked, None] = {}
+    for match in _DIRECTIVE.finditer(content):
+        line = content.rfind(b"\n", 0, match.start()) + 1
+        if content[line : match.start()].strip():
+            continue  # within a comment or a string
+        if not _ask(found, match[2], match[1] == b"include_next") and not _in_comment(content, match.start()):
+            return (), f"`#include {os.fsdecode(match[2][:40])}`"
+    for match in _HAS_INCLUDE.finditer(content):
+        if not _ask(found, match[2], match[1] is not None):
+            return (), f"`__has_include({os.fsdecode(match[2][:40])}`"
+    return tuple(found), None
+
+
+def _in_comment(content: bytes, at: int) -> bool:
+    """Whether what stands there is certainly in a comment: one is open that was not begun within other words."""
+    begun = content.rfind(b"/*", 0, at)
+    if begun <= content.rfind(b"*/", 0, at):
+        return False
+    return not content[content.rfind(b"\n", 0, begun) + 1 : begun].strip()
+
+
+def _ask(found: dict[Asked, None], operand: bytes, beyond: bool) -> bool:
+    """Note the name that a directive's operand is; False: it is none."""
+    name = _NAME.match(operand)
+    if name is None:
+        return False
+    text = os.fsdecode(name[1] or name[2])
+    if text.startswith("/"):
+        return False  # it would lead out of the node's tree
+    how = How.NEXT if beyond else How.ANGLE if name[1] is not None else How.QUOTE
+    found[Asked(how, text)] = None
+    return True
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
