@@ -1,8 +1,8 @@
 """Finds `buildfarm.toml` and checks it: a stranger's text becomes a frozen `Config`, or an error that helps.
 
 It decides which file is in force and what each key may hold; it reads no host list, starts nothing, and does not
-apply the values (`cli` does).  pydantic is imported only when a file has to be checked, because `status`
-needs no more than `build_directory`.
+apply the values (`cli` does).  pydantic is imported only to load a file or to say what is wrong in one: `status` must
+start fast, and `_surely_right` spares it the schema.
 
 Two files may speak: the project's (in the named directory or the nearest one above it), then the user's own in
 the platform's configuration directory for whatever the project's leaves out.  `[build]` applies only where it
@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildfarm.errors import ConfigError
 
@@ -77,19 +77,36 @@ def find_user_file(environment: Mapping[str, str]) -> Path | None:
     return path if path.is_file() else None
 
 
-def build_directory(directory: Path, chosen: Path | None = None) -> Path:
+class Place(NamedTuple):
+    """What the project's file says to who only looks at a tree."""
+
+    directory: Path  # where make runs
+    hosts: str | None = None  # [nodes] hosts
+    file: Path | None = None
+
+
+def find_place(directory: Path, chosen: Path | None = None) -> Place:
     """Where make runs for the tree that `directory` names: `directory` itself or `[build] directory`.
 
     Costs no pydantic unless the file is wrong.  Raises ConfigError.
     """
     file = chosen or find_project_file(directory)
-    if file is None or not _is_own(directory, file, chosen):
-        return directory
-    build = _parse(file, _text(file)).get("build", {})
-    named = build.get("directory", ".") if isinstance(build, dict) else None
-    if not isinstance(named, str) or "\0" in named:
-        return load(directory, {}, chosen).directory  # says what is wrong
-    return Path(os.path.normpath(file.parent / named))
+    if file is None:
+        return Place(directory)
+    data = _parse(file, _text(file))
+    if not _surely_right(data):
+        checked = _check(file)
+        named, hosts = checked.build.directory, checked.nodes.hosts
+    else:
+        named, hosts = (data.get(table, {}).get(key) for table, key in (("build", "directory"), ("nodes", "hosts")))
+    if not _is_own(directory, file, chosen):
+        return Place(directory, hosts, file)
+    return Place(Path(os.path.normpath(file.parent / (named or "."))), hosts, file)
+
+
+def build_directory(directory: Path, chosen: Path | None = None) -> Path:
+    """The `directory` of `find_place`."""
+    return find_place(directory, chosen).directory
 
 
 def load(directory: Path, environment: Mapping[str, str], chosen: Path | None = None) -> Config:
@@ -155,7 +172,40 @@ def _text(file: Path) -> str:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
 
 
-def _parse(file: Path, text: str) -> dict[str, object]:
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+_CERTAIN: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+    "build": {
+        "directory": lambda value: _is_text(value) and value != "",
+        "goals": lambda value: (
+            isinstance(value, list) and all(_is_text(word) and re.match("[^-=]+$", word) for word in value)
+        ),
+        "variables": lambda value: (
+            isinstance(value, dict)
+            and all(name.isidentifier() and name.isascii() and _is_text(text) for name, text in value.items())
+        ),
+    },
+    "nodes": {
+        "hosts": _is_text,
+        "verify": lambda value: type(value) in (int, float) and 0 <= value <= 100,
+        "allow_public": lambda value: isinstance(value, bool),
+    },
+}
+
+
+def _surely_right(data: Mapping[str, Any]) -> bool:
+    """Whether the schema would take `data`, told without it: 180 ms are too much for `status`.  False: ask it."""
+    return all(
+        table in _CERTAIN
+        and isinstance(fields, dict)
+        and all(key in _CERTAIN[table] and _CERTAIN[table][key](value) for key, value in fields.items())
+        for table, fields in data.items()
+    )
+
+
+def _parse(file: Path, text: str) -> dict[str, Any]:
     import tomllib
 
     try:

@@ -302,8 +302,34 @@ def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.Captu
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_status_answers_within_twice_the_bare_start_of_python_click_and_sqlite3(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ('["pi1"]', "2: nodes.hosts: expected a host list in distcc's syntax as one text"),
+        ('"pi1/x"', "[nodes] hosts, line 1, column 5: 'pi1/x': expected a number of slots from 1 to 1024"),
+        ('"pi1 pi1,lzo"', "expected the options of line 1, column 1"),
+    ],
+)
+@pytest.mark.parametrize("state", [BuildState.COMPLETE, None])
+def test_status_of_a_tree_with_a_wrong_host_list_is_an_error_of_configuration(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, hosts: str, expected: str, state: BuildState | None
+) -> None:
+    where = tree(tmp_path / "tree", state)
+    (where / "buildfarm.toml").write_text(f"[nodes]\nhosts = {hosts}\n")
+    (where / "sub").mkdir()
+    for named in (where, where / "sub"):
+        said = say(capfd, "status", "-C", str(named))
+        assert (said.code, said.out) == (78, "")
+        assert f"{where}/buildfarm.toml:" in said.err and expected in said.err
+
+
+@pytest.mark.parametrize("configuration", [None, '[build]\ngoals = ["all"]\n[nodes]\nhosts = "pi1:3632/4,lzo pi2"\n'])
+def test_status_answers_within_twice_the_bare_start_of_python_click_and_sqlite3(
+    tmp_path: Path, configuration: str | None
+) -> None:
     where = str(tree(tmp_path / "tree", BuildState.COMPLETE))
+    if configuration is not None:
+        Path(where, "buildfarm.toml").write_text(configuration)
 
     def processor_seconds(*words: str) -> float:
         """The least of several runs: what a run costs when nobody disturbs it."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from buildfarm import config
+from buildfarm.cli import tree
+from buildfarm.config_schema import ConfigFile
+from buildfarm.dispatch import hosts
 from buildfarm.errors import ConfigError
 
 GOOD = """\
@@ -161,3 +166,42 @@ def test_the_quick_look_for_the_directory_complains_as_the_full_check_does(proje
     write(project / config.NAME, "[build]\ndirectory = 3\n")
     with pytest.raises(ConfigError, match=r":2: build\.directory: expected"):
         config.build_directory(project)
+
+
+WORDS = st.sampled_from(["", "decks", "-k", "A=b", "A", "9", "a b", "x\0", "pi1/4 pi2"]) | st.text(max_size=3)
+ANYTHING = st.recursive(
+    WORDS | st.integers(-1, 101) | st.booleans() | st.floats(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=3,
+)
+KEYS = st.sampled_from([*config._CERTAIN["build"], *config._CERTAIN["nodes"], "host"])
+TABLES = st.dictionaries(
+    st.sampled_from(["build", "nodes", "node"]), st.dictionaries(KEYS, ANYTHING, max_size=3) | ANYTHING, max_size=2
+)
+
+
+@given(TABLES)
+@example({"build": {"directory": "decks", "goals": ["gcm"], "variables": {"RUN": ""}}})
+@example({"nodes": {"hosts": "", "verify": 100, "allow_public": False}})
+def test_what_is_surely_right_is_right_by_the_schema(data: dict[str, object]) -> None:
+    if config._surely_right(data):
+        ConfigFile.model_validate(data)
+
+
+def test_what_people_write_needs_no_schema_to_be_told_right(project: Path) -> None:
+    assert config._surely_right(config._parse(project, GOOD))
+    assert config._surely_right(config._parse(project, config.EXAMPLE))
+    fields = {table: set(field.annotation.model_fields) for table, field in ConfigFile.model_fields.items()}  # type: ignore[union-attr]
+    assert fields == {table: set(keys) for table, keys in config._CERTAIN.items()}
+
+
+@given(st.text("ap1.:/,lzocp-#@ ", max_size=20))
+@example("pi1:3632/4,lzo,cpp pi2")
+@example("pi1/4 pi1/4,lzo")
+def test_a_host_list_that_is_surely_right_can_be_parsed(text: str) -> None:
+    if tree._surely_hosts(text):
+        hosts.parse(text, "a test")
+
+
+def test_a_usual_host_list_needs_no_parser_to_be_told_right() -> None:
+    assert tree._surely_hosts("10.168.168.41/8,lzo,cpp pi2:3633 pi-3.local/12,lzo")

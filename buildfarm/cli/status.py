@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from buildfarm.cli.tree import config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, well_configured
 from buildfarm.errors import UsageError
 
 POLL_SECONDS = 0.25
@@ -53,7 +53,7 @@ def status(
     from buildfarm.cli.snapshot import read
     from buildfarm.report import status as report
 
-    where = tree(directory, config)
+    where = well_configured(directory, config)
     if follow:
         from buildfarm.cli.follow import show
 

@@ -5,15 +5,23 @@ It looks at directories only; it opens no state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from buildfarm.errors import UsageError
 
+if TYPE_CHECKING:
+    from buildfarm.config import Place
+
 STATE = ".buildfarm"
+
+_LABEL = "[a-z0-9][a-z0-9-]{0,62}"
+_HOST = rf"({_LABEL}(?:\.{_LABEL})*)(?::[1-9][0-9]{{0,3}})?(?:/[1-9][0-9]{{0,2}})?(?:,lzo(?:,cpp)?)?"
+"""A host of most lists; what looks otherwise is parsed."""
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -49,6 +57,27 @@ def named(directory: str) -> Path:
 
 def tree(directory: str, config: Path | None = None) -> Path:
     """Where make runs and the state lies for `-C directory`.  Raises UsageError, ConfigError."""
-    from buildfarm.config import build_directory
+    return _place(directory, config).directory
 
-    return build_directory(named(directory), config.absolute() if config else None)
+
+def well_configured(directory: str, config: Path | None = None) -> Path:
+    """As `tree`; the host list of `buildfarm.toml` is checked too, without which no build could start."""
+    place = _place(directory, config)
+    if place.hosts is not None and not _surely_hosts(place.hosts):
+        from buildfarm.dispatch.hosts import parse
+
+        parse(place.hosts, f"{place.file}: [nodes] hosts")
+    return place.directory
+
+
+def _place(directory: str, config: Path | None) -> Place:
+    from buildfarm.config import find_place
+
+    return find_place(named(directory), config.absolute() if config else None)
+
+
+def _surely_hosts(text: str) -> bool:
+    """Whether `dispatch.hosts` would take `text`, told without it: its imports are too much for `status`."""
+    words = [re.fullmatch(_HOST, word) for word in text.split()]
+    names = [word[1] for word in words if word]
+    return len(names) == len(words) == len(set(names))
