@@ -277,7 +277,7 @@ def run(*, quick: bool) -> str:
                         str(slots),
                         f"{bound:.2f}",
                         f"{mine:.2f}",
-                        f"+{100 * (mine / bound - 1):.0f} %",
+                        f"{percent:+d} %" if (percent := round(100 * (mine / bound - 1))) else "0 %",
                         f"{peer:.2f}",
                     )
                 )
