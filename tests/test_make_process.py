@@ -37,7 +37,7 @@ def run(directory: Path, *words: str, makefile: str) -> tuple[int, bytes]:
             stdout=writer,
             stderr=writer,
         )
-        await process.start()
+        process.start()
         os.close(writer)
         with os.fdopen(reader, "rb") as file:
             output = await asyncio.to_thread(file.read)
@@ -111,7 +111,7 @@ def test_make_is_signalled_and_its_signal_reported(tmp_path: Path) -> None:
             stdout=writer,
             stderr=writer,
         )
-        await process.start()
+        process.start()
         os.close(writer)
         with os.fdopen(reader, "rb") as file:
             assert await asyncio.to_thread(file.readline) == b"up\n"
@@ -140,6 +140,6 @@ def test_a_directory_that_is_not_there_is_a_machine_error(tmp_path: Path) -> Non
     async def main() -> None:
         process = MakeProcess(find_make(ENVIRONMENT), (), directory=str(tmp_path / "missing"), environment=ENVIRONMENT)
         with pytest.raises(MachineError, match="missing"):
-            await process.start()
+            process.start()
 
     asyncio.run(main())

@@ -17,8 +17,9 @@ import pytest
 
 from buildfarm.errors import MachineError
 from buildfarm.make import wire
+from buildfarm.make.listener import LONGEST_PATH
 from buildfarm.make.masquerade import Masquerade, environment
-from buildfarm.make.server import LONGEST_PATH, DeliveryFailed, StubCall, StubLost, StubServer
+from buildfarm.make.server import DeliveryFailed, StubCall, StubLost, StubServer
 from buildfarm.model import Invocation
 from tests.stubs import masquerade as masquerade
 from tests.stubs import tools as tools

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from buildfarm.conductor.probing import ProbeReport
 from buildfarm.dispatch import scheduler as s
-from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.health import NOT_PROBED, Fault
 from buildfarm.model import Answer, Node, NodeStatus
 
 TICK_SECONDS = 0.5
@@ -93,18 +94,6 @@ class Stranded:
 
 
 Settlement = Won | Here | Stranded
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What a probe found out."""
-
-    languages: frozenset[str] = frozenset()
-    compiler: str = ""
-    error: str | None = None
-    quarantine: bool = False
-    remark: str | None = None  # which languages it does not compile, and why
-    seconds: float | None = None  # of a small question, connection included
 
 
 class Observer(Protocol):
@@ -297,7 +286,7 @@ class Farm:
         """Report nodes whose standing is another than was last reported; pauses and counts are no news."""
         for status in self._scheduler.statuses():
             news = (status.state, status.reason, status.slots, status.compiler)
-            if status.reason != s.NOT_PROBED and self._told.get(status.key) != news:
+            if status.reason != NOT_PROBED and self._told.get(status.key) != news:
                 self._told[status.key] = news
                 self._observer.node_changed(status)
 

@@ -1,34 +1,28 @@
-"""Which nodes the build has and how each proves itself: host lists, announcements, distcc's variables, probes.
+"""Which nodes the build has: host lists, announcements, distcc's variables.
 
-It schedules nothing; the farm asks it.  What it reads may change while the build runs: `reload` reads it again.
+It schedules nothing; the farm asks it.  What it reads may change while the build runs: `reload` reads it again.  How
+a node proves itself is `probing`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildfarm import config as configuration
-from buildfarm.conductor.farm import ProbeReport
 from buildfarm.conductor.toolbox import Toolbox
-from buildfarm.dispatch import discovery, local, sources
-from buildfarm.dispatch.canary import Canaries, hatch
+from buildfarm.dispatch import discovery, sources
 from buildfarm.dispatch.discovery import Announced, Browser
-from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
-from buildfarm.dispatch.probe import NodeIdentity
-from buildfarm.dispatch.probe import ask as ask_tool
-from buildfarm.dispatch.probe import probe as ask
-from buildfarm.dispatch.scheduler import BACKOFF_SECONDS, Policy
 from buildfarm.dispatch.sources import Hosts
-from buildfarm.errors import BuildfarmError, ConfigError, MachineError
+from buildfarm.errors import BuildfarmError, ConfigError
 from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
 
-GRACE_SECONDS = 0.05
-"""A build with nothing to do is over by then; it asks no node and compiles no canary."""
+if TYPE_CHECKING:
+    from buildfarm.conductor.probing import Prober, ProbeReport
+    from buildfarm.dispatch.scheduler import Policy
 
 
 class Membership:
@@ -37,15 +31,14 @@ class Membership:
     def __init__(self, request: RunRequest, toolbox: Toolbox) -> None:
         self._request = request
         self._toolbox = toolbox
-        self._canaries: asyncio.Task[Canaries] | None = None
-        self._identities: dict[str, NodeIdentity] = {}
-        self._tools: dict[tuple[str, str], asyncio.Task[str | None]] = {}  # (node, tool) -> why it can't be used there
-        self._plain: dict[str, bool] = {}  # by absolute path
+        self._prober: Prober | None = None
         self._browser: Browser | None = None
         self._announced: tuple[Announced, ...] = ()
         self._accepted: frozenset[str] = frozenset()
         self._hosts = self._read(request.hosts_config, request.config)
         self._order = random.Random()
+        self._backoff = _seconds(request.environment, "DISTCC_BACKOFF_PERIOD")
+        self._io_timeout = _seconds(request.environment, "DISTCC_IO_TIMEOUT")
 
     # -- the list ---------------------------------------------------------------------------------------------
 
@@ -111,6 +104,8 @@ class Membership:
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Listen for announcements if the list says `+zeroconf`, now or later; `changed` comes in the loop's thread."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
 
         def take() -> None:
@@ -148,13 +143,13 @@ class Membership:
 
     def policy(self) -> Policy:
         """What the user set, here or in distcc's own variables (distcc(1), ENVIRONMENT VARIABLES)."""
-        environment = self._request.environment
-        backoff = _seconds(environment.get("DISTCC_BACKOFF_PERIOD"), "DISTCC_BACKOFF_PERIOD")
+        from buildfarm.dispatch.scheduler import BACKOFF_SECONDS, Policy
+
         return Policy(
             fallback_local=self._request.fallback == "local",
             local_slots=self.local_slots,
-            backoff=BACKOFF_SECONDS if backoff is None else backoff,
-            io_timeout=_seconds(environment.get("DISTCC_IO_TIMEOUT"), "DISTCC_IO_TIMEOUT"),
+            backoff=BACKOFF_SECONDS if self._backoff is None else self._backoff,
+            io_timeout=self._io_timeout,
         )
 
     @property
@@ -166,73 +161,20 @@ class Membership:
 
     async def probe(self, node: Node) -> ProbeReport:
         """Ask the node who it is, and have it repeat what this machine's compilers make."""
-        if self._canaries is None:
-            await asyncio.sleep(GRACE_SECONDS)
-        if self._canaries is None:
-            environment = self._toolbox.clean(self._request.environment)
-            compilers = self._toolbox.compilers(environment)
-            if Language.C not in compilers:
-                return ProbeReport(error="no gcc here to compare this node with", quarantine=True)
-            self._canaries = asyncio.create_task(hatch(compilers, environment))
-        try:
-            canaries = await asyncio.shield(self._canaries)
-            identity = await ask(node, canaries)
-        except MachineError as error:
-            return ProbeReport(error=error.message, quarantine=True)
-        except NodeFault as fault:
-            return ProbeReport(error=fault.reason, quarantine=isinstance(fault, NodeForbidden))
-        self._identities[node.key] = identity
-        if identity.mismatch is not None:
-            return ProbeReport(compiler=identity.compiler, error=identity.mismatch, quarantine=True)
-        return ProbeReport(
-            languages=frozenset(str(language) for language in identity.languages),
-            compiler=identity.compiler,
-            remark=identity.lacks,
-            seconds=identity.round_trip_seconds,
-        )
+        return await self.prober.probe(node)
 
     async def tool_name(self, node: Node, language: Language, tool_path: str) -> tuple[str, str | None]:
-        """The name by which the node knows the compiler `tool_path`, and why it can't have the unit, if it can't.
+        """The name by which the node knows the compiler, and why it can't have the unit, if it can't; see `Prober`."""
+        return await self.prober.tool_name(node, language, tool_path)
 
-        The compilers that the canaries stand for go by the names that the probe has proved, cross names included.  Any
-        other (`clang`, `gcc-11`, a cross compiler of the user's) is asked there once who it is.  Raises NodeFault.
-        """
-        name = os.path.basename(tool_path)
-        identity = self._identities.get(node.key)
-        if identity is None:
-            return name, None
-        if self._is_plain(tool_path) and (proved := identity.argv0.get(language)):
-            return proved, None
-        key = (node.key, tool_path)
-        if key not in self._tools:
-            self._tools[key] = asyncio.create_task(self._compare(node, name, tool_path))
-        try:
-            return name, await asyncio.shield(self._tools[key])
-        except NodeRefused as refused:
-            return name, f"{node.key} runs no {name}: {refused.reason}"
-        except NodeFault:
-            self._tools.pop(key, None)
-            raise
+    @property
+    def prober(self) -> Prober:
+        """Who asks the nodes; made when somebody is to be asked, for it takes long to import."""
+        if self._prober is None:
+            from buildfarm.conductor.probing import Prober
 
-    def _is_plain(self, tool_path: str) -> bool:
-        """Whether this is one of the compilers whose canaries the nodes repeat: `cc` and `gcc-12` usually are gcc."""
-        if not self._plain:
-            compilers = self._toolbox.compilers(self._toolbox.clean(self._request.environment))
-            self._plain = {os.path.realpath(path): True for path in compilers.values()}
-        if tool_path not in self._plain:
-            self._plain[tool_path] = os.path.realpath(tool_path) in self._plain
-        return self._plain[tool_path]
-
-    async def _compare(self, node: Node, name: str, tool_path: str) -> str | None:
-        """Why the node's `name` is not this machine's `tool_path`; None: it is.  Raises NodeFault."""
-        environment = {**self._toolbox.clean(self._request.environment), "LC_ALL": "C"}
-        for question in ("-dumpmachine", "--version"):
-            told = await local.run([tool_path, question], cwd="/", env=environment)
-            here = (told.stdout.decode(errors="replace").splitlines() or [""])[0].strip()
-            there = await ask_tool(node, name, question)
-            if there != here:
-                return f"the {name} of {node.key} says {there or 'nothing'} to {question}, here it is {here}"
-        return None
+            self._prober = Prober(self._request, self._toolbox)
+        return self._prober
 
 
 def read_again(membership: Membership) -> tuple[bool, str | None]:
@@ -245,7 +187,8 @@ def read_again(membership: Membership) -> tuple[bool, str | None]:
         return False, error.message
 
 
-def _seconds(text: str | None, name: str) -> float | None:
+def _seconds(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name)
     if text is None:
         return None
     try:

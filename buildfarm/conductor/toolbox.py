@@ -6,15 +6,16 @@ Everything is asked once and remembered; it compiles nothing of the user's.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from buildfarm.dispatch import local
-from buildfarm.dispatch.elf import ObjectIdentity, identify
 from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
+
+if TYPE_CHECKING:
+    from buildfarm.dispatch.elf import ObjectIdentity
 
 _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
 
@@ -84,6 +85,11 @@ class Toolbox:
     async def _compile_reference(
         self, tool_path: str, machine: tuple[str, ...], environment: Mapping[str, str]
     ) -> ObjectIdentity | None:
+        import tempfile
+
+        from buildfarm.dispatch import local
+        from buildfarm.dispatch.elf import identify
+
         with tempfile.TemporaryDirectory(prefix="buildfarm-") as directory:
             target = os.path.join(directory, "reference.o")
             argv = [tool_path, *machine, "-x", "assembler", "-c", os.devnull, "-o", target]

@@ -17,6 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from buildfarm.model import Node, NodeStatus
+
+NOT_PROBED = "being asked who it is"
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
 SHORTEST_PAUSE = 0.5  # whatever the back-off period
@@ -179,3 +182,8 @@ class Health:
             self.retry_at = now + max(min(self._pause, backoff), SHORTEST_PAUSE)
             self._pause = min(self._pause * 2, backoff)
         self.reason = reason
+
+
+def unasked(node: Node) -> NodeStatus:
+    """A node's standing before anything is known of it."""
+    return NodeStatus(node.key, node.host, node.port, "down", max(1, node.slots), reason=NOT_PROBED)

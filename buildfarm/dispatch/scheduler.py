@@ -27,10 +27,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from buildfarm.dispatch.health import Fault, Health, Standing
+from buildfarm.dispatch.health import NOT_PROBED, Fault, Health, Standing
 from buildfarm.model import Node, NodeStatus
 
-NOT_PROBED = "being asked who it is"
 BACKOFF_SECONDS = 60.0  # distcc's own DISTCC_BACKOFF_PERIOD default (src/backoff.c)
 DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
 STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...

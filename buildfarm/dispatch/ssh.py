@@ -12,7 +12,6 @@ The remote distccd's standard input and output are one end of a socket pair, so 
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import shutil
@@ -80,6 +79,8 @@ class Tunnel:
 
     async def gone(self, seconds: float) -> int | None:
         """ssh's exit status once it has ended, None if it has not within `seconds`."""
+        import asyncio  # a host list is read before anything has to wait for a node
+
         end = asyncio.get_running_loop().time() + seconds
         while self._process.poll() is None and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.01)

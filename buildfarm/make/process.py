@@ -6,7 +6,6 @@ group and inherited descriptors (an outer make's jobserver), so a terminal's Ctr
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
@@ -95,7 +94,22 @@ class MakeProcess:
     def pid(self) -> int:
         return self._started().pid
 
-    async def start(self) -> None:
+    @property
+    def was_started(self) -> bool:
+        return self._process is not None
+
+    def again(self, arguments: Sequence[str]) -> MakeProcess:
+        """The same make, not started, with other arguments."""
+        return MakeProcess(
+            self._make,
+            arguments,
+            directory=self._directory,
+            environment=self._environment,
+            stdout=self._stdout,
+            stderr=self._stderr,
+        )
+
+    def start(self) -> None:
         """Raises MachineError if make can't be started, e.g. because the directory is not there."""
         try:
             self._process = subprocess.Popen(
@@ -110,8 +124,14 @@ class MakeProcess:
         except OSError as error:
             raise MachineError(f"{error.filename or self._make.path}: can't start make: {error.strerror}") from error
 
+    def reap(self) -> int:
+        """As `wait`, for one that is known to have ended, without an event loop."""
+        return self._started().wait()
+
     async def wait(self) -> int:
         """make's exit status, or the negative number of the signal that killed it."""
+        import asyncio  # a make with nothing to do has ended before there is a loop
+
         process = self._started()
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()

@@ -3,11 +3,6 @@
 It decides nothing about a call.  If a handler returns without an answer, or the server is closed, the connection
 goes away and the stub runs the real tool.
 
-Theory of operation.  A socket's path must be shorter than 108 bytes (unix(7)), so without a fitting `path` the
-server makes one in a directory that only we can enter: `$XDG_RUNTIME_DIR/buildfarm`, or `buildfarm-UID` below the
-system's temporary directory.  The name holds pid and start time of the owner; sockets whose owner is dead are
-removed by the next server.  Peers of another uid are refused (SO_PEERCRED).
-
 Sockets are used directly (`add_reader`), not through asyncio's transports: a call is one short message each way,
 and accepting, reading and closing by transport costs eight rounds of the event loop instead of five.
 """
@@ -16,29 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
 import os
-import re
 import socket
-import stat
-import struct
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from buildfarm.errors import MachineError
 from buildfarm.make import wire
-from buildfarm.make.orphans import start_time
+from buildfarm.make.listener import Listener
+from buildfarm.make.prelude import EarlyCall
 from buildfarm.model import Invocation
 
-#: sun_path holds 108 bytes, the closing NUL among them (unix(7)).
-LONGEST_PATH = 107
-_BACKLOG = 4096
 _PIECE = 64 * 1024  # below malloc's threshold for mmap
 _PAUSE_SECONDS = 0.05
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_SOCKET_NAME = re.compile(r"(\d+)-(\d+)-\d+\.sock")
-_numbers = itertools.count()
 
 Handler = Callable[["StubCall"], Awaitable[None]]
 
@@ -146,54 +130,39 @@ class StubCall:
 class StubServer:
     """Listens at `path` and runs `handler` as a task of `tasks` for each call.
 
-    `path` None (or one that is too long for a socket) lets the server choose; `self.path` tells where it listens
+    `path` None (or one that is too long for a socket) lets the listener choose; `self.path` tells where it listens
     once `start` has returned.
     """
 
     def __init__(self, path: Path | None, handler: Handler, tasks: asyncio.TaskGroup) -> None:
-        self.path = path if path is not None and len(os.fsencode(path)) <= LONGEST_PATH else None
+        self.path = path
         self._handler = handler
         self._tasks = tasks
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._connections: set[_Connection] = set()
-        self._own_directory: Path | None = None
 
-    async def start(self) -> None:
-        """Listen.  Raises MachineError if no directory can hold the socket."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setblocking(False)
-        try:
-            if self.path is None:
-                self.path, self._own_directory = _bind_private(listener)
-            else:
-                self.path.unlink(missing_ok=True)
-                listener.bind(os.fspath(self.path))
-            self.path.chmod(0o600)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise MachineError(
-                f"{self.path or 'socket'}: can't listen for compiler calls: {error.strerror}",
-                hint="set XDG_RUNTIME_DIR or TMPDIR to a short, writable directory of your own",
-            ) from error
-        self._listener = listener
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+    async def start(self, listener: Listener | None = None) -> None:
+        """Listen; `listener`: one that is there already, the server's own from now on.  Raises MachineError."""
+        self._listener = listener or Listener(self.path)
+        self.path = self._listener.path
+        asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
+
+    def adopt(self, early: EarlyCall) -> None:
+        """Serve a stub that had called before there was a server."""
+        connection = _Connection(self, early.peer, early.reader)
+        self._connections.add(connection)
+        if early.call is not None:
+            connection.called(early.call)
 
     async def close(self) -> None:
         """Stop listening, drop every connection and remove the socket.  Stubs that still wait run the real tool."""
-        if self._listener is None or self.path is None:
+        if self._listener is None:
             return
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self.path.unlink(missing_ok=True)
+        asyncio.get_running_loop().remove_reader(self._listener.socket)
         self._listener.close()
         self._listener = None
         for connection in tuple(self._connections):
             connection.abort()
-        if self._own_directory is not None:
-            try:
-                self._own_directory.rmdir()
-            except OSError:
-                pass  # another conductor's socket is there
 
     def begin(self, connection: _Connection, call: StubCall) -> None:
         """A connection brought a call: let the handler answer it."""
@@ -213,22 +182,13 @@ class StubServer:
 
     def _accept(self) -> None:
         assert self._listener is not None, "BUG: accepting after close"
-        for _ in range(_BACKLOG):
-            try:
-                peer, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                self._pause(self._listener)
-                return
-            peer.setblocking(False)
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            if _CREDENTIALS.unpack(credentials)[1] != os.geteuid():
-                peer.close()
-                continue
-            self._connections.add(_Connection(self, peer))
+        try:
+            for peer in self._listener.accept():
+                self._connections.add(_Connection(self, peer, wire.MessageReader()))
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            self._pause(self._listener.socket)
 
     def _pause(self, listener: socket.socket) -> None:
         """Out of descriptors: the stubs wait in the backlog until some calls have ended."""
@@ -238,7 +198,7 @@ class StubServer:
 
     def _go_on(self) -> None:
         if self._listener is not None:
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+            asyncio.get_running_loop().add_reader(self._listener.socket, self._accept)
 
     async def _serve(self, connection: _Connection, call: StubCall) -> None:
         try:
@@ -252,16 +212,21 @@ class StubServer:
 class _Connection:
     """One stub's connection: cuts the stream into messages, passes them on, writes what does not fit at once."""
 
-    def __init__(self, server: StubServer, peer: socket.socket) -> None:
+    def __init__(self, server: StubServer, peer: socket.socket, reader: wire.MessageReader) -> None:
         self._server = server
         self._peer = peer
-        self._reader = wire.MessageReader()
+        self._reader = reader
         self._call: StubCall | None = None
         self._unsent = b""
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._descriptor = peer.fileno()  # asyncio, given the socket, takes its repr: nine system calls
         self._loop.add_reader(self._descriptor, self._readable)
+
+    def called(self, call: wire.Call) -> None:
+        """The stub has said what it was called for."""
+        self._call = StubCall(call, self)
+        self._server.begin(self, self._call)
 
     def write(self, data: bytes) -> None:
         """Send `data`, now or as the stub takes it; nothing happens if it is gone."""
@@ -321,76 +286,9 @@ class _Connection:
         try:
             for message in self._reader.feed(data):
                 if isinstance(message, wire.Call):
-                    self._call = StubCall(message, self)
-                    self._server.begin(self, self._call)
+                    self.called(message)
                 else:
                     assert self._call is not None, "BUG: the reader gave a report before a call"
                     self._call.take(message)
         except wire.PeerError:
             self.abort()  # the stub, if it is one, runs the real tool
-
-
-# --- the socket's place ----------------------------------------------------------------------------------
-
-
-def _bind_private(listener: socket.socket) -> tuple[Path, Path]:
-    """Bind in the first private directory that can hold a socket, and remove dead ones there; path, directory."""
-    name = f"{os.getpid()}-{start_time(os.getpid())}-{next(_numbers)}.sock"
-    failure = OSError(errno.ENOENT, "no private directory")
-    for directory in _private_directories():
-        path = directory / name
-        if len(os.fsencode(path)) > LONGEST_PATH:
-            continue
-        for _ in range(3):  # another conductor's close may remove the empty directory under our feet
-            try:
-                _make_private(directory)
-                listener.bind(os.fspath(path))
-            except OSError as error:
-                failure = error
-                if isinstance(error, FileNotFoundError):
-                    continue
-                break
-            _remove_stale(directory)
-            return path, directory
-    raise failure
-
-
-def _private_directories() -> Iterator[Path]:
-    """Where a socket may live, best first.  The last is new at each call, for the case that others squat."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        yield Path(runtime) / "buildfarm"
-    for root in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
-        yield Path(root) / f"buildfarm-{os.geteuid()}"
-    yield Path(tempfile.mkdtemp(prefix="buildfarm-", dir="/tmp"))
-
-
-def _make_private(directory: Path) -> None:
-    """Raises OSError unless `directory` is there, ours and closed to others."""
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise PermissionError(errno.EPERM, "not a private directory of ours", str(directory))
-
-
-def _remove_stale(directory: Path) -> None:
-    """Remove the sockets of conductors that are dead."""
-    for path in directory.iterdir():
-        match = _SOCKET_NAME.fullmatch(path.name)
-        if match and start_time(int(match[1])) != int(match[2]) and not _answers(path):
-            path.unlink(missing_ok=True)
-
-
-def _answers(path: Path) -> bool:
-    """Whether someone listens there; an owner in another pid namespace is dead only by the looks of it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-    return True

@@ -17,7 +17,7 @@ from buildfarm.report.progress import NodeView, View
 from buildfarm.report.text import clock, count, printable, shortest
 
 NOT_PROBED = "being asked who it is"
-"""The reason of a node that is not known yet (`dispatch.scheduler.NOT_PROBED`); that is no fault."""
+"""The reason of a node that is not known yet (`dispatch.health.NOT_PROBED`); that is no fault."""
 
 NARROW = 60
 """Below this width a node's line leaves out its speed and the bar shrinks to its numbers."""

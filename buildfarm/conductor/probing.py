@@ -1,0 +1,113 @@
+"""How a node proves itself to a build: it is asked who it is, and repeats what this machine's compilers make.
+
+It decides nothing about the node (the scheduler does) and has no list of them (`membership` has).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.dispatch import local
+from buildfarm.dispatch.canary import Canaries, hatch
+from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
+from buildfarm.dispatch.probe import NodeIdentity
+from buildfarm.dispatch.probe import ask as ask_tool
+from buildfarm.dispatch.probe import probe as ask
+from buildfarm.errors import MachineError
+from buildfarm.model import Language, Node
+from buildfarm.request import RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What a probe found out."""
+
+    languages: frozenset[str] = frozenset()
+    compiler: str = ""
+    error: str | None = None
+    quarantine: bool = False
+    remark: str | None = None  # which languages it does not compile, and why
+    seconds: float | None = None  # of a small question, connection included
+
+
+class Prober:
+    """Asks the nodes of one build."""
+
+    def __init__(self, request: RunRequest, toolbox: Toolbox) -> None:
+        self._request = request
+        self._toolbox = toolbox
+        self._canaries: asyncio.Task[Canaries] | None = None
+        self._identities: dict[str, NodeIdentity] = {}
+        self._tools: dict[tuple[str, str], asyncio.Task[str | None]] = {}  # (node, tool) -> why it can't be used there
+        self._plain: dict[str, bool] = {}  # by absolute path
+
+    async def probe(self, node: Node) -> ProbeReport:
+        """Ask the node who it is, and have it repeat what this machine's compilers make."""
+        if self._canaries is None:
+            environment = self._toolbox.clean(self._request.environment)
+            compilers = self._toolbox.compilers(environment)
+            if Language.C not in compilers:
+                return ProbeReport(error="no gcc here to compare this node with", quarantine=True)
+            self._canaries = asyncio.create_task(hatch(compilers, environment))
+        try:
+            canaries = await asyncio.shield(self._canaries)
+            identity = await ask(node, canaries)
+        except MachineError as error:
+            return ProbeReport(error=error.message, quarantine=True)
+        except NodeFault as fault:
+            return ProbeReport(error=fault.reason, quarantine=isinstance(fault, NodeForbidden))
+        self._identities[node.key] = identity
+        if identity.mismatch is not None:
+            return ProbeReport(compiler=identity.compiler, error=identity.mismatch, quarantine=True)
+        return ProbeReport(
+            languages=frozenset(str(language) for language in identity.languages),
+            compiler=identity.compiler,
+            remark=identity.lacks,
+            seconds=identity.round_trip_seconds,
+        )
+
+    async def tool_name(self, node: Node, language: Language, tool_path: str) -> tuple[str, str | None]:
+        """The name by which the node knows the compiler `tool_path`, and why it can't have the unit, if it can't.
+
+        The compilers that the canaries stand for go by the names that the probe has proved, cross names included.  Any
+        other (`clang`, `gcc-11`, a cross compiler of the user's) is asked there once who it is.  Raises NodeFault.
+        """
+        name = os.path.basename(tool_path)
+        identity = self._identities.get(node.key)
+        if identity is None:
+            return name, None
+        if self._is_plain(tool_path) and (proved := identity.argv0.get(language)):
+            return proved, None
+        key = (node.key, tool_path)
+        if key not in self._tools:
+            self._tools[key] = asyncio.create_task(self._compare(node, name, tool_path))
+        try:
+            return name, await asyncio.shield(self._tools[key])
+        except NodeRefused as refused:
+            return name, f"{node.key} runs no {name}: {refused.reason}"
+        except NodeFault:
+            self._tools.pop(key, None)
+            raise
+
+    def _is_plain(self, tool_path: str) -> bool:
+        """Whether this is one of the compilers whose canaries the nodes repeat: `cc` and `gcc-12` usually are gcc."""
+        if not self._plain:
+            compilers = self._toolbox.compilers(self._toolbox.clean(self._request.environment))
+            self._plain = {os.path.realpath(path): True for path in compilers.values()}
+        if tool_path not in self._plain:
+            self._plain[tool_path] = os.path.realpath(tool_path) in self._plain
+        return self._plain[tool_path]
+
+    async def _compare(self, node: Node, name: str, tool_path: str) -> str | None:
+        """Why the node's `name` is not this machine's `tool_path`; None: it is.  Raises NodeFault."""
+        environment = {**self._toolbox.clean(self._request.environment), "LC_ALL": "C"}
+        for question in ("-dumpmachine", "--version"):
+            told = await local.run([tool_path, question], cwd="/", env=environment)
+            here = (told.stdout.decode(errors="replace").splitlines() or [""])[0].strip()
+            there = await ask_tool(node, name, question)
+            if there != here:
+                return f"the {name} of {node.key} says {there or 'nothing'} to {question}, here it is {here}"
+        return None

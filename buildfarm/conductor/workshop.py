@@ -1,0 +1,298 @@
+"""Serves the calls of a make that runs already: everything is set up here, in its order, and taken down again.
+
+What a build is made of is `build`'s; how a unit is compiled is `units`', how the nodes are used `farm`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
+
+from buildfarm.conductor.build import Begun, exit_code, state_of
+from buildfarm.conductor.calls import Calls
+from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.foresight import Foresight
+from buildfarm.conductor.here import Here
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lookahead import Lookahead
+from buildfarm.conductor.making import Maker
+from buildfarm.conductor.membership import Membership, read_again
+from buildfarm.conductor.pulse import pulse
+from buildfarm.conductor.trust import Trust
+from buildfarm.conductor.units import Units
+from buildfarm.conductor.watching import Watcher
+from buildfarm.conductor.words import Words
+from buildfarm.conductor.workbench import Workbench
+from buildfarm.dispatch import ssh
+from buildfarm.make import orphans
+from buildfarm.make.process import MakeProcess
+from buildfarm.make.server import StubServer
+from buildfarm.model import BuildState, Invocation
+from buildfarm.report.reporter import Summary
+from buildfarm.state import recipes
+from buildfarm.state.journal import CLOCK
+from buildfarm.state.store import ObjectStore
+from buildfarm.state.taint import Taken
+from buildfarm.state.writer import JournalWriter
+
+FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
+TROUBLED_SECONDS = 2.0  # the same, when commits fail already
+CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
+SIGINT_PATIENCE = 0.5  # a terminal's Ctrl-C reaches make by itself; a lone `kill -INT` is passed on after this
+
+
+class Workshop:
+    """Serves one build."""
+
+    def __init__(self, begun: Begun) -> None:
+        self._begun = begun
+        self._request = begun.request
+        self._reporters = begun.reporters
+        self._interrupted_by: signal.Signals | None = None
+        self._make_pid = begun.process.pid
+
+    def run(self) -> int:
+        """The process's exit code.  Raises BuildfarmError."""
+        with JournalWriter(
+            self._begun.journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
+        ) as writer:
+            return asyncio.run(self._conduct(writer))
+
+    def _recipes_since(self) -> int | None:
+        """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
+        return recipes.oldest_start(self._make_pid, self._begun.state_dir / CLOCK)
+
+    def _missing(self) -> list[str]:
+        """What the Makefiles lack, if a unit failed for want of it."""
+        from buildfarm.conductor.prerequisites import of_failed_build
+
+        request = self._request
+        if request.serial_order:
+            return []
+        return of_failed_build(request.directory, self._begun.state_dir, request.make_words, request.environment)
+
+    def _trouble(self, text: str) -> None:
+        if text:
+            self._reporters.note(text)
+
+    async def _conduct(self, writer: JournalWriter) -> int:
+        ledger = Ledger(writer, self._begun.build, self._reporters)
+        ledger.reused(self._begun.recovered.reused)
+        code: int | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+                status = await self._serve(writer, ledger, tasks, stack)
+                await asyncio.to_thread(writer.flush, TROUBLED_SECONDS if writer.trouble else FLUSH_SECONDS)
+            code = exit_code(status, self._interrupted_by)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            state = state_of(code, self._interrupted_by)
+            closing = writer.submit(lambda journal: journal.end_build(ledger.build, state, code))
+        await asyncio.wrap_future(closing)
+        if state is BuildState.FAILED and ledger.tally.failed:
+            for line in await asyncio.to_thread(self._missing):
+                self._reporters.note(line)
+        self._reporters.finished(self._summary(ledger, code, state))
+        return code
+
+    async def _serve(
+        self,
+        writer: JournalWriter,
+        ledger: Ledger,
+        tasks: asyncio.TaskGroup,
+        stack: AsyncExitStack,
+    ) -> int:
+        """Set up everything that a build needs, serve make until it has ended, take it down; make's exit status."""
+        begun, request, membership, toolbox = self._begun, self._request, self._begun.membership, self._begun.toolbox
+        farm = Farm(membership.policy(), membership.probe, ledger, tasks)
+        stack.callback(ssh.close_shared)
+        stack.push_async_callback(farm.close)
+        stack.callback(lambda: ledger.nodes(farm.statuses()))
+        taken: list[Future[Taken]] = []
+
+        def condemn(node: str, reason: str) -> None:
+            taken.append(ledger.take_back((node,)))
+            farm.quarantine(node, reason)
+            ledger.note(f"{reason}; all that it has made in this build is made again")
+
+        trust = Trust(request.verify, begun.workroom, condemn, tasks)
+        stack.push_async_callback(trust.close)
+        here = Here(ledger, begun.cores, Words(begun.workroom))
+        places = membership.preparations or begun.cores + 1
+        maker = Maker(
+            farm,
+            ledger,
+            toolbox,
+            membership,
+            trust,
+            Workbench(lambda: places),
+            token=begun.token,
+            workroom=begun.workroom,
+            estimates=begun.recovered.durations,
+        )
+        lookahead = Lookahead(
+            maker,
+            farm,
+            ledger,
+            ObjectStore(begun.state_dir, writer),
+            enabled=request.lookahead and bool(begun.nodes),
+        )
+        foresight = Foresight(str(request.directory), ledger, toolbox, begun.recovered.durations, lookahead.foresee)
+        units = Units(farm, here, ledger, maker, lookahead, token=begun.token)
+        calls = Calls(units, here, ledger, foresight, toolbox)
+        server = StubServer(None, calls.handle, tasks)
+        await server.start(begun.listener)
+        stack.push_async_callback(server.close)
+        stack.push_async_callback(calls.close)
+        farm.join(begun.nodes)
+        self._follow(membership, farm, lookahead, ledger, tasks, stack)
+        for recursive in reversed(begun.prelude.started):  # the last that is told goes first
+            foresight.instance_started(recursive)
+        foresight.instance_started(Invocation(("make", *begun.words), str(request.directory), begun.environment))
+        for early in begun.prelude.calls:
+            server.adopt(early)
+        beat = pulse(farm, ledger, self._reporters.progress, lambda: foresight.view)
+        for background in (foresight.run(), lookahead.run(), beat):
+            stack.callback(tasks.create_task(background).cancel)
+        stack.push_async_callback(lookahead.close)
+
+        def count_unseen() -> None:
+            ledger.tally.unseen = len(foresight.unseen(begun.started))
+
+        stack.callback(count_unseen)
+        stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
+        process, words = begun.process, begun.words
+        while True:
+            status = await self._run_make(process, calls, lookahead, tasks)
+            if self._interrupted_by is not None:
+                return status  # what was taken back so far, the next build's sweep removes
+            await trust.settled()
+            if not taken:
+                return status
+            taken.append(ledger.take_back(tuple(trust.liars)))  # what came in since
+            words = await self._take_away(taken, ledger, words)
+            taken.clear()
+            process = process.again(words)
+
+    async def _take_away(self, taken: list[Future[Taken]], ledger: Ledger, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Remove what liars have made; make's words for doing it again.
+
+        A result that its recipe has moved on can't be found again: then make must do everything anew (`-B`).
+        """
+        parts = [await asyncio.wrap_future(part) for part in taken]
+        outputs = tuple(dict.fromkeys(output for part in parts for output in part.outputs))
+        scattered = any(part.scattered for part in parts)
+        for output in outputs:
+            try:
+                os.unlink(output)
+            except FileNotFoundError:
+                scattered = True
+        ledger.taken_away(Taken(outputs))
+        anew = "everything" if scattered else f"{len(outputs)} units"
+        ledger.note(f"make runs again: {anew} must be made anew")
+        return ("-B", *words) if scattered and "-B" not in words else words
+
+    def _follow(
+        self,
+        membership: Membership,
+        farm: Farm,
+        lookahead: Lookahead,
+        ledger: Ledger,
+        tasks: asyncio.TaskGroup,
+        stack: AsyncExitStack,
+    ) -> None:
+        """From now on the farm follows what the user writes and what announces itself."""
+
+        def changed() -> None:
+            another, trouble = read_again(membership)
+            if trouble is not None:
+                ledger.note(trouble)
+            elif another:
+                update()
+
+        def update() -> None:
+            for note in membership.notes:
+                ledger.note(note)
+            farm.join(membership.nodes, membership.local_slots)
+            if membership.nodes and self._request.lookahead:
+                lookahead.enable()
+
+        membership.listen(update)
+        stack.callback(membership.close)
+        if membership.files:
+            watcher = Watcher(membership.files, changed, busy=self._request.directory)
+            stack.callback(tasks.create_task(watcher.run()).cancel)
+
+    async def _run_make(
+        self, process: MakeProcess, calls: Calls, lookahead: Lookahead, tasks: asyncio.TaskGroup
+    ) -> int:
+        """Wait for make, started now if it was not; pass on what asks us to stop, or has asked before we could hear."""
+        loop = asyncio.get_running_loop()
+        stopping: set[asyncio.Task[None]] = set()
+
+        def stop(number: signal.Signals) -> None:
+            if self._interrupted_by is None:
+                self._interrupted_by = number
+                stopping.add(tasks.create_task(self._stop(process, calls, lookahead, number)))
+            else:
+                process.signal(number)
+
+        # What was ignored when we were started stays so: `nohup`, a shell's `&`; make does the same (main.c).
+        for number in self._begun.signals.numbers:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            if not process.was_started:
+                process.start()
+                self._make_pid = process.pid
+            while self._begun.signals.heard:
+                stop(self._begun.signals.heard.pop(0))
+            return await process.wait()
+        finally:
+            for task in stopping:
+                task.cancel()
+            for number in self._begun.signals.numbers:
+                loop.remove_signal_handler(number)
+
+    async def _stop(self, process: MakeProcess, calls: Calls, lookahead: Lookahead, number: signal.Signals) -> None:
+        """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
+        if number is signal.SIGINT:
+            await asyncio.sleep(SIGINT_PATIENCE)
+            for pid in await asyncio.to_thread(orphans.find, self._begun.token):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            return
+        self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
+        await asyncio.gather(calls.checkpoint(CHECKPOINT_SECONDS), lookahead.checkpoint(CHECKPOINT_SECONDS))
+        process.signal(signal.SIGTERM)
+
+    def _summary(self, ledger: Ledger, code: int, state: BuildState) -> Summary:
+        tally = ledger.tally
+        now = time.time()
+        return Summary(
+            exit_status=code,
+            time=now,
+            seconds=now - self._begun.started,
+            done=tally.done,
+            failed=tally.failed,
+            remote=tally.remote,
+            local=tally.local,
+            lookahead=tally.lookahead,
+            retried=tally.retried,
+            reused=self._begun.recovered.reused,
+            links=tally.links,
+            unseen=tally.unseen,
+            interrupted=state is BuildState.INTERRUPTED,
+        )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The innermost first exception: what went wrong first is what the user must know."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner

@@ -1,0 +1,148 @@
+"""The Unix socket at which the stubs call: made in a private place, and taken away again.
+
+It answers no call; `server` does, and `prelude` before there is a server.
+
+Theory of operation.  A socket's path must be shorter than 108 bytes (unix(7)), so without a fitting `path` the
+listener makes one in a directory that only we can enter: `$XDG_RUNTIME_DIR/buildfarm`, or `buildfarm-UID` below the
+system's temporary directory.  The name holds pid and start time of the owner; sockets whose owner is dead are
+removed by the next one.  Peers of another uid are refused (SO_PEERCRED).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from buildfarm.errors import MachineError
+from buildfarm.make.orphans import start_time
+
+#: sun_path holds 108 bytes, the closing NUL among them (unix(7)).
+LONGEST_PATH = 107
+_BACKLOG = 4096
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_SOCKET_NAME = re.compile(r"(\d+)-(\d+)-\d+\.sock")
+_numbers = itertools.count()
+
+
+class Listener:
+    """A listening socket.  `path` tells where, `socket` is not blocking."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Listen at `path`, or where there is room (None, or one too long for a socket).  Raises MachineError."""
+        self._own_directory: Path | None = None
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.setblocking(False)
+        place = path if path is not None and len(os.fsencode(path)) <= LONGEST_PATH else None
+        try:
+            if place is None:
+                place, self._own_directory = _bind_private(self.socket)
+            else:
+                place.unlink(missing_ok=True)
+                self.socket.bind(os.fspath(place))
+            place.chmod(0o600)
+            self.socket.listen(_BACKLOG)
+        except OSError as error:
+            self.socket.close()
+            raise MachineError(
+                f"{place or 'socket'}: can't listen for compiler calls: {error.strerror}",
+                hint="set XDG_RUNTIME_DIR or TMPDIR to a short, writable directory of your own",
+            ) from error
+        self.path = place
+
+    def accept(self) -> Iterator[socket.socket]:
+        """Those who wait to be heard, not blocking.  Raises OSError when this process has no descriptor left."""
+        for _ in range(_BACKLOG):
+            try:
+                peer, _ = self.socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            peer.setblocking(False)
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            if _CREDENTIALS.unpack(credentials)[1] != os.geteuid():
+                peer.close()
+                continue
+            yield peer
+
+    def close(self) -> None:
+        """Listen no more and remove the socket; harmless when that was done."""
+        if self.socket.fileno() < 0:
+            return
+        self.path.unlink(missing_ok=True)
+        self.socket.close()
+        if self._own_directory is not None:
+            try:
+                self._own_directory.rmdir()
+            except OSError:
+                pass  # another conductor's socket is there
+
+
+def _bind_private(listener: socket.socket) -> tuple[Path, Path]:
+    """Bind in the first private directory that can hold a socket, and remove dead ones there; path, directory."""
+    name = f"{os.getpid()}-{start_time(os.getpid())}-{next(_numbers)}.sock"
+    failure = OSError(errno.ENOENT, "no private directory")
+    for directory in _private_directories():
+        path = directory / name
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            continue
+        for _ in range(3):  # another conductor's close may remove the empty directory under our feet
+            try:
+                _make_private(directory)
+                listener.bind(os.fspath(path))
+            except OSError as error:
+                failure = error
+                if isinstance(error, FileNotFoundError):
+                    continue
+                break
+            _remove_stale(directory)
+            return path, directory
+    raise failure
+
+
+def _private_directories() -> Iterator[Path]:
+    """Where a socket may live, best first.  The last is new at each call, for the case that others squat."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        yield Path(runtime) / "buildfarm"
+    import tempfile  # 3 ms that a build in a user's session does without
+
+    for root in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
+        yield Path(root) / f"buildfarm-{os.geteuid()}"
+    yield Path(tempfile.mkdtemp(prefix="buildfarm-", dir="/tmp"))
+
+
+def _make_private(directory: Path) -> None:
+    """Raises OSError unless `directory` is there, ours and closed to others."""
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "not a private directory of ours", str(directory))
+
+
+def _remove_stale(directory: Path) -> None:
+    """Remove the sockets of conductors that are dead."""
+    for path in directory.iterdir():
+        match = _SOCKET_NAME.fullmatch(path.name)
+        if match and start_time(int(match[1])) != int(match[2]) and not _answers(path):
+            path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    """Whether someone listens there; an owner in another pid namespace is dead only by the looks of it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
