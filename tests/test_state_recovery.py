@@ -284,6 +284,32 @@ def test_a_recipe_that_goes_on_after_its_compile_is_trusted_from_the_next_barrie
     assert not tree.plan(recipe_continues=lambda _: True).removed
 
 
+def test_an_arrived_object_is_not_taken_for_the_end_of_its_recipe(tree: Tree) -> None:
+    step = tree.check_out("a.o")
+    tree.write("a.o")
+    tree.journal.arrive(tree.build, sample.check_in(step, *tree.records("a.o")))
+    assert not tree.plan().removed
+    plan = tree.plan(recipe_continues=lambda _: True)
+    assert reasons(plan) == {"a.o": "its recipe may not have ended"}
+    assert not plan.adopted
+
+
+def test_what_went_for_its_recipe_alone_is_offered_as_a_result_unless_the_clock_is_in_doubt(tree: Tree) -> None:
+    tree.make("a.o", "a.mod")
+    tree.make("b.o")
+    tree.write("b.o", b"stripped meanwhile")
+    tree.make("c.o")
+
+    def continues(path: str) -> bool:
+        return not path.endswith("c.o")
+
+    plan = tree.plan(recipe_continues=continues)
+    assert set(reasons(plan)) == {"a.o", "a.mod", "b.o"}
+    assert [step & 0xFFFF for step in plan.unfinished] == [1]
+    assert not tree.plan(recipe_continues=continues, rebooted=True).unfinished
+    assert not tree.plan(recipe_continues=continues, clock_ns=durable.clock_offset_ns() - DAY_NS).unfinished
+
+
 def test_kept_units_are_those_of_the_chain_of_resumed_builds(tree: Tree) -> None:
     tree.make("older.o")
     tree.journal.end_build(tree.build, BuildState.COMPLETE, 0)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from buildfarm.conductor.delivery import Stamp, stamp
 from buildfarm.model import Unit
-from buildfarm.state.digest import digest_file
+from buildfarm.state.digest import digest_bytes, digest_file
 
 RACY_NS = 20_000_000
 ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there
@@ -103,18 +103,11 @@ class Witness:
         return digest
 
     def _absences(self, unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[str]:
-        searched = {os.path.normpath(os.path.join(cwd, name)) for name in include_directories(unit)}
-        own = [path for path in inputs if not path.startswith(SYSTEM)]
-        searched.update(os.path.dirname(os.path.normpath(path)) for path in own)
-        present = {os.path.normpath(path) for path in inputs}
         listings: dict[str, frozenset[str]] = {}
-        for path in inputs:
-            for name in _spellings(os.path.normpath(path), searched):
-                for directory in searched:
-                    if os.path.join(directory, name) not in present:
-                        absent = self._first_absent(directory, name, listings)
-                        if absent is not None:
-                            yield absent
+        for directory, name in _rivals(unit, cwd, inputs):
+            absent = self._first_absent(directory, name, listings)
+            if absent is not None:
+                yield absent
 
     def _first_absent(self, directory: str, name: str, listings: dict[str, frozenset[str]]) -> str | None:
         """`directory/name`, or the first directory on the way to it that is not there; None: it is there."""
@@ -150,6 +143,55 @@ class Witness:
         if time.time_ns() - mtime > RACY_NS:
             self._names[directory] = (mtime, names)
         return names
+
+
+def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, Stamp]) -> str | None:
+    """A digest of what a unit's inputs, and the directories where they were searched, look like.
+
+    `seen` holds the inputs' stamps.  Two that are equal: no input was changed, moved or replaced in between, nor its
+    directory by another one.  None: something is not there.
+    """
+    stamps = [seen.get(path) for path in inputs]
+    if None in stamps:
+        return None
+    directories = [
+        (path, found and found[2]) for path in sorted(_searched(unit, cwd, inputs)) for found in [stamp(path)]
+    ]
+    return digest_bytes(repr((list(zip(inputs, stamps, strict=True)), directories)).encode(errors="surrogateescape"))
+
+
+def newcomers(unit: Unit, cwd: str, inputs: Sequence[str], since_ns: int) -> bool:
+    """Whether a name that might be found in the place of an input has come, or was changed, at or after `since_ns`.
+
+    Only as good as the clock: a rename sets ctime, so a file moved here counts as new.
+    """
+    for directory, name in _rivals(unit, cwd, inputs):
+        for part in name.split("/"):
+            directory = os.path.join(directory, part)
+            found = stamp(directory)
+            if found is None:
+                break
+            if found[3] >= since_ns:
+                return True
+    return False
+
+
+def _searched(unit: Unit, cwd: str, inputs: Sequence[str]) -> set[str]:
+    """The directories where the unit's inputs were searched, system ones left out."""
+    searched = {os.path.normpath(os.path.join(cwd, name)) for name in include_directories(unit)}
+    searched.update(os.path.dirname(os.path.normpath(path)) for path in inputs if not path.startswith(SYSTEM))
+    return searched
+
+
+def _rivals(unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """Directories and names under which an input could have been found, and was not."""
+    searched = _searched(unit, cwd, inputs)
+    present = {os.path.normpath(path) for path in inputs}
+    for path in inputs:
+        for name in _spellings(os.path.normpath(path), searched):
+            for directory in searched:
+                if os.path.join(directory, name) not in present:
+                    yield directory, name
 
 
 def include_directories(unit: Unit) -> list[str]:

@@ -105,20 +105,32 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     if running:
         _end_orphans(journal, lock)
     found = examine(journal, lock, request, running=running)
+    rescued = _rescue(journal, found.sweep.unfinished) if found.sweep.unfinished else 0
     removed = recovery.perform(
         found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE
     )
     if found.lost or found.sweep.interrupted:
-        note(tell(found, removed, str(journal.state_dir / ASIDE)))
+        note(tell(found, removed, str(journal.state_dir / ASIDE), rescued))
     reused = found.sweep.kept_units if found.sweep.interrupted else 0
     return Recovered(reused, journal.durations_by_output())
 
 
-def tell(found: Findings, removed: int, aside: str) -> str:
+def _rescue(journal: Journal, steps: tuple[int, ...]) -> int:
+    """Put what these steps have made into the store, as far as it can be vouched for; how many results those were."""
+    from buildfarm.conductor.rescue import rescue
+    from buildfarm.state.results import results
+
+    last = journal.last_build()
+    assert last is not None, "BUG: steps of no build"
+    return rescue(results(journal, steps), last.spec.environment, journal.state_dir)
+
+
+def tell(found: Findings, removed: int, aside: str, rescued: int = 0) -> str:
     """What a sweep has done, in words that claim no more than it knows.
 
-    `removed` files went, those that no step of ours made into the directory `aside`.  Whether they were half-written
-    nobody knows: after a kill of the conductor alone make goes on, and what it makes may well be whole.
+    `removed` files went, those that no step of ours made into the directory `aside`, those of `rescued` units into
+    the store.  Whether they were half-written nobody knows: after a kill of the conductor alone make goes on, and what
+    it makes may well be whole.
     """
     moved = min(removed, len(found.unvouched))
     parts = []
@@ -126,6 +138,8 @@ def tell(found: Findings, removed: int, aside: str) -> str:
         parts.append(f"{count(found.sweep.kept_units, 'unit')} kept")
     if removed > moved:
         parts.append(f"{count(removed - moved, 'file')} removed that can't be vouched for")
+    if rescued:
+        parts.append(f"{count(rescued, 'result')} of them kept for recipes that may not have ended")
     if moved:
         parts.append(f"{count(moved, 'file')} moved to {aside}: written after its last checkpoint by no step of ours")
     what = "a build died here and its journal is lost" if found.lost else "the last build was interrupted"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from buildfarm.conductor.delivery import UNORDINARY, Placement, ordinary, place, stamps
+from buildfarm.conductor.evidence import appearance
 from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
 from buildfarm.conductor.here import Here, absolute_outputs
@@ -167,6 +168,7 @@ class Units:
                 bytes_sent=compiled.bytes_sent,
                 bytes_received=compiled.bytes_received,
                 inputs=compiled.inputs,
+                seen=appearance(task.unit, task.invocation.cwd, compiled.inputs, compiled.seen),
                 attempt=compiled.attempt,
             )
         )

@@ -93,11 +93,15 @@ class SweepPlan:
     restored: tuple[str, ...] = ()  # pending, never touched: the record before stands again
     adopted: tuple[int, ...] = ()  # steps that had arrived whole
     open_steps: tuple[int, ...] = ()  # checked out when the build died
+    unfinished: tuple[int, ...] = ()  # steps that look whole and go only because their recipes may not have ended
     kept_units: int = 0
 
 
 Look = Callable[[str], Seen | None]
 Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
+
+
+UNFINISHED = "its recipe may not have ended"
 
 
 def _nothing(_: str) -> bool:
@@ -172,7 +176,9 @@ def plan_sweep(
         return SweepPlan(None, False, False)
     interrupted = build.state in (BuildState.RUNNING, BuildState.INTERRUPTED)
     rebooted = not boot_id or build.owner.boot_id != boot_id
-    judge = _Judge(rows, interrupted, rebooted, trusted_before(build, boot_id, clock_ns), look, protected)
+    trusted_ns = trusted_before(build, boot_id, clock_ns)
+    judge = _Judge(rows, interrupted, rebooted, trusted_ns, look, protected)
+    judge.steady = not rebooted and trusted_ns == build.barrier_ns
     judge.recipe_continues = recipe_continues
     judge.look_at_all()
     digests = hash_files(sorted(judge.to_hash))
@@ -190,6 +196,7 @@ class _Judge:
     look: Look
     protected: Callable[[str], bool]
     recipe_continues: Callable[[str], bool] = _nothing
+    steady: bool = False  # the clock has run on since the build: a later change has a later time
     seen: dict[str, Seen] = field(default_factory=dict)
     to_hash: set[str] = field(default_factory=set)
 
@@ -209,6 +216,7 @@ class _Judge:
         forgotten: list[str] = []
         restored: list[str] = []
         adopted: list[int] = []
+        unfinished: list[int] = []
         kept_steps: set[int] = set()
         for step, claims in _by_step(self.rows.claims).items():
             present = [claim for claim in claims if claim.path in self.seen]
@@ -235,6 +243,8 @@ class _Judge:
                     forgotten.append(claim.path)
                 else:
                     removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, reason)
+            if self.steady and present == claims and set(faults.values()) <= {None, UNFINISHED} and fault is not None:
+                unfinished.append(step)
             if fault is None and present:
                 kept_steps.add(step)
                 if claims[0].standing is Standing.ARRIVED:
@@ -255,6 +265,7 @@ class _Judge:
             tuple(restored),
             tuple(adopted),
             self.rows.open_steps,
+            tuple(unfinished),
             len(units) if self.interrupted else 0,
         )
 
@@ -287,15 +298,16 @@ class _Judge:
         if claim.standing is Standing.ARRIVED:
             if not fits:
                 return "changed after it arrived"
-            return None if digests.get(found.real) == claim.record.digest else "its bytes are not those that arrived"
-        if not fits:
+            if digests.get(found.real) != claim.record.digest:
+                return "its bytes are not those that arrived"
+        elif not fits:
             if not self.interrupted or found.changed_ns > self.trusted_ns:
                 return "changed after its check-in"
             return None
-        if self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
+        elif self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
             return "its bytes are not those that were checked in"
         if self.interrupted and found.changed_ns > self.trusted_ns and self.recipe_continues(claim.path):
-            return "its recipe may not have ended"
+            return UNFINISHED
         return None
 
     def _why_kept(self, claim: Claim) -> str:

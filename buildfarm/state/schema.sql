@@ -79,6 +79,7 @@ CREATE TABLE step (
     reason         TEXT,
     stderr         BLOB,
     inputs         BLOB,                       -- u32 little-endian ids of `input`, the source first
+    seen           TEXT,                       -- digest of what the inputs looked like at the delivery
     temporaries    BLOB NOT NULL               -- private files that a crash may leave behind
 );
 CREATE INDEX step_build ON step(build);

@@ -128,7 +128,7 @@ class StepTable:
             return False
         self._connection.execute(
             "UPDATE step SET state = ?, attempt = ?, node = ?, started = ?, ended = ?, seconds = ?,"
-            " exit_status = ?, bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?,"
+            " exit_status = ?, bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?, seen = ?,"
             " temporaries = CASE WHEN ? THEN x'' ELSE temporaries END WHERE id = ?",
             (
                 step.state.value if durable else StepState.CHECKED_OUT.value,
@@ -140,6 +140,7 @@ class StepTable:
                 step.bytes_received,
                 step.stderr[:STDERR_KEPT] or None,
                 self._input_ids(build, step.inputs),
+                step.seen,
                 durable,
                 number,
             ),

@@ -80,13 +80,7 @@ class ObjectStore:
         if len(content) > self._limit:
             return False
         with self._lock:
-            fresh = self._directory / f"{name}.new"
-            try:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                fresh.write_bytes(content)
-                os.replace(fresh, self._directory / name)
-            except OSError:
-                _remove(fresh)
+            if not _write(self._directory / name, content):
                 return False
             self._bytes += len(content) - self._sizes.pop(name, 0)
             self._sizes[name] = len(content)
@@ -161,6 +155,11 @@ class ObjectStore:
             pass  # closed: only the order of use is lost
 
 
+def keep(state_dir: Path, fingerprint: str, result: StoredResult) -> bool:
+    """Put a result where the next `ObjectStore` takes it up; False: the disk would not take it."""
+    return _write(state_dir / "store" / _name(fingerprint), _pack(result))
+
+
 def stored_results(state_dir: Path) -> int:
     """How many results a store holds; for those who only look."""
     try:
@@ -171,6 +170,18 @@ def stored_results(state_dir: Path) -> int:
 
 def _name(fingerprint: str) -> str:
     return digest_bytes(pack(fingerprint))
+
+
+def _write(file: Path, content: bytes) -> bool:
+    fresh = file.with_name(f"{file.name}.new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
+        os.replace(fresh, file)
+    except OSError:
+        _remove(fresh)
+        return False
+    return True
 
 
 def _remove(file: Path) -> None:

@@ -1,0 +1,91 @@
+"""Keeps what nodes have compiled although the recipes around it did not end: such results go to the store.
+
+A target goes when nobody can say that its recipe had ended, so that make runs that recipe again.  The compile in it
+need not be done again: its object is whole, by its hash.  It becomes a result that was made ahead of make, and is
+delivered when the recipe asks, if its evidence holds then.
+
+Theory of operation.  The journal has no evidence for a result that was delivered at once, only what its inputs looked
+like at that moment (`evidence.appearance`: times, sizes, inodes).  If they look so now, nothing that the compile has
+read was changed since, and digests taken now are those of then; if no rival name has come since, those that are
+absent now were absent then.  The second rests on the clock, so the sweep offers nothing after a reboot or when the
+clock was set back.  In any doubt the unit is compiled again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from buildfarm.conductor.delivery import stamp, stamps
+from buildfarm.conductor.evidence import Witness, appearance, newcomers
+from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.dispatch.wrappers import is_wrapper
+from buildfarm.graph.classify import classify
+from buildfarm.model import Invocation, Unit
+from buildfarm.state.digest import digest_bytes
+from buildfarm.state.results import Result
+from buildfarm.state.store import StoredResult, keep
+
+FAR_FUTURE_NS = 1 << 63
+_DRIVERS_OWN = b"f951:"  # words of a place that is not in the source: they are told anew at each delivery
+
+
+def rescue(found: list[Result], environment: Mapping[str, str], state_dir: Path) -> int:
+    """Put the results that can be vouched for into the store of `state_dir`; how many those were.
+
+    `environment` is the interrupted build's, as it was before a masquerade changed it.
+    """
+    witness = Witness()
+    toolbox = Toolbox(state_dir)
+    clean = toolbox.clean(environment)
+    kept = 0
+    for result in found:
+        stored = _stored(result, toolbox, clean, witness)
+        if stored is not None and keep(state_dir, result.fingerprint, stored):
+            kept += 1
+    return kept
+
+
+def _stored(result: Result, toolbox: Toolbox, environment: Mapping[str, str], witness: Witness) -> StoredResult | None:
+    invocation = Invocation(result.argv, result.cwd, environment)
+    if toolbox.mark(invocation) != result.fingerprint:
+        return None  # its recipe had changed the environment: nobody knows how
+    unit = classify((os.path.basename(result.argv[0]), *result.argv[1:]), environment=environment).unit
+    compiler = toolbox.real(result.argv[0], invocation)
+    if unit is None or compiler is None or not _journal_tells_all(result, unit):
+        return None
+    delivered_ns = result.outputs[0].mtime_ns
+    changed = stamp(compiler)
+    if changed is None or changed[3] >= delivered_ns:
+        return None
+    if appearance(unit, result.cwd, result.inputs, stamps(result.inputs)) != result.seen:
+        return None
+    if newcomers(unit, result.cwd, result.inputs, delivered_ns):
+        return None
+    evidence = witness.take(unit, result.cwd, result.inputs, {}, FAR_FUTURE_NS, compiler)
+    outputs = _whole(result)
+    if evidence is None or outputs is None:
+        return None
+    return StoredResult(outputs, evidence.inputs, b"", result.stderr, seconds=result.seconds, node=result.node)
+
+
+def _journal_tells_all(result: Result, unit: Unit) -> bool:
+    """Whether argv and words are all that there is: no @file, no wrapper's words, nothing on stdout."""
+    if is_wrapper(unit.tool) or any(word.startswith("@") or "stdout" in word for word in result.argv):
+        return False
+    return unit.fortran is None or _DRIVERS_OWN not in result.stderr
+
+
+def _whole(result: Result) -> dict[str, bytes] | None:
+    """The outputs' bytes; None: they are not those that were recorded."""
+    outputs = {}
+    for record in result.outputs:
+        try:
+            content = Path(record.path).read_bytes()
+        except OSError:
+            return None
+        if digest_bytes(content) != record.digest:
+            return None
+        outputs[record.path] = content
+    return outputs

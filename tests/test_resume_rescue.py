@@ -1,0 +1,97 @@
+"""What a node has compiled is not compiled again because the recipe around it was cut off, unless it has gone stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.tool import Running, buildfarm, status
+
+pytestmark = pytest.mark.timeout(180)
+
+MAKEFILE = """\
+all: a.o plain.o
+a.o: a.c
+\tgcc -O1 -I first -I second -c a.c -o a.o
+\t@: > begun; while test -e wait; do sleep 0.05; done
+\tobjcopy --add-symbol mark=.text:0 a.o
+plain.o: plain.c
+\tgcc -O1 -c plain.c -o plain.o
+"""
+
+
+def write(tree: Path) -> Path:
+    for directory in ("first", "second"):
+        (tree / directory).mkdir(parents=True)
+    (tree / "Makefile").write_text(MAKEFILE)
+    (tree / "a.c").write_text('#include "value.h"\nint a(void) { return VALUE; }\n')
+    (tree / "second" / "value.h").write_text("#define VALUE 1\n")
+    (tree / "plain.c").write_text("int plain(void) { return 2; }\n")
+    return tree
+
+
+def cut_off(tree: Path, farm: Farm) -> None:
+    """Kill all of a build between the compile of a.o and the rest of its recipe."""
+    (tree / "wait").touch()
+    with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
+        wait_until((tree / "begun").exists, "the recipe to go on after the compile")
+        wait_until(lambda: status(tree)["units"]["done"] == 2, "both check-ins")
+        build.kill_all()
+    (tree / "wait").unlink()
+    (tree / "begun").unlink()
+
+
+def edit(tree: Path) -> None:
+    (tree / "second" / "value.h").write_text("#define VALUE 3\n")
+
+
+def shadow(tree: Path) -> None:
+    (tree / "first" / "value.h").write_text("#define VALUE 4\n")
+
+
+def replace_directory(tree: Path) -> None:
+    """Other headers, older than the build, under the old name."""
+    (tree / "second").rename(tree / "second.old")
+    (tree / "another").rename(tree / "second")
+
+
+def damage(tree: Path) -> None:
+    """Another object under the old size."""
+    content = bytearray((tree / "a.o").read_bytes())
+    content[-1] ^= 1
+    (tree / "a.o").write_bytes(content)
+
+
+def nothing(_: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "compiles"),
+    [(nothing, 2), (edit, 3), (shadow, 3), (replace_directory, 3), (damage, 3)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_compile_whose_recipe_was_cut_off_is_done_again_only_if_it_went_stale(
+    tmp_path: Path, change: Callable[[Path], None], compiles: int
+) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "another").mkdir()
+    (tree / "another" / "value.h").write_text("#define VALUE 5\n")
+    with Farm(count=1, jobs=2) as farm:
+        cut_off(tree, farm)
+        change(tree)
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == compiles, result.stderr
+    (tree / "begun").unlink()
+    found = project.digests(tree)
+    for name in ("a.o", "plain.o"):
+        (tree / name).unlink()
+    assert project.made_by_make(tree).returncode == 0
+    (tree / "begun").unlink()
+    assert found == project.digests(tree)
+    assert ("1 result of them kept" in result.stderr) == (change is nothing)
