@@ -25,6 +25,7 @@ CASES = {
     "ar_names_itself_as_it_was_called": "10:0.implicit",
     "a_recipes_umask_holds_for_the_object": "1113:0.command_forms",
     "command_v_shows_the_users_path": "144:2.settings",
+    "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
 }
 
 

@@ -176,6 +176,8 @@ def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str)
         "g++ -x c++-header -c x.h -o x.gch",
         "gcc -g -S a.c",
         "gcc -c a.c b.o",
+        "gcc -c a.c -o a.o -x c",
+        "gcc -x c -c a.c -x c++",
         "gfortran -S a.f90",
         "gfortran -MD -c a.f90",
         "gfortran -x f77 -c a.f90",

@@ -42,6 +42,7 @@ class Command:
 
     def _read(self) -> None:
         language = ""
+        inputs_before = 0  # the latest -x
         flags = self.flags
         arguments = iter(self.argv)
         next(arguments)
@@ -64,8 +65,11 @@ class Command:
             if role:
                 if role is Role.LANGUAGE:
                     language = "" if value == "none" else value
+                    inputs_before = len(self.inputs)
                 else:
                     self._act(option, role, arg, value)
+        if language and inputs_before == len(self.inputs):
+            self.stay(f"-x {language}: after the source, of which the compiler warns")
 
     def _act(self, option: Option, role: Role, arg: str, value: str) -> None:
         """Notes what an option other than a plain one asks for."""

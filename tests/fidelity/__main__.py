@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first case's seed; the others follow")
     parser.add_argument("--case", action="append", help="fight just this case (its name, as printed)")
     parser.add_argument("--good", action="store_true", help="no node fails")
+    parser.add_argument("--rehearse", action="store_true", help="make against make: nothing may differ")
     parser.add_argument("--shrink", action="store_true", help="leave out of a failing case what it does not need")
     arguments = parser.parse_args()
     cases = [Case.parse(text) for text in arguments.case or ()]
@@ -35,9 +36,9 @@ def main() -> int:
                 farm.nodes[1].install(name, FAULTY_COMPILER.format(real=real, odds=20))
         root = Path(scratch, "t")
         for at in range(0, len(cases), BATCH):
-            for case, lines in fight(root, cases[at : at + BATCH], farm.hosts).items():
+            for case, lines in fight(root, cases[at : at + BATCH], farm.hosts, rehearse=arguments.rehearse).items():
                 bad += 1
-                small = shrink(root, case, farm.hosts) if arguments.shrink else case
+                small = shrink(root, case, farm.hosts) if arguments.shrink and not arguments.rehearse else case
                 print(f"--- {small.name}", *lines, sep="\n", flush=True)
         remote = sum(compile.outcome == "COMPILE_OK" for compile in farm.compiles())
     print(f"{len(cases)} cases, {bad} differ, {remote} compiles on nodes, {time.monotonic() - begin:.0f} s")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.fidelity import more_pieces as more_pieces  # they register themselves
 from tests.fidelity.pieces import WRITERS, Piece
 
 EPOCH = 1_600_000_000  # sources are old, and each has its own second
@@ -52,7 +54,7 @@ class Case:
         A failing build is comparable only where make itself is: in serial order, or when it keeps going.
         """
         rng = random.Random(f"{self.seed} options {stage}")
-        fails = any(piece.fails for piece in self.pieces())
+        fails = any(piece.fails for piece in self.pieces()) or (stage == 1 and self.breaks is not None)
         words = []
         serial = rng.random() < 0.4
         if fails and not serial:
@@ -80,6 +82,13 @@ class Case:
         return tuple(words)
 
     @property
+    def breaks(self) -> str | None:
+        """The source that does not compile any more in the second build, if one is to be broken."""
+        rng = random.Random(f"{self.seed} break")
+        sources = [name for piece in self.pieces() for name in piece.sources if name.endswith((".c", ".cpp"))]
+        return rng.choice(sources) if sources and rng.random() < 0.15 else None
+
+    @property
     def serial(self) -> tuple[bool, bool]:
         return "-j1" in self.options(0), "-j1" in self.options(1)
 
@@ -92,7 +101,7 @@ class Case:
         for number, (name, content) in enumerate(sorted({**files, "Makefile": text}.items())):
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode())
+            path.write_bytes(os.fsencode(content))  # names need not be UTF-8
             if name.endswith("/wrap"):
                 path.chmod(0o755)
             os.utime(path, (EPOCH + number, EPOCH + number))
@@ -111,7 +120,8 @@ class Case:
                     case 0 if path.exists():
                         os.utime(path)
                     case 1 if path.suffix in (".c", ".cpp", ".h") and path.exists():
-                        path.write_bytes(path.read_bytes() + f"int added_{path.stem}_{number};\n".encode())
+                        word = re.sub(r"\W", "_", path.name, flags=re.ASCII)
+                        path.write_bytes(path.read_bytes() + f"int added_{word}_{number};\n".encode())
                     case 2 if path.suffix == ".c" and path.exists():
                         path.write_bytes(path.read_bytes() + b"\n")
                         os.utime(path, (at, at))  # changed, but not in make's eyes
@@ -119,3 +129,6 @@ class Case:
                 path = root / name
                 if path.is_file() and rng.random() < 0.4:
                     path.unlink()
+        if self.breaks is not None:
+            path = root / self.breaks
+            path.write_bytes(path.read_bytes() + b"int broken( {\n")

@@ -150,8 +150,13 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def fight(root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] = ()) -> dict[Case, list[str]]:
-    """Build the cases twice by make and twice by buildfarm; the differences of those that differ."""
+def fight(
+    root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] = (), rehearse: bool = False
+) -> dict[Case, list[str]]:
+    """Build the cases twice by make and twice by buildfarm; the differences of those that differ.
+
+    `rehearse`: by make again in buildfarm's stead; what differs then, the generator or the judge is to blame for.
+    """
     batch = [(f"c{number}", case) for number, case in enumerate(cases)]
     expected: list[dict[str, Outcome]] = []
     found: list[dict[str, Outcome]] = []
@@ -160,7 +165,7 @@ def fight(root: Path, cases: Sequence[Case], hosts: str, *, more: Sequence[str] 
         root.mkdir(parents=True)
         write(root, batch)
         for stage in (0, 1):
-            if by_make:
+            if by_make or rehearse:
                 build_by_make(root, stage)
             else:
                 build_by_buildfarm(root, stage, hosts, more=more)
