@@ -1,11 +1,12 @@
 """`python -m tools.compatibility`: builds real projects by make and by buildfarm and compares all that is left.
 
     python -m tools.compatibility CHECKOUTS [NAME ...]     CHECKOUTS holds the projects' clones, by name
-    python -m tools.compatibility --page                   write docs/compatibility.md anew from what was measured
+    python -m tools.compatibility --page                   write the pages anew from what was measured
 
 Each project is copied to one place, prepared and built there by make, and again by buildfarm on two distccd of this
 machine, so that no path differs.  Where files differ make builds once more: what differs between two builds by make is
-make's own (dates, random names).  The figures are kept in docs/compatibility.json.
+make's own (dates, random names).  The figures are kept in docs/compatibility.json; the pages are docs/compatibility.md
+and the section `planning` of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.frame import publish
 from tests.farm import Farm
 from tests.tool import environment
 
@@ -54,6 +56,7 @@ class Record:
     name: str
     source: str
     version: str
+    buildfarm: str = ""  # the revision that built it
     status: tuple[int, int] = (0, 0)  # make's, buildfarm's
     files: int = 0
     raw: int = 0  # of `files`, equal in every byte
@@ -62,7 +65,7 @@ class Record:
     different: list[str] = field(default_factory=list)
     remote: int = 0
     local: dict[str, int] = field(default_factory=dict)  # units by reason
-    unseen: list[str] = field(default_factory=list)  # objects that no step of buildfarm's made
+    unseen: list[str] = field(default_factory=list)  # objects that no step of buildfarm's wrote
     left: tuple[int, int] = (0, 0)  # lines of `make -n` afterwards
     planning: dict[str, float] = field(default_factory=dict)  # as in the status document
     lookahead: int = 0  # units of `planning`'s that lay ready when make asked
@@ -106,13 +109,14 @@ def main() -> int:
                 )
                 bad += bool(record.different) or record.status[0] != record.status[1]
     PAGE.write_text(page(projects, records))
+    publish("planning", planning(projects, records))
     return 1 if bad else 0
 
 
 def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hosts: str) -> Record:
     """Build by make and by buildfarm, compare.  Raises CalledProcessError when it can't be prepared."""
     version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always"])
-    record = Record(name, project["source"], version)
+    record = Record(name, project["source"], version, _output(["git", "-C", str(HOME), "rev-parse", "--short", "HEAD"]))
     words = project.get("make", [])
     expected = _build(project, checkout, place, ["make", "-j3", *words])
     events = place.parent / "events"
@@ -165,7 +169,19 @@ def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(checkout, place, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     if "prepare" in project:
-        subprocess.run(["sh", "-ec", project["prepare"]], cwd=place, env=environment(), check=True, capture_output=True)
+        subprocess.run(
+            ["sh", "-ec", project["prepare"]],
+            cwd=place,
+            env=_surroundings(project, place),
+            check=True,
+            capture_output=True,
+        )
+
+
+def _surroundings(project: dict[str, Any], place: Path) -> dict[str, str]:
+    """The environment of everything that is run for a project; `{place}` in it is where it is built."""
+    own = {name: value.replace("{place}", str(place)) for name, value in project.get("environment", {}).items()}
+    return environment(**own)
 
 
 def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[str]) -> Build:
@@ -173,7 +189,7 @@ def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[s
     done = subprocess.run(
         command,
         cwd=place,
-        env=environment(),
+        env=_surroundings(project, place),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIMEOUT,
@@ -200,7 +216,7 @@ def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[s
     still = subprocess.run(
         ["make", "-n", *words],
         cwd=place,
-        env=environment(),
+        env=_surroundings(project, place),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -209,7 +225,7 @@ def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[s
     subprocess.run(
         ["make", *words],
         cwd=place,
-        env=environment(),
+        env=_surroundings(project, place),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIMEOUT,
@@ -248,14 +264,15 @@ def _read_events(events: Path, record: Record) -> set[str]:
             reasons[event["output"]] = event["reason"] or "no reason told"
         if event["event"] != "check_in":
             continue
-        made.add(os.path.normpath(os.path.join(directory, event["output"])))
-        if event.get("kind", "compile") != "compile":
+        made.update(os.path.normpath(os.path.join(directory, path)) for path in event["outputs"])
+        objects = [path for path in event["outputs"] if path.endswith(".o")]
+        if event["kind"] != "compile" and (event["kind"] != "other" or not objects):
             continue
         if event["node"]:
             record.remote += 1
         else:
             # A compiler's own words may name places of this machine: the reason is enough.
-            local[reasons[event["output"]].partition(": /")[0]] += 1
+            local[reasons[event["output"]].partition(": /")[0]] += max(1, len(objects))
     record.local = dict(local.most_common())
     return made
 
@@ -279,10 +296,14 @@ def row(record: Record, note: str) -> str:
 def plan_row(record: Record) -> str:
     """The line of the second table."""
     plan = record.planning
-    share = f"{100 * plan['foreseen'] / plan['asked']:.1f} %" if plan["asked"] else "-"
+
+    def share(number: float) -> str:
+        return f"{100 * number / plan['asked']:.1f} %" if plan["asked"] else "-"
+
     return (
-        f"| {record.name} | {plan['asked']} | {plan['foreseen']} | {share} | {record.lookahead} | {plan['wasted']} | "
-        f"{plan['instances']} | {plan['seconds']:.2f} | {record.null_seconds:.2f} |"
+        f"| {record.name} | {plan['asked']} | {share(plan['predicted'])} | {share(plan['foreseen'])} | "
+        f"{record.lookahead} | {plan['wasted']} | {plan['instances']} | {plan['seconds']:.2f} | "
+        f"{record.null_seconds:.2f} |"
     )
 
 
@@ -291,14 +312,15 @@ HEAD = """\
 
 Real projects, built by `make` and by `buildfarm run` in the same place on two `distccd`, and compared file by file.
 This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` says how each is built.
+{revisions}
 
 - *status*: exit statuses are the same, or make's and buildfarm's.
 - *files* in the tree afterwards; *raw*: equal in every byte and in mode; *stripped*: of the others, those equal
   after `objcopy --strip-debug` and without the linker's build id (only debug information differs, see below);
   *make's own*: of the others, those that differ between two builds by make as well; *different*: what is left, to
   be explained or mended.
-- *remote*: units compiled on nodes; *local*: units compiled here, by reason; *unseen*: object files that no step made
-  that buildfarm saw (a copy of an object counts too).
+- *remote*: units compiled on nodes; *local*: objects compiled here, by reason; *unseen*: object files that no step
+  wrote that buildfarm saw (a copy of an object counts too).
 - *make -n*: what make would still print afterwards is as much as after a build by make.
 
 With `-g` an object from a node differs from a local one in its debug information (the producer string; columns of
@@ -307,34 +329,47 @@ macros), and so does the build id of a program that is linked of such objects; c
 """
 
 
-PLANNING = """
-## Planning
+PLANNING = """\
+## Plans of real projects
 
-What the same builds' plans were worth, as `buildfarm status --json` tells under `planning`.
+What plans were worth in the builds of [compatibility](compatibility.md), as `buildfarm status --json` tells under
+`planning` (two nodes of two slots, all on one machine with two cores). Written by `python -m tools.compatibility`.
 
-- *compiles* that make asked for; *foreseen*: of these, the ones that a plan had named before make asked, and their
-  *share*; a small build is over before its plan is there.
-- *ready before make asked*: results that lookahead had made; *thrown away*: results that it had made and nobody
-  asked for, or whose source had changed since.
-- *instances* of make that were planned; *seconds* that the dry runs took, beside the build and without delaying
-  it; *null build*: seconds that `make` itself takes afterwards to find that nothing is to be done.
+- *compiles* of objects that make asked for; *predicted*: the share that a plan has named, before or after make asked
+  (a make's dry run begins when that make does, so its first `-j` compiles are asked for before the plan can be
+  there); *before make asked*: the share that was named by then.
+- *from lookahead*: units whose result was made, or under way, when make asked; *thrown away*: results made ahead
+  that did not fit any more.
+- *instances* of make that were planned; *planning*: seconds that the dry runs took, beside the build and without
+  delaying it; *null build*: seconds that plain `make` takes afterwards to find that nothing is to be done, in one
+  instance after the other. Both were taken on a busy machine: only their ratio says something.
 
 """
 
 
 def page(projects: dict[str, Any], records: dict[str, Any]) -> str:
-    """The page, from all records."""
+    """The page of compatibility, from all records."""
     titles = "project | version | status | files | raw | stripped | make's own | different | remote | local | unseen"
     lines = [f"| {titles} | make -n | note |", "|" + " --- |" * 13]
-    for name in projects:
-        if name in records:
-            lines.append(row(Record(**records[name]), projects[name].get("note", "")))
-    titles = "compiles | foreseen | share | ready before make asked | thrown away | instances | seconds | null build"
-    plans = [f"| project | {titles} |", "|" + " --- |" * 9]
-    plans += [
-        plan_row(Record(**records[name])) for name in projects if name in records and records[name].get("planning")
-    ]
-    return HEAD + "\n".join(lines) + "\n" + PLANNING + "\n".join(plans) + "\n"
+    found = [Record(**records[name]) for name in projects if name in records]
+    lines += [row(record, projects[record.name].get("note", "")) for record in found]
+    built = collections.Counter(record.buildfarm for record in found)
+    if len(built) == 1:
+        revisions = f"All were built by buildfarm at revision {found[0].buildfarm}."
+    else:
+        told = (f"{revision or 'an older one'} ({count})" for revision, count in built.most_common())
+        revisions = f"Revisions of buildfarm and how many projects each has built: {', '.join(told)}."
+    return HEAD.replace("{revisions}", revisions) + "\n".join(lines) + "\n"
+
+
+def planning(projects: dict[str, Any], records: dict[str, Any]) -> str:
+    """The section of the page of performance."""
+    titles = (
+        "compiles | predicted | before make asked | from lookahead | thrown away | instances | planning | null build"
+    )
+    lines = [f"| project | {titles} |", "|" + " --- |" * 9]
+    found = [Record(**records[name]) for name in projects if name in records]
+    return PLANNING + "\n".join([*lines, *(plan_row(record) for record in found if "predicted" in record.planning)])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ class Ledger:
         self._reporter = reporter
         self._open: dict[int, CheckOut] = {}
         self._last_step = 0
-        self._made: set[str] = set()  # fingerprints of the units that are done, or held in the store
+        self.over: dict[str, float] = {}  # seconds of the units that are done, failed, or held; by fingerprint
+        self.linked: set[str] = set()  # main outputs of the link steps that are done
         self._totals: Totals | None = None
         self.tally = Tally()
         self.reused_units = 0
@@ -83,11 +84,11 @@ class Ledger:
         out = self._open.pop(step, None)
         if out is None:
             return
+        now = time.time()
         if kept:
-            self._made.add(out.fingerprint)
+            self.over[out.fingerprint] = now - out.time
         build = self._build
         state = StepState.HELD if kept else StepState.DROPPED
-        now = time.time()
         self._writer.submit(lambda journal: journal.set_aside(build, step, state, now), durable=False)
         self._reporter.set_aside(step, now)
 
@@ -95,8 +96,10 @@ class Ledger:
         """The result is in place.  The future resolves when that is durable."""
         out = self._open.pop(record.step)
         self._count(out, record)
-        if record.state is StepState.DONE:
-            self._made.add(out.fingerprint)
+        if out.kind is Kind.COMPILE:
+            self.over[out.fingerprint] = record.seconds
+        elif record.state is StepState.DONE:
+            self.linked.update(out.outputs[:1])
         self._reporter.unit_done(
             UnitDone(
                 step=record.step,
@@ -110,6 +113,7 @@ class Ledger:
                 lookahead=out.lookahead,
                 bytes_sent=record.bytes_sent,
                 bytes_received=record.bytes_received,
+                outputs=tuple(made.path for made in record.outputs),
             )
         )
         return self._writer.check_in(self._build, record)
@@ -163,13 +167,11 @@ class Ledger:
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())
 
-    def path_left(self, remaining: Mapping[str, float], now: float) -> float | None:
-        """The longest path through the units that are not made; `remaining` as in `Foreseen`, by fingerprint."""
-        if not remaining:
-            return None
-        begun = {out.fingerprint: now - out.time for out in self._open.values()}
-        left = (s - begun.get(mark, 0.0) for mark, s in remaining.items() if mark not in self._made)
-        return max(left, default=0.0)
+    def under_way(self, now: float) -> dict[str, float]:
+        """How long the steps that are checked out have run, by fingerprint and by main output."""
+        return {
+            name: now - out.time for out in self._open.values() for name in (out.fingerprint, *out.outputs[:1])
+        }
 
     def eta(self, seconds: float | None, now: float) -> None:
         """Seconds left as estimated at `now`, for `status` in another process."""

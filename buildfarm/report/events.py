@@ -79,6 +79,7 @@ class EventLog:
             event.time,
             kind=str(event.kind),
             output=relative(event.output, self._directory),
+            outputs=[relative(path, self._directory) for path in event.outputs],
             node=event.node,
             attempt=event.attempt,
             lookahead=event.lookahead,

@@ -35,7 +35,6 @@ class Totals:
 
     units: int  # all units of this build, done ones included
     is_final: bool = False  # make's graph is known whole
-    critical_seconds: float | None = None  # the longest remaining path by recorded durations, where known
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class UnitDone:
     lookahead: bool = False
     bytes_sent: int = 0
     bytes_received: int = 0
+    outputs: tuple[str, ...] = ()  # all that it has written, absolute
 
 
 @dataclass(frozen=True, slots=True)
