@@ -8,9 +8,17 @@ import pytest
 from hypothesis import settings
 
 from tests.farm import farm as farm
+from tests.tool import choose_make
+
+_MAKE = choose_make()
 
 settings.register_profile("shared cores", deadline=None)  # a slow example on a busy machine is no failure
 settings.load_profile("shared cores")
+
+
+def pytest_report_header() -> str:
+    """The one thing of the surroundings that changes what is tested most."""
+    return f"make: {_MAKE}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,16 +5,35 @@ Every process is started in a session of its own, so that a test can kill all th
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 TIMEOUT = 100.0  # seconds for any command
+
+
+def choose_make() -> str:
+    """Put `$BUILDFARM_TEST_MAKE`, if set, first on PATH as `make` and `gmake`; the version of what is there."""
+    chosen = os.environ.get("BUILDFARM_TEST_MAKE")
+    if chosen:
+        directory = tempfile.mkdtemp(prefix="bf-make-")
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        for name in ("make", "gmake"):
+            Path(directory, name).symlink_to(os.path.abspath(chosen))
+        os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
+    try:
+        said = subprocess.run(["make", "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"no make that works: {error}"
+    return said.partition("\n")[0]
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.farm import Farm
 from tests.fidelity.cases import Case
 from tests.fidelity.duel import FAULTY_COMPILER, fight, shrink
+from tests.tool import choose_make
 
 BATCH = 25
 
@@ -28,6 +29,7 @@ def main() -> int:
     arguments = parser.parse_args()
     cases = [Case.parse(text) for text in arguments.case or ()]
     cases = cases or [Case.random(seed) for seed in range(arguments.seed, arguments.seed + arguments.cases)]
+    make = choose_make()
     begin, bad = time.monotonic(), 0
     os.environ["LC_ALL"] = "C"  # the nodes' compilers quote as those of tests.tool.environment
     with Farm(count=2, jobs=3) as farm, tempfile.TemporaryDirectory(prefix="bf-fidelity-") as scratch:
@@ -41,7 +43,8 @@ def main() -> int:
                 small = shrink(root, case, farm.hosts) if arguments.shrink and not arguments.rehearse else case
                 print(f"--- {small.name}", *lines, sep="\n", flush=True)
         remote = sum(compile.outcome == "COMPILE_OK" for compile in farm.compiles())
-    print(f"{len(cases)} cases, {bad} differ, {remote} compiles on nodes, {time.monotonic() - begin:.0f} s")
+    seconds = time.monotonic() - begin
+    print(f"{len(cases)} cases, {bad} differ, {remote} compiles on nodes, {seconds:.0f} s, {make}")
     return 1 if bad else 0
 
 

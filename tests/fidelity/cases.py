@@ -88,6 +88,10 @@ class Case:
         sources = [name for piece in self.pieces() for name in piece.sources if name.endswith((".c", ".cpp"))]
         return rng.choice(sources) if sources and rng.random() < 0.15 else None
 
+    def stops_by_chance(self, stage: int) -> bool:
+        """Whether a build that fails has done more or less by then: in parallel, and without -k or -i."""
+        return not self.serial[stage] and not {"-k", "-i"} & set(self.options(stage))
+
     @property
     def serial(self) -> tuple[bool, bool]:
         return "-j1" in self.options(0), "-j1" in self.options(1)
