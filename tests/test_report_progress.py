@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from buildfarm.model import Kind, NodeStatus
 from buildfarm.report import view
+from buildfarm.report.eta import Outlook
 from buildfarm.report.progress import NodeView, Progress, Running, View
 from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, UnitDone, UnitStarted
 from buildfarm.report.text import clock, count, duration, encodable, harmless, printable, relative
@@ -108,12 +111,22 @@ def test_the_eta_follows_the_rate_and_grows_while_nothing_comes_back() -> None:
     assert progress.eta_seconds(125.0) == pytest.approx(30.0)
 
 
-def test_the_eta_is_never_below_the_critical_path() -> None:
+def test_nobody_knows_what_is_left_when_all_that_is_known_is_done_and_more_may_come() -> None:
     progress = begun()
+    progress.totals(Totals(5))
     for step in range(5):
         progress.unit_done(done(step, None, 101.0 + step))
-    progress.totals(Totals(10, critical_seconds=60.0))
-    assert progress.eta_seconds(115.0) == pytest.approx(50.0)
+    assert progress.eta_seconds(106.0) is None
+
+
+def test_the_plan_speaks_before_the_rate_does() -> None:
+    progress = begun()
+    progress.totals(Totals(10, is_final=True))
+    for step in range(5):
+        progress.unit_done(done(step, None, 101.0 + step))
+    progress.look(Outlook(100.0))
+    progress.look(Outlook(105.0, units=5, made=5.0, spent=5.0, left=40.0))
+    assert progress.eta_seconds(105.0) == pytest.approx(40.0)
 
 
 def test_the_eta_is_nothing_when_nothing_is_left() -> None:
@@ -176,7 +189,9 @@ def test_a_view_never_exceeds_the_terminal(nodes: int, width: int, height: int) 
 
 def test_the_view_names_what_each_slot_compiles() -> None:
     bar, first, *_ = view.lines(farm(2), width=120, height=10, color=False)
-    assert "112/143+  8 in flight  0:40+ left  1:01 gone" in bar
+    assert "112/143+  8 in flight  >0:40 left  1:01 gone" in bar
+    (bar,) = view.lines(replace(farm(0), total_is_final=True), width=120, height=10, color=False)
+    assert "112/143  8 in flight  0:40 left  1:01 gone" in bar
     assert "10.168.168.0:3632 2/8" in first
     assert "RADIATION_0.o 0s, RADIATION_1.o 2s" in first
 
@@ -215,17 +230,6 @@ def test_durations_read_well() -> None:
     assert relative("/p/m/a.o", "/p") == "m/a.o"
     assert relative("/q/a.o", "/p") == "/q/a.o"
     assert relative("/a.o", "/") == "a.o"
-
-
-def test_the_time_left_is_at_least_the_path_through_what_is_not_made() -> None:
-    progress = begun()
-    progress.totals(Totals(5, critical_seconds=500.0))
-    for step in (1, 2, 3):
-        progress.unit_done(done(step, "pi3:3632", 100.0 + step))
-    progress.path_left(40.0, 103.0)
-    assert progress.eta_seconds(113.0) == 30.0
-    progress.path_left(None, 113.0)
-    assert progress.eta_seconds(113.0) == pytest.approx(487.0)
 
 
 def test_a_unit_that_runs_longer_than_the_others_is_not_expected_to_end_at_once() -> None:

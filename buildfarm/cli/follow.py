@@ -15,10 +15,9 @@ from pathlib import Path
 import click
 
 from buildfarm.cli.snapshot import read
-from buildfarm.report.status import Status
+from buildfarm.report.status import Status, time_left
 from buildfarm.report.status import as_json as document_text
 from buildfarm.report.status_view import view
-from buildfarm.report.text import clock
 
 
 def show(directory: Path, *, as_json: bool, color: bool, poll_seconds: float) -> tuple[Status, str | None]:
@@ -45,7 +44,7 @@ def _lines(directory: Path, poll_seconds: float, *, documents: bool) -> tuple[St
 
 def _line(found: Status) -> str:
     seen = view(found)
-    left = "" if seen.eta_seconds is None else f", {clock(seen.eta_seconds)} left"
+    left = time_left(seen.eta_seconds, seen.total_is_final)
     total = f"{seen.total}{'' if seen.total_is_final else '+'}"
     return f"[{seen.done}/{total}] {seen.in_flight} in flight{left}"
 

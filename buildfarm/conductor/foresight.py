@@ -27,7 +27,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.errors import UsageError
 from buildfarm.make.instance import MakeInstance
-from buildfarm.model import Invocation, Planning
+from buildfarm.model import Invocation, Language, Planning
 from buildfarm.report.reporter import Totals
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class Foreseen:
 
     call: PlannedCall
     fingerprint: str
+    seconds: float  # expected: as recorded, else by its source's size
     remaining: float  # seconds from its start to the build's end along its path
+    path: float  # the same where a Fortran unit is waited for by others until its module is there, not its code
     waits_for: tuple[str, ...]  # files that must be made first
 
 
@@ -56,7 +58,8 @@ class View:
 
     units: Mapping[str, Foreseen] = field(default_factory=dict)  # by fingerprint
     is_final: bool = False  # every instance that is known is planned, and nothing was missing
-    critical_seconds: float = 0.0
+    links: Mapping[str, float] = field(default_factory=dict)  # recorded seconds to the end, by main output
+    recorded: bool = False  # most of the units' seconds were measured in an earlier build
 
 
 class Foresight:
@@ -132,6 +135,10 @@ class Foresight:
             if _written(target.key) >= since:
                 found.add(target.key)
         return tuple(sorted(found))
+
+    def is_known(self, output: str) -> bool:
+        """Whether make has asked for the unit of this object, or a plan names it."""
+        return output in self._asked_outputs or output in self._view_outputs
 
     @property
     def view(self) -> View:
@@ -232,7 +239,7 @@ class Foresight:
 
     def _tell_totals(self) -> None:
         units = self._total + self._ledger.reused_units
-        self._ledger.totals(Totals(units, self._view.is_final, self._view.critical_seconds))
+        self._ledger.totals(Totals(units, self._view.is_final))
 
 
 def _written(path: str) -> float:
@@ -244,6 +251,8 @@ def _written(path: str) -> float:
 
 def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], whole: bool) -> View:
     """Work the graph through.  `durations`: recorded seconds by absolute output path."""
+    from buildfarm.graph.whatif import MODULE_SHARE
+
     calls = graph.units()
     known = {call.key: durations.get(call.outputs[0]) if call.outputs else None for call in calls}
     estimates = estimate(calls, known)
@@ -252,9 +261,19 @@ def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], wh
     units = {}
     for call in calls:
         mark = _mark(toolbox, call)
-        units[mark] = Foreseen(call, mark, remaining[call.key], waits.get(call.key, ()))
-    _, seconds = graph.critical_path(estimates)
-    return View(units, whole and not graph.unplanned(), seconds)
+        key = call.key
+        units[mark] = Foreseen(call, mark, estimates[key], remaining[key], path[key], waits.get(key, ()))
+    recorded = sum(estimates[key] for key, seconds in known.items() if seconds is not None)
+    return View(
+        units,
+        whole and not graph.unplanned(),
+        {output: path[key] for key, output in links.items() if with_links[key]},
+        recorded > 0.5 * sum(estimates.values()),
+    )
+
+
+def _is_fortran(call: PlannedCall) -> bool:
+    return call.call.unit is not None and call.call.unit.language is Language.FORTRAN
 
 
 def _mark(toolbox: Toolbox, call: PlannedCall) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -169,9 +169,7 @@ class Ledger:
 
     def under_way(self, now: float) -> dict[str, float]:
         """How long the steps that are checked out have run, by fingerprint and by main output."""
-        return {
-            name: now - out.time for out in self._open.values() for name in (out.fingerprint, *out.outputs[:1])
-        }
+        return {name: now - out.time for out in self._open.values() for name in (out.fingerprint, *out.outputs[:1])}
 
     def eta(self, seconds: float | None, now: float) -> None:
         """Seconds left as estimated at `now`, for `status` in another process."""

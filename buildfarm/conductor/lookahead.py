@@ -103,6 +103,11 @@ class Lookahead:
 
     # -- what others tell -------------------------------------------------------------------------------------
 
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is made before make asks."""
+        return self._enabled
+
     def enable(self) -> None:
         """There are nodes now."""
         self._enabled = True

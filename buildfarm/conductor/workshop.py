@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 
@@ -156,7 +157,7 @@ class Workshop:
         foresight.instance_started(Invocation(("make", *begun.words), str(request.directory), begun.environment))
         for early in begun.prelude.calls:
             server.adopt(early)
-        beat = pulse(farm, ledger, self._reporters.progress, lambda: foresight.view)
+        beat = pulse(farm, ledger, self._reporters.progress, foresight, lookahead, begun.state_dir)
         for background in (foresight.run(), lookahead.run(), beat):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)

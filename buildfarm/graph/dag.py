@@ -25,7 +25,7 @@ from itertools import pairwise
 
 import networkx as nx
 
-from buildfarm.graph.critical import Bounds, bounds, critical_path, drop_cycles, remaining_path
+from buildfarm.graph.critical import Bounds, bounds, critical_path, drop_cycles, overlapping_path, remaining_path
 from buildfarm.graph.plan import InstancePlan, PlannedCall, SubMake, Target
 
 

@@ -30,7 +30,9 @@ class BuildDocument(_Part):
     started: datetime = Field(description="UTC, ISO 8601")
     ended: datetime | None
     elapsed_seconds: Seconds
-    eta_seconds: Seconds | None = Field(description="seconds left; null when not known or not running")
+    eta_seconds: Seconds | None = Field(
+        description="seconds left, at least those while total_is_final is false; null when not known or not running"
+    )
     resumed_from: int | None = Field(description="id of the build that this one continued")
 
 

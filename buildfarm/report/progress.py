@@ -4,11 +4,9 @@ It is pure: time comes with the events and with the question, nothing is drawn h
 
 Theory of operation.  An attempt is in flight from its `UnitStarted` to the `UnitDone` of its step or its own
 `Retry`, so a straggler's second attempt shows on both nodes until one wins.  Units that resume has verified
-count as done from the start.  The ETA is the greatest of three bounds: what is left over the recent rate of
-completions (measured up to *now*, so that it grows while nothing comes back), what the attempts in flight
-still need if they are average (one that has run longer than that needs half as long again as it has run, for all
-that is known), and the longest remaining path where the DAG knows it.  It stays unknown until enough
-units have come back to speak of a rate; a number that jumps is worse than none.
+count as done from the start.  The ETA is `eta`'s, from plans and history; where no plan tells, what is left over the
+recent rate of completions (measured up to *now*, so that it grows while nothing comes back).  While the totals may
+still grow it is what the build takes at least.
 """
 
 from __future__ import annotations
@@ -17,11 +15,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from buildfarm.model import Kind, NodeStatus
+from buildfarm.report.eta import ENOUGH, Eta, Outlook, by_flight
 from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, UnitDone, UnitStarted
 from buildfarm.report.text import relative
-
-ENOUGH_FOR_A_RATE = 3
-"""Completions before an ETA is given."""
 
 LOCAL_NAME = "this machine"
 
@@ -82,10 +78,9 @@ class Progress:
     def __init__(self) -> None:
         self._started: BuildStarted | None = None
         self._totals = Totals(units=0)
-        self._totals_time = 0.0
         self._in_flight: dict[tuple[int, int], UnitStarted] = {}
         self._nodes: dict[str | None, _Tally] = {}
-        self._path_left: tuple[float, float] | None = None
+        self._eta = Eta()
         self._recent: deque[float] = deque(maxlen=32)
         self._compile_seconds = 0.0
         self.done = 0
@@ -108,11 +103,10 @@ class Progress:
 
     def totals(self, event: Totals) -> None:
         self._totals = event
-        self._totals_time = self._recent[-1] if self._recent else (self._started.time if self._started else 0.0)
 
-    def path_left(self, seconds: float | None, now: float) -> None:
-        """The longest path through what is not done yet takes `seconds` from `now` on; None: it is not known."""
-        self._path_left = None if seconds is None else (seconds, now)
+    def look(self, outlook: Outlook) -> None:
+        """What plans and history expect at this moment."""
+        self._eta.look(outlook)
 
     def unit_started(self, event: UnitStarted) -> None:
         self._in_flight[event.step, event.attempt] = event
@@ -174,24 +168,22 @@ class Progress:
         return self._totals.is_final
 
     def eta_seconds(self, now: float) -> float | None:
-        """Seconds left at `now` as honestly as the past allows; None while that is too little."""
-        if len(self._recent) < ENOUGH_FOR_A_RATE:
-            return None
+        """Seconds left at `now`, at least those while totals are not final; None where too little is known."""
         left = self.total - self.done - self.failed
+        if left <= 0 and not self.total_is_final:
+            return None
+        compiled = max(1, self.done - (self._started.reused if self._started else 0))
+        mean = self._compile_seconds / compiled
+        under_way = [now - unit.time for unit in self._in_flight.values()]
+        planned = self._eta.seconds(now, under_way, mean)
+        if planned is not None:
+            return planned
+        if len(self._recent) < ENOUGH:
+            return None
         if left <= 0:
             return 0.0
         window = max(now - self._recent[0], 1e-3)
-        by_rate = left * window / (len(self._recent) - 1 or 1)
-        compiled = max(1, self.done - (self._started.reused if self._started else 0))
-        mean = self._compile_seconds / compiled
-        running = [now - unit.time for unit in self._in_flight.values()]
-        by_flight = max((max(mean - seconds, 0.5 * seconds) for seconds in running), default=0.0)
-        by_path = 0.0
-        if self._path_left is not None:
-            by_path = self._path_left[0] - (now - self._path_left[1])
-        elif self._totals.critical_seconds is not None:
-            by_path = self._totals.critical_seconds - (now - self._totals_time)
-        return max(by_rate, by_flight, by_path)
+        return max(left * window / (len(self._recent) - 1), by_flight(under_way, mean))
 
     def view(self, now: float) -> View:
         """The state of things at `now`, seconds since the epoch."""

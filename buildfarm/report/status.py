@@ -266,14 +266,20 @@ def _headline(status: Status, build: Build) -> str:
     gone = duration(status.elapsed_seconds)
     match status.state:
         case "running":
-            left = "" if build.eta_seconds is None else f", {clock(build.eta_seconds)} left"
-            return f"running for {gone} (pid {build.pid}){left}"
+            return f"running for {gone} (pid {build.pid}){time_left(build.eta_seconds, status.units.total_is_final)}"
         case "complete":
             return f"complete, {gone}, ended {iso(build.ended or status.now)}"
         case "failed":
             return f"failed with status {build.exit_status} after {gone}; mend it, then `buildfarm resume`"
         case _:
             return f"interrupted after {gone}; `buildfarm resume` continues it"
+
+
+def time_left(seconds: float | None, total_is_final: bool) -> str:
+    """`, 0:40 left`; nothing where that is not known."""
+    if seconds is None:
+        return ""
+    return f", {'' if total_is_final else 'at least '}{clock(seconds)} left"
 
 
 def _resumed(build: Build) -> str:

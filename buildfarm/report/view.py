@@ -73,7 +73,7 @@ def _bar(view: View, columns: int, console: Console) -> str:
     if view.failed:
         details.append(f"{view.failed} failed")
     if view.eta_seconds is not None:
-        details.append(f"{clock(view.eta_seconds)}{open_end} left")
+        details.append(f"{'' if view.total_is_final else '>'}{clock(view.eta_seconds)} left")
     details.append(f"{clock(view.elapsed_seconds)} gone")
     numbers.append("  " + "  ".join(details), style="not bold")
     if columns < NARROW:

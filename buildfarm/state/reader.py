@@ -204,6 +204,25 @@ def durations(state_dir: Path) -> dict[str, float]:
     return _read(state_dir, lambda db: {unpack(path): seconds for path, seconds in db.execute(query)}, {}, lambda _: {})
 
 
+def missing_outputs(state_dir: Path, build: int) -> dict[str, float]:
+    """Recorded seconds of the objects that earlier builds of the same goals and variables had and that are not there.
+
+    Of the builds whose steps are kept; by absolute path.
+    """
+    query = (
+        "SELECT DISTINCT step.output, duration.seconds FROM build AS this"
+        " JOIN build AS other USING (directory, goals, variables) JOIN step ON step.build = other.id"
+        " JOIN duration ON duration.output = step.output"
+        " WHERE this.id = ? AND other.id < this.id AND step.kind = 'compile' AND step.state = 'done'"
+    )
+
+    def missing(db: sqlite3.Connection) -> dict[str, float]:
+        found = ((unpack(path), seconds) for path, seconds in db.execute(query, (build,)))
+        return {path: seconds for path, seconds in found if not os.path.lexists(path)}
+
+    return _read(state_dir, missing, {}, lambda _: {})
+
+
 def compiles(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Directory and words of the latest compile of every output that was made, in all builds that are kept."""
     query = (
