@@ -256,7 +256,11 @@ def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], wh
     calls = graph.units()
     known = {call.key: durations.get(call.outputs[0]) if call.outputs else None for call in calls}
     estimates = estimate(calls, known)
+    links = {call.key: call.outputs[0] for call in graph.calls() if call.outputs and not call.is_unit}
+    with_links = {**estimates, **{key: durations.get(output, 0.0) for key, output in links.items()}}
     remaining = graph.remaining_path(estimates)
+    modules = {call.key: MODULE_SHARE * estimates[call.key] for call in calls if _is_fortran(call)}
+    path = graph.overlapping_path(with_links, modules)
     waits = graph.waits_for()
     units = {}
     for call in calls:

@@ -73,6 +73,30 @@ def remaining_path(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> dict[V
     return remaining
 
 
+def overlapping_path(graph: nx.DiGraph[V], durations: Mapping[V, float], early: Mapping[V, float]) -> dict[V, float]:
+    """As `remaining_path`, where some vertices hold each other up for a part of their time only.
+
+    A vertex of `early` is ready for another one of them, be it behind vertices that take no time, after these seconds:
+    a Fortran unit has written its module long before its code.  All else waits for its end.
+    """
+    remaining: dict[V, float] = {}
+    soft: dict[V, float] = {}  # of what is behind it, the longest that can begin early, and
+    hard: dict[V, float] = {}  # the longest that must wait for the end
+    for vertex in reversed(list(nx.topological_sort(graph))):
+        after_early = max((soft[follower] for follower in graph.succ[vertex]), default=0.0)
+        after_end = max((hard[follower] for follower in graph.succ[vertex]), default=0.0)
+        seconds = durations.get(vertex, 0.0)
+        if vertex in early:
+            remaining[vertex] = max(seconds + after_end, early[vertex] + after_early)
+            soft[vertex], hard[vertex] = remaining[vertex], 0.0
+        else:
+            remaining[vertex] = seconds + max(after_early, after_end)
+            passes = not seconds
+            soft[vertex] = after_early if passes else 0.0
+            hard[vertex] = after_end if passes else remaining[vertex]
+    return remaining
+
+
 def critical_path(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> tuple[list[V], float]:
     """The longest path, first vertex first, and its seconds.  Of equal ones the one that comes first in the graph."""
     remaining = remaining_path(graph, durations)

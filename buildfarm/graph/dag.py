@@ -94,6 +94,11 @@ class BuildGraph:
         remaining = remaining_path(self._derived.order, durations)
         return {call.key: remaining[call.key] for call in self.calls()}
 
+    def overlapping_path(self, durations: Mapping[str, float], early: Mapping[str, float]) -> dict[str, float]:
+        """As `remaining_path`, where units of `early` wait for each other only so many seconds (their modules)."""
+        remaining = overlapping_path(self._derived.order, durations, early)
+        return {call.key: remaining[call.key] for call in self.calls()}
+
     def critical_path(self, durations: Mapping[str, float]) -> tuple[list[str], float]:
         """The keys of the calls on the longest path, first one first, and its seconds."""
         path, seconds = critical_path(self._derived.order, durations)
