@@ -66,14 +66,9 @@ def find_project_file(directory: Path) -> Path | None:
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path | None:
-    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or the platform's equivalent."""
+    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or below `~/.config`."""
     base = environment.get("XDG_CONFIG_HOME", "")
-    if Path(base).is_absolute():
-        path = Path(base, "buildfarm", NAME)
-    else:
-        import platformdirs
-
-        path = Path(platformdirs.user_config_dir("buildfarm", appauthor=False), NAME)
+    path = Path(base if os.path.isabs(base) else os.path.expanduser("~/.config"), "buildfarm", NAME)
     return path if path.is_file() else None
 
 
