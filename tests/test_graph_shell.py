@@ -145,3 +145,15 @@ def test_words_are_those_of_the_real_shell(line: str) -> None:
     real = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=True)
     printed = [c.argv[2:] for c in parse(line, "/", environment).commands if c.argv[0] == "printf"]
     assert "".join(f"{word}\n" for words in printed for word in words) == real.stdout
+
+
+WORDS = st.text("abcXYZ01_@%+:,./-=", min_size=1, max_size=6) | st.sampled_from(
+    ["gcc", "cd", "exec", "env", "sh", "-c", "test", "if", "for", "done", "export", ".", "make", "A=b", "/bin/sh"]
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5))
+def test_plain_words_come_to_the_same_by_the_short_way_and_the_long_one(words: list[str]) -> None:
+    line = " ".join(words)
+    long_way = parse(f"{line} ;", "/w", ENVIRONMENT)  # a semicolon is for the shell to read
+    assert parse(line, "/w", ENVIRONMENT).commands == long_way.commands

@@ -179,11 +179,15 @@ class _Builder:
         self.recipes: dict[str, _Recipe] = {}
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
+        self._keys: dict[str, str] = {}  # by name
         self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
 
     def key(self, name: str) -> str:
-        rule = self.database.rules.get(name)
-        return vertex(self.directory, name, phony=rule is not None and rule.phony)
+        found = self._keys.get(name)
+        if found is None:
+            rule = self.database.rules.get(name)
+            found = self._keys[name] = vertex(self.directory, name, phony=rule is not None and rule.phony)
+        return found
 
     def add_steps(self) -> None:
         for step in self.database.steps:

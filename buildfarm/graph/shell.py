@@ -26,6 +26,14 @@ _TESTS = frozenset({"test", "[", "[[", "false", "grep", "egrep", "cmp", "diff", 
 _SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
 _CLOSERS = frozenset({"done", "do", "then", "else", "elif", "fi", "esac", "}"})
 _NOT_UNDERSTOOD = frozenset({"while", "until", "case", "select", "function"})
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+:,./-]+(?: +[A-Za-z0-9_@%+=:,./-]+)*")
+"""Words that a shell passes on as they are, the first one no assignment."""
+_MEANT_FOR_THE_SHELL = (
+    _CLOSERS
+    | _NOT_UNDERSTOOD
+    | _SHELLS
+    | {"if", "for", "cd", "env", "exec", "command", "time", "nohup", "export", "eval", ".", "source"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,10 @@ class _State:
 
 def parse(line: str, cwd: str, environment: Mapping[str, str]) -> Script:
     """Interpret `line` in the directory `cwd` (absolute) with the recipe's `environment`.  Never raises."""
+    if _PLAIN.fullmatch(line):  # nearly every compile command
+        words = line.split()
+        if os.path.basename(words[0]) not in _MEANT_FOR_THE_SHELL:
+            return Script((Command(tuple(words), cwd, {}, True),), ())
     reader = _Reader(line)
     state = _State(cwd, dict(environment))
     try:
