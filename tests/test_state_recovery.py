@@ -411,3 +411,15 @@ def test_the_view_of_a_file_follows_links_and_knows_what_is_not_there(tmp_path: 
     (tmp_path / "loop").symlink_to("loop")
     for gone in ("dangling", "none", "a/below", "loop", "n" * 300):
         assert look(str(tmp_path / gone)) is None
+
+
+def test_after_a_build_that_ended_only_what_is_not_settled_need_be_read(tree: Tree) -> None:
+    tree.make("a.o")
+    tree.check_out("b.o", "b.mod")
+    tree.write("b.o", b"half")
+    tree.journal.end_build(tree.build, BuildState.FAILED, 2)
+    rows = read_rows(tree.journal, settled=False)
+    assert {os.path.basename(claim.path) for claim in rows.claims} == {"b.o", "b.mod"}
+    plan = plan_sweep(rows, boot_id=boot_id(), clock_ns=durable.clock_offset_ns())
+    assert {os.path.basename(removal.path) for removal in plan.removed} == {"b.o"}
+    assert plan.open_steps == rows.open_steps != ()

@@ -42,6 +42,13 @@ def plan_build(directory: str, words: Sequence[str], environment: Mapping[str, s
     return asyncio.run(_plan_build(MakeInstance(directory, ("make", *words), environment)))
 
 
+def plan_instances(
+    directory: str, words: Sequence[str], environment: Mapping[str, str]
+) -> tuple[tuple[InstancePlan, ...], tuple[str, ...]]:
+    """The same, not joined into a graph, and the troubles; for who asks about single targets."""
+    return asyncio.run(_plan_instances(MakeInstance(directory, ("make", *words), environment)))
+
+
 async def plan_instance(
     instance: MakeInstance, *, make: str | None = None, tree: str | None = None
 ) -> tuple[InstancePlan | None, str | None]:
@@ -73,7 +80,15 @@ def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstanceP
 async def _plan_build(top: MakeInstance) -> Planned:
     from buildfarm.graph.dag import BuildGraph
 
+    plans, troubles = await _plan_instances(top)
     graph = BuildGraph()
+    for plan in plans:
+        graph.merge(plan)
+    return Planned(graph, troubles)
+
+
+async def _plan_instances(top: MakeInstance) -> tuple[tuple[InstancePlan, ...], tuple[str, ...]]:
+    plans: list[InstancePlan] = []
     troubles: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [top]
@@ -92,11 +107,11 @@ async def _plan_build(top: MakeInstance) -> Planned:
             troubles[f"{instance.directory}: {trouble}"] = None
         if plan is None:
             continue
-        graph.merge(plan)
+        plans.append(plan)
         for target in plan.targets.values():
             for submake in target.submakes:
                 where = os.path.normpath(os.path.join(plan.directory, submake.cwd))
                 waiting.append(MakeInstance(where, submake.argv, submake.environment, submake.makelevel))
     if waiting:
         troubles[f"more than {MOST_INSTANCES} recursive makes: the rest is not planned"] = None
-    return Planned(graph, tuple(troubles))
+    return tuple(plans), tuple(troubles)

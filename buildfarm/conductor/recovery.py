@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from buildfarm.conductor import suspects
 from buildfarm.errors import MachineError
 from buildfarm.make import orphans
 from buildfarm.model import BuildState
@@ -27,6 +26,7 @@ from buildfarm.state.journal import Journal
 from buildfarm.state.lock import TreeLock
 
 ORPHANS_SECONDS = 10.0
+FULL_LOOK_EVERY = 10  # builds that ended; in between, records of files that others have made since just stay
 ASIDE = "removed"  # in `.buildfarm`: what the last sweep took away by make's word alone
 
 
@@ -35,7 +35,6 @@ class Recovered:
     """What is left of earlier builds."""
 
     reused: int = 0  # units that were verified and kept
-    durations: Mapping[str, float] = field(default_factory=dict)  # seconds, by absolute output path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,16 @@ def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: t
     """
     last = journal.last_build()
     this_boot, clock_ns = boot_id(), clock_offset_ns()
+    if last is None and lock.left_behind is None:
+        return Findings(recovery.SweepPlan(None, False, False))
+    if last is not None and last.state not in (BuildState.RUNNING, BuildState.INTERRUPTED):
+        rows = read_rows(journal, settled=last.id % FULL_LOOK_EVERY == 0)
+        return Findings(recovery.plan_sweep(rows, boot_id=this_boot, clock_ns=clock_ns))
+
+    from buildfarm.conductor import suspects  # a plan of everything, which a build that ended does without
+
     if last is None:
-        if lock.left_behind is None:
-            return Findings(recovery.SweepPlan(None, False, False))
+        assert lock.left_behind is not None, "BUG: a dead build that left nothing"
         rows = JournalRows(None)
         seen = suspects.find(str(request.directory), request.make_words, request.environment)
         same_boot = lock.left_behind.boot_id == this_boot
@@ -71,8 +77,6 @@ def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: t
         nothing = recovery.SweepPlan(None, True, not same_boot)
         return Findings(nothing, tuple(gone), running, True, seen.troubles)
     rows = read_rows(journal)
-    if last.state not in (BuildState.RUNNING, BuildState.INTERRUPTED):
-        return Findings(recovery.plan_sweep(rows, boot_id=this_boot, clock_ns=clock_ns))
     spec = last.spec
     seen = suspects.find(spec.directory, spec.make_arguments, spec.environment)
     sweep = recovery.plan_sweep(
@@ -112,7 +116,7 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     if found.lost or found.sweep.interrupted:
         note(tell(found, removed, str(journal.state_dir / ASIDE), rescued))
     reused = found.sweep.kept_units if found.sweep.interrupted else 0
-    return Recovered(reused, journal.durations_by_output())
+    return Recovered(reused)
 
 
 def _rescue(journal: Journal, steps: tuple[int, ...]) -> int:

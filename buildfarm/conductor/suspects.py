@@ -7,8 +7,7 @@ targets that look up to date are told too; a half-written file looks up to date.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from buildfarm.dispatch import elf
@@ -20,29 +19,45 @@ _ARCHIVE = b"!<arch>\n"
 _MEMBER = 60  # bytes of a member's header (ar(5))
 
 
-@dataclass(frozen=True, slots=True)
 class Suspects:
-    """Absolute, normalised paths."""
+    """What make says; paths are absolute and normalised."""
 
-    files: tuple[str, ...]  # file targets for which make has a recipe
-    continued: frozenset[str]  # outputs of a step whose recipe has commands after it
-    troubles: tuple[str, ...]  # what could not be planned
+    def __init__(
+        self, targets: Iterable[Target], environment: Mapping[str, str], troubles: tuple[str, ...] = ()
+    ) -> None:
+        self._targets = tuple(targets)
+        self._environment = environment
+        self._directories: dict[str, str] = {}  # by the name that make uses
+        self._continued: frozenset[str] | None = None
+        self.troubles = troubles  # what could not be planned
+        files = (target.key for target in self._targets if not target.phony and (target.recipe or target.grouped_with))
+        self.files = tuple(dict.fromkeys(map(self._real, files)))
+        """File targets for which make has a recipe."""
+
+    @property
+    def continued(self) -> frozenset[str]:
+        """Outputs of a step whose recipe has commands after it.  Most sweeps need not know."""
+        if self._continued is None:
+            self._continued = frozenset(
+                self._real(path) for target in self._targets for path in _continued(target, self._environment)
+            )
+        return self._continued
+
+    def _real(self, path: str) -> str:
+        """A path as a tool that works there would name it: getcwd(3) resolves the links of directories."""
+        directory, name = os.path.split(path)
+        real = self._directories.get(directory)
+        if real is None:
+            real = self._directories[directory] = os.path.realpath(directory)
+        return os.path.join(real, name)
 
 
 def find(directory: str, words: Sequence[str], environment: Mapping[str, str]) -> Suspects:
     """Ask make about the build `make WORDS` in the absolute `directory`."""
-    from buildfarm.conductor.planner import plan_build
+    from buildfarm.conductor.planner import plan_instances
 
-    planned = plan_build(directory, ("-B", *words), environment)
-    files: dict[str, None] = {}
-    continued: set[str] = set()
-    for target in planned.graph.targets():
-        if not target.phony and target.recipe:
-            files[_real(target.key)] = None
-        continued.update(_continued(target, environment))
-        if target.grouped_with is not None and not target.phony:
-            files[_real(target.key)] = None
-    return Suspects(tuple(files), frozenset(continued), planned.troubles)
+    plans, troubles = plan_instances(directory, ("-B", *words), environment)
+    return Suspects((target for plan in plans for target in plan.targets.values()), environment, troubles)
 
 
 def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
@@ -56,13 +71,7 @@ def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
         commands += [None for _ in script.opaque]
     for call in target.calls:
         if commands[-1:] != [call.argv]:
-            yield from map(_real, call.outputs)
-
-
-def _real(path: str) -> str:
-    """A path as a tool that works there would name it: getcwd(3) resolves the links of directories."""
-    directory, name = os.path.split(path)
-    return os.path.join(os.path.realpath(directory), name)
+            yield from call.outputs
 
 
 def is_whole(path: str) -> bool:

@@ -58,10 +58,11 @@ class Workshop:
 
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
+        durations = self._begun.journal.durations_by_output()
         with JournalWriter(
             self._begun.journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
         ) as writer:
-            return asyncio.run(self._conduct(writer))
+            return asyncio.run(self._conduct(writer, durations))
 
     def _recipes_since(self) -> int | None:
         """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
@@ -80,13 +81,13 @@ class Workshop:
         if text:
             self._reporters.note(text)
 
-    async def _conduct(self, writer: JournalWriter) -> int:
+    async def _conduct(self, writer: JournalWriter, durations: Mapping[str, float]) -> int:
         ledger = Ledger(writer, self._begun.build, self._reporters)
         ledger.reused(self._begun.recovered.reused)
         code: int | None = None
         try:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
-                status = await self._serve(writer, ledger, tasks, stack)
+                status = await self._serve(writer, ledger, durations, tasks, stack)
                 await asyncio.to_thread(writer.flush, TROUBLED_SECONDS if writer.trouble else FLUSH_SECONDS)
             code = exit_code(status, self._interrupted_by)
         except BaseExceptionGroup as group:
@@ -105,6 +106,7 @@ class Workshop:
         self,
         writer: JournalWriter,
         ledger: Ledger,
+        durations: Mapping[str, float],
         tasks: asyncio.TaskGroup,
         stack: AsyncExitStack,
     ) -> int:
@@ -134,7 +136,7 @@ class Workshop:
             Workbench(lambda: places),
             token=begun.token,
             workroom=begun.workroom,
-            estimates=begun.recovered.durations,
+            estimates=durations,
         )
         lookahead = Lookahead(
             maker,
@@ -143,7 +145,7 @@ class Workshop:
             ObjectStore(begun.state_dir, writer),
             enabled=request.lookahead and bool(begun.nodes),
         )
-        foresight = Foresight(str(request.directory), ledger, toolbox, begun.recovered.durations, lookahead.foresee)
+        foresight = Foresight(str(request.directory), ledger, toolbox, durations, lookahead.foresee)
         units = Units(farm, here, ledger, maker, lookahead, token=begun.token)
         calls = Calls(units, here, ledger, foresight, toolbox)
         server = StubServer(None, calls.handle, tasks)
@@ -157,7 +159,7 @@ class Workshop:
         foresight.instance_started(Invocation(("make", *begun.words), str(request.directory), begun.environment))
         for early in begun.prelude.calls:
             server.adopt(early)
-        beat = pulse(farm, ledger, self._reporters.progress, foresight, lookahead, begun.state_dir)
+        beat = pulse(farm, ledger, self._reporters.progress, lambda: foresight.view)
         for background in (foresight.run(), lookahead.run(), beat):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)

@@ -45,8 +45,11 @@ class JournalRows:
     inputs_read: frozenset[str] = frozenset()  # by the last build's checked-in steps
 
 
-def read_rows(journal: Journal) -> JournalRows:
-    """Everything at once, as it stands."""
+def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
+    """Everything at once, as it stands.  `settled` False: only the outputs of steps that have not ended as they should.
+
+    A build that ended by itself has few of those, and thousands of the others.
+    """
     build = journal.last_build()
     if build is None:
         return JournalRows(None)
@@ -59,10 +62,16 @@ def read_rows(journal: Journal) -> JournalRows:
             bool(own_source),
         )
         for raw, step, standing, size, mtime_ns, digest, own_source in journal.select(
-            "SELECT path, step, standing, size, mtime_ns, digest, own_source FROM output ORDER BY step, path"
+            "SELECT path, step, standing, size, mtime_ns, digest, own_source FROM output"
+            " WHERE ? OR step IN (SELECT step FROM output WHERE standing <> 'checked_in') ORDER BY step, path",
+            (settled,),
         )
     )
     unfinished = journal.select("SELECT id, temporaries FROM step WHERE state = 'checked_out'").fetchall()
+    temporaries = tuple(path for _, words in unfinished for path in unpack_words(words))
+    open_steps = tuple(step for step, _ in unfinished)
+    if not settled:
+        return JournalRows(build, claims, temporaries, open_steps)
     units = journal.select(
         f"{LINEAGE} SELECT step.id FROM step JOIN lineage ON build = lineage.id WHERE kind = 'compile'",
         (build.id,),
@@ -70,8 +79,8 @@ def read_rows(journal: Journal) -> JournalRows:
     return JournalRows(
         build,
         claims,
-        tuple(path for _, words in unfinished for path in unpack_words(words)),
-        tuple(step for step, _ in unfinished),
+        temporaries,
+        open_steps,
         frozenset(step for (step,) in units),
         frozenset(journal.inputs_read(build.id)),
     )

@@ -33,7 +33,6 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,6 +129,10 @@ def hash_files(paths: Sequence[str]) -> dict[str, str | None]:
             return digest_file(path)
         except OSError:
             return None
+
+    if not paths:
+        return {}
+    from concurrent.futures import ThreadPoolExecutor  # 10 ms that a sweep with nothing to hash does without
 
     with ThreadPoolExecutor(min(HASHERS, os.cpu_count() or 1)) as pool:
         return dict(zip(paths, pool.map(one, paths), strict=True))
@@ -274,13 +277,14 @@ class _Judge:
 
         A recipe that goes on after the compile may have moved them.
         """
-        if claims[0].standing is Standing.PENDING or any(self.recipe_continues(claim.path) for claim in claims):
+        if claims[0].standing is Standing.PENDING:
             return []
-        return [
+        lost = [
             claim
             for claim in claims
             if claim.path not in self.seen and claim.record is not None and claim.path.endswith(MODULE_SUFFIXES)
         ]
+        return [] if lost and any(self.recipe_continues(claim.path) for claim in claims) else lost
 
     def _fault(self, claim: Claim, digests: Mapping[str, str | None]) -> str | None:
         """Why this output can't be vouched for; None: it can."""
