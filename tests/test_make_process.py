@@ -23,17 +23,17 @@ def executable(file: Path, text: str) -> Path:
     return file
 
 
-def run(directory: Path, *words: str, makefile: str) -> tuple[int, bytes]:
+def run(directory: Path, *words: str, makefile: str, environment: dict[str, str] = ENVIRONMENT) -> tuple[int, bytes]:
     """make's exit status as `wait` gives it, and its stdout."""
     (directory / "Makefile").write_text(makefile)
 
     async def main() -> tuple[int, bytes]:
         reader, writer = os.pipe()
         process = MakeProcess(
-            find_make(ENVIRONMENT),
+            find_make(environment),
             words,
             directory=str(directory),
-            environment=ENVIRONMENT,
+            environment=environment,
             stdout=writer,
             stderr=writer,
         )
@@ -96,6 +96,14 @@ def test_make_runs_with_its_own_name_words_and_status(tmp_path: Path) -> None:
     status, output = run(tmp_path, "-s", "A=b c", makefile="all:\n\t@echo '$(MAKE)' '$(A)'\n")
     assert (status, output) == (0, b"make b c\n")
     assert run(tmp_path, "-s", makefile="all:\n\t@exit 7\n")[0] == 2
+
+
+def test_recipes_call_the_gnu_make_that_serves(tmp_path: Path) -> None:
+    executable(tmp_path / "make", "#!/bin/sh\necho not this one; exit 1\n")
+    (tmp_path / "gmake").symlink_to(find_make(ENVIRONMENT).path)
+    surroundings = {**ENVIRONMENT, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    makefile = "all:\n\t@$(MAKE) inner\ninner:\n\t@echo '$(MAKE)'\n"
+    assert run(tmp_path, "-s", makefile=makefile, environment=surroundings) == (0, b"gmake\n")
 
 
 def test_make_is_signalled_and_its_signal_reported(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def _version(file: str, environment: Mapping[str, str]) -> tuple[int, int] | Non
 
 
 class MakeProcess:
-    """One run of the real make with `arguments` (without argv[0], which is `make`) in `directory`."""
+    """One run of the real make with `arguments` (without argv[0]) in `directory`."""
 
     def __init__(
         self,
@@ -113,7 +113,10 @@ class MakeProcess:
         """Raises MachineError if make can't be started, e.g. because the directory is not there."""
         try:
             self._process = subprocess.Popen(
-                ["make", *self._arguments],
+                [
+                    os.path.basename(self._make.path),
+                    *self._arguments,
+                ],  # $(MAKE): `make`, or `gmake` where that is GNU's
                 executable=self._make.path,
                 cwd=self._directory,
                 env=self._environment,
