@@ -159,7 +159,7 @@ class Workshop:
         foresight.instance_started(Invocation(("make", *begun.words), str(request.directory), begun.environment))
         for early in begun.prelude.calls:
             server.adopt(early)
-        beat = pulse(farm, ledger, self._reporters.progress, lambda: foresight.view)
+        beat = pulse(farm, ledger, self._reporters.progress, foresight, lookahead, begun.state_dir)
         for background in (foresight.run(), lookahead.run(), beat):
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
