@@ -40,6 +40,8 @@ class LazyGroup(click.Group):
         module, _, name = place.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command), f"BUG: {place} is no command"
+        # Lists of commands, in help and behind TAB, show the first sentence whole; click would cut it.
+        command.short_help = command.short_help or (command.help or "").partition("\n")[0].rstrip(".")
         return command
 
     def resolve_command(

@@ -9,8 +9,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VARIABLE = "_BUILDFARM_COMPLETE"
 SECONDS = 3.0  # for make's answer: who presses TAB does not wait longer
@@ -110,9 +114,20 @@ def _is_goal(name: str) -> bool:
 
 
 def complete_goals(make_words: Sequence[str], incomplete: str) -> list[tuple[str, str]]:
-    """(kind, value) pairs for click: goals, or directories where make wants one."""
+    """(kind, value) pairs for click: goals, or directories where make wants one.
+
+    The words are as typed: a shell hands them to completion before it has expanded anything.
+    """
     if make_words and make_words[-1] in ("-C", "--directory", "-I", "--include-dir"):
         return [("dir", incomplete)]
     if make_words and make_words[-1] in ("-f", "--file", "--makefile", "-o", "-W"):
         return [("file", incomplete)]
-    return [("plain", name) for name in goals(make_words, os.environ) if name.startswith(incomplete)]
+    words = [os.path.expandvars(os.path.expanduser(word)) for word in make_words]
+    return [("plain", name) for name in goals(words, os.environ) if name.startswith(incomplete)]
+
+
+def directories(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What an option that names a directory completes to: the shell knows them."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir")]

@@ -15,6 +15,8 @@ import click
 from buildfarm.errors import UsageError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from buildfarm.config import Place
 
 STATE = ".buildfarm"
@@ -28,9 +30,20 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 def directory_option(callback: Callback) -> Callback:
     """`-C DIR`, as in make."""
-    return click.option("-C", "--directory", default=".", metavar="DIR", help="The tree; as in make, default: here.")(
-        callback
-    )
+    return click.option(
+        "-C",
+        "--directory",
+        default=".",
+        metavar="DIR",
+        shell_complete=_directories,
+        help="The tree; as in make, default: here.",
+    )(callback)
+
+
+def _directories(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from buildfarm.cli.completion import directories
+
+    return directories(ctx, parameter, incomplete)
 
 
 def config_option(callback: Callback) -> Callback:
