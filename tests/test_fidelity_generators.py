@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from buildfarm.state.reader import compiles
 from tests import project
 from tests.farm import Farm
 from tests.tool import TIMEOUT, buildfarm, environment, status
@@ -62,6 +63,7 @@ def test_what_it_generates_is_built_by_nodes_as_make_builds_it(kind: Kind, nodes
         ["sh", "-ec", kind.prepare], cwd=place, env=environment(), check=True, capture_output=True, timeout=TIMEOUT
     )
     shutil.copytree(place, prepared, symlinks=True)
+    planned = json.loads(buildfarm("plan", "--json", *kind.words, cwd=place).stdout)["units"]
     done = subprocess.run(
         ["make", "-j3", *kind.words], cwd=place, env=environment(), capture_output=True, check=False, timeout=TIMEOUT
     )
@@ -81,6 +83,8 @@ def test_what_it_generates_is_built_by_nodes_as_make_builds_it(kind: Kind, nodes
     assert len(remote) == kind.units, result.stderr
     assert status(where)["units"]["local"] == 0
     assert left_to_do(place, kind) == left
+    foretold = {(unit["directory"], *unit["command"]) for unit in planned}
+    assert {(cwd, *argv) for cwd, argv in compiles(where / ".buildfarm")} == foretold
 
 
 def digests(place: Path) -> dict[str, str]:

@@ -144,7 +144,8 @@ class Maker:
             return unit.local_reason
         if not self._farm.can_take(str(unit.language)):
             return f"no node takes {unit.language} now"
-        if not all(ordinary(path) for path in outputs):
+        # Made ahead, it goes to the store: its directory may be made by the recipe, before the compile.
+        if not all(ordinary(path) or (ahead and not os.path.lexists(path)) for path in outputs):
             return UNORDINARY
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)

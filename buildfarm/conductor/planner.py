@@ -7,9 +7,11 @@ do not exist before the build has begun), never more: what is missing stands in 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.errors import UsageError
@@ -73,8 +75,17 @@ def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstanceP
         environment=output.environment,
         recorded=[line.environment for line in output.submakes],
         classify=lambda argv: classify(argv, environment=output.environment),
+        read=functools.lru_cache(_read),
+        exists=os.path.isfile,
     )
     return plan, "; ".join(complained.fatal) or None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 async def _plan_build(top: MakeInstance) -> Planned:

@@ -15,11 +15,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildfarm.graph import shell
+from buildfarm.graph import libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
 from buildfarm.model import Kind, ToolCall
 
 Classify = Callable[[Sequence[str]], ToolCall]
+Read = Callable[[str], str | None]
+"""The text of a file by its absolute path; None: there is none."""
 _SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
 _TOOL_KINDS = frozenset({Kind.COMPILE, Kind.LINK, Kind.ARCHIVE})
 
@@ -109,6 +111,14 @@ class InstancePlan:
         return not self.missing and not self.fatal
 
 
+def _no_file(_: str) -> None:
+    return None
+
+
+def _is_not_there(_: str) -> bool:
+    return False
+
+
 def vertex(directory: str, name: str, *, phony: bool) -> str:
     return f"{directory}//{name}" if phony else os.path.normpath(os.path.join(directory, name))
 
@@ -124,12 +134,15 @@ def make_plan(
     environment: Mapping[str, str],
     recorded: Sequence[Mapping[str, str]],
     classify: Classify,
+    read: Read = _no_file,
+    exists: Callable[[str], bool] = _is_not_there,
 ) -> InstancePlan:
     """The plan of the instance that was called with `argv` in `cwd` and works in `directory` (all absolute).
 
-    `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.
+    `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.  `read` and
+    `exists` (a regular file) look at the tree for what scripts of autotools' look at.
     """
-    builder = _Builder(database, directory, environment, recorded, classify)
+    builder = _Builder(database, directory, environment, recorded, classify, read, exists)
     builder.add_steps()
     goals = tuple(builder.key(name) for name in database.goals)
     builder.add_reachable((*database.goals, *builder.names))
@@ -157,8 +170,8 @@ class _Recipe:
     due_to: str
 
 
-def _digest(command: shell.Command) -> str:
-    words = b"\0".join(os.fsencode(word) for word in (command.cwd, *command.argv))
+def _digest(cwd: str, argv: Sequence[str]) -> str:
+    words = b"\0".join(os.fsencode(word) for word in (cwd, *argv))
     return hashlib.blake2b(words, digest_size=8).hexdigest()
 
 
@@ -170,12 +183,16 @@ class _Builder:
         environment: Mapping[str, str],
         recorded: Sequence[Mapping[str, str]],
         classify: Classify,
+        read: Read,
+        exists: Callable[[str], bool],
     ) -> None:
         self.database = database
         self.directory = directory
         self.environment = environment
         self.recorded = recorded
         self.classify = classify
+        self.read = read
+        self.exists = exists
         self.recipes: dict[str, _Recipe] = {}
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
@@ -207,26 +224,32 @@ class _Builder:
     def _read_line(self, recipe: _Recipe, step: Step, line: str, environment: Mapping[str, str]) -> None:
         recipe.lines.append(line)
         target = self.key(step.target)
-        for command in shell.parse(line, self.directory, environment).commands:
+        for command in shell.parse(line, self.directory, environment, self.exists).commands:
             own = {**environment, **command.environment} if command.environment else environment
             if os.path.basename(command.argv[0]) in ("make", "gmake"):
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)
                 recipe.submakes.append(submake)
                 continue
-            call = self.classify(command.argv)
-            if call.kind in _TOOL_KINDS:
-                recipe.calls.append(
-                    PlannedCall(
-                        key=f"{target}#{_digest(command)}",
-                        target=target,
-                        cwd=command.cwd,
-                        argv=command.argv,
-                        call=call,
-                        environment=own,
-                        line=line,
-                        certain=command.certain,
+            for argv in self._tool_calls(command):
+                call = self.classify(argv)
+                if call.kind in _TOOL_KINDS:
+                    recipe.calls.append(
+                        PlannedCall(
+                            key=f"{target}#{_digest(command.cwd, argv)}",
+                            target=target,
+                            cwd=command.cwd,
+                            argv=argv,
+                            call=call,
+                            environment=own,
+                            line=line,
+                            certain=command.certain,
+                        )
                     )
-                )
+
+    def _tool_calls(self, command: shell.Command) -> tuple[tuple[str, ...], ...]:
+        """The command itself, or what libtool makes of it."""
+        made = libtool.compiles(command.argv, lambda path: self.read(os.path.join(command.cwd, path)))
+        return made or (command.argv,)
 
     def add_reachable(self, roots: Sequence[str]) -> None:
         """Make a target of every name that the roots need."""

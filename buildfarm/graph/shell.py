@@ -1,9 +1,9 @@
 """Finds the tool calls in a recipe line as a POSIX shell would make them, without running anything.
 
-It is no shell: command substitution, globbing, `case`, `while`, functions, here-documents and arithmetic are not
-interpreted.  A command that depends on them is given back as text among the `opaque` ones; a plan has then no unit
-for it, which costs lookahead and nothing else.  `for` over known words is unrolled, because that is how serial
-recursive makefiles are written.
+It is no shell: command substitution (but automake's), globbing, `case`, `while`, functions, here-documents and
+arithmetic are not interpreted.  A command that depends on them is given back as text among the `opaque` ones; a plan
+has then no unit for it, which costs lookahead and nothing else.  `for` over known words is unrolled, because that is
+how serial recursive makefiles are written.
 
 Theory of operation.  A recursive-descent parser over characters (XCU 2.10), which interprets as it reads: the
 state is the working directory, variables and what is exported.  A command counts as `certain` unless it stands
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from buildfarm.graph.shellwords import NAME, NotUnderstoodError, Piece, Word, WordReader, expand
+from buildfarm.graph.substitution import substituted
 
 _MOST_COMMANDS = 20_000  # of one recipe line; the loop that is longer is not understood
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -65,13 +66,22 @@ class _State:
         return _State(self.cwd, dict(self.variables), dict(self.exported), self.certain)
 
 
-def parse(line: str, cwd: str, environment: Mapping[str, str]) -> Script:
-    """Interpret `line` in the directory `cwd` (absolute) with the recipe's `environment`.  Never raises."""
+def _nothing_is_there(_: str) -> bool:
+    return False
+
+
+def parse(
+    line: str, cwd: str, environment: Mapping[str, str], exists: Callable[[str], bool] = _nothing_is_there
+) -> Script:
+    """Interpret `line` in the directory `cwd` (absolute) with the recipe's `environment`.  Never raises.
+
+    `exists(path)`: whether a regular file is there, by its absolute path.
+    """
     if _PLAIN.fullmatch(line):  # nearly every compile command
         words = line.split()
         if os.path.basename(words[0]) not in _MEANT_FOR_THE_SHELL:
             return Script((Command(tuple(words), cwd, {}, True),), ())
-    reader = _Reader(line)
+    reader = _Reader(line, exists)
     state = _State(cwd, dict(environment))
     try:
         reader.commands_of(state)
@@ -83,8 +93,9 @@ def parse(line: str, cwd: str, environment: Mapping[str, str]) -> Script:
 
 
 class _Reader(WordReader):
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, exists: Callable[[str], bool]) -> None:
         super().__init__(text)
+        self.exists = exists
         self.command_start = 0
         self.commands: list[Command] = []
         self.opaque: list[str] = []
@@ -193,7 +204,7 @@ class _Reader(WordReader):
             self.blanks()
             if self.text[self.at : self.at + 1] in (";", "\n", ""):
                 break
-            expanded = expand(self.word(), state.variables)
+            expanded = self._expand(self.word(), state)
             words = None if words is None or expanded is None else words + expanded
         if self.text[self.at : self.at + 1] == ";":
             self.at += 1
@@ -273,7 +284,7 @@ class _Reader(WordReader):
                     state.exported[name] = value
         argv: list[str] = []
         for word in words:
-            expanded = expand(word, state.variables)
+            expanded = self._expand(word, state)
             if expanded is None:
                 if argv[:1] == ["cd"]:
                     state.cwd = None
@@ -320,7 +331,7 @@ class _Reader(WordReader):
             return
         known = {name: value for name, value in state.variables.items() if value is not None}
         exported = {**state.exported, **local}
-        inner = parse(text, state.cwd, {**known, **exported})
+        inner = parse(text, state.cwd, {**known, **exported}, self.exists)
         for command in inner.commands:
             merged = {**exported, **command.environment}
             certain = state.certain and command.certain
@@ -338,6 +349,12 @@ class _Reader(WordReader):
 
     # --- words ---
 
+    def _expand(self, word: Word, state: _State) -> list[str] | None:
+        def exists(path: str) -> bool:
+            return state.cwd is not None and self.exists(os.path.join(state.cwd, path))
+
+        return expand(word, state.variables, lambda command: substituted(command, exists))
+
     def _assignment(self, word: Word, state: _State) -> tuple[str, str | None] | None:
         if not word or word[0].quoted or word[0].variable:
             return None
@@ -345,7 +362,7 @@ class _Reader(WordReader):
         if found is None:
             return None
         rest = (Piece(word[0].text[found.end() :], True), *(replace(p, quoted=True) for p in word[1:]))
-        value = expand(rest, state.variables)
+        value = self._expand(rest, state)
         return found[0][:-1], "".join(value) if value is not None else None
 
     # --- small readers ---

@@ -1,15 +1,16 @@
 """Reads the words of a POSIX shell command (XCU 2.2, 2.6) and expands what can be known without running anything.
 
-It knows no commands and no grammar; `graph/shell.py` does.  Command substitution, arithmetic, globs, `~` and
-`${x:-y}` are read to their end, so that what follows is found, but their value is unknown.
+It knows no commands and no grammar; `graph/shell.py` does.  Arithmetic, globs, `~` and `${x:-y}` are read to their
+end, so that what follows is found, but their value is unknown; that of a command substitution is the caller's to know.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+_BACKQUOTED = re.compile(r"\\([$`\\])")  # XCU 2.6.3: what a backslash escapes within backquotes
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -19,19 +20,26 @@ class NotUnderstoodError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a word: text, or with `variable` the name of a variable."""
+    """A part of a word: text, with `variable` the name of a variable, with `command` what stood in backquotes."""
 
     text: str
     quoted: bool
     variable: bool = False
+    command: bool = False
 
 
 Word = tuple[Piece, ...] | None
 """None: it holds an expansion that is not understood."""
 
 
-def expand(word: Word, variables: Mapping[str, str | None]) -> list[str] | None:
-    """The fields that a word becomes; None: it can't be known."""
+def _unknown(_: str) -> None:
+    return None
+
+
+def expand(
+    word: Word, variables: Mapping[str, str | None], substituted: Callable[[str], str | None] = _unknown
+) -> list[str] | None:
+    """The fields that a word becomes; None: it can't be known.  `substituted(command)`: what stands in its place."""
     if word is None:
         return None
     fields: list[str] = []
@@ -43,12 +51,17 @@ def expand(word: Word, variables: Mapping[str, str | None]) -> list[str] | None:
             if value is None:
                 return None
             text = value
+        elif piece.command:
+            value = substituted(piece.text)
+            if value is None:
+                return None
+            text = value
         if not piece.quoted and any(c in text for c in "*?["):
             if text not in ("[", "[["):
                 return None
         elif not piece.quoted and not piece.variable and current is None and text.startswith("~"):
             return None
-        if piece.quoted or not piece.variable:
+        if piece.quoted or not (piece.variable or piece.command):
             current = (current or "") + text
             continue
         parts = text.split()
@@ -159,8 +172,9 @@ class WordReader:
                 end += 2 if text[end] == "\\" else 1
             if end >= len(text):
                 raise NotUnderstoodError
+            pieces.append(Piece(_BACKQUOTED.sub(r"\1", text[self.at + 1 : end]), quoted, command=True))
             self.at = end + 1
-            return False
+            return True
         following = text[self.at + 1 : self.at + 2]
         name = NAME.match(text, self.at + 1)
         if name is not None:
