@@ -67,11 +67,14 @@ def test_installed_alone_it_builds_reports_and_completes(wheel: Path, tmp_path: 
     (tree / "Makefile").write_text("a.o: a.c\n\t$(CC) -c $< -o $@\n")
     (tree / "a.c").write_text("int a;\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BUILDFARM", "MAKE"))}
+    env["XDG_CACHE_HOME"] = str(tmp_path / "cache")  # stub and hook must be compiled from what the wheel brings
     for command in (["run", "--hosts", ""], ["status"], ["report", "-o", "r.html"], ["completion", "bash"]):
         done = subprocess.run(
             [place / "bin" / "buildfarm", *command], cwd=tree, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+    made = [path.name for path in (tmp_path / "cache" / "buildfarm" / "stub").rglob("*") if path.is_file()]
+    assert {"buildfarm-stub", "buildfarm-hook.so"} <= set(made)
     where = subprocess.run(
         [python, "-c", "import buildfarm.cli; print(buildfarm.cli.__file__)"], cwd=tree, env=env, capture_output=True
     )
