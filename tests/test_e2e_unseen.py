@@ -1,8 +1,9 @@
-"""What is compiled past buildfarm is built all the same, and counted in the closing line."""
+"""What is compiled past buildfarm is built all the same, counted in the closing line, and told by `doctor`."""
 
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,23 +17,78 @@ MAKEFILE = """\
 all: seen.o moved.o joined.o past.o
 seen.o past.o: wait
 past.o: past.c
-\tenv -i PATH=/usr/bin:/bin gcc -c past.c -o past.o
+\t$(RUN) gcc -c past.c -o past.o
 moved.o: seen.c
-\t$(CC) -c seen.c -o tmp.o && mv tmp.o moved.o
+\t$(CC) -c seen.c -o tmp.o && mv tmp.o moved.o && cp moved.o copied.o
 joined.o: seen.o moved.o
 \tld -r -o $@ seen.o
 wait:
 \t$(CC) -c first.c; until $(STATUS) | grep -q '"total_is_final": true'; do :; done
 """
 
+LAUNCHER = "#include <unistd.h>\nint main(int n, char **words) { return n < 2 || execvp(words[1], words + 1); }\n"
 
-def test_the_closing_line_counts_what_was_compiled_by_calls_that_are_not_caught(tmp_path: Path) -> None:
-    for name in ("first", "seen", "past"):
-        (tmp_path / f"{name}.c").write_text(f"int {name};\n")
-    (tmp_path / "Makefile").write_text(MAKEFILE)
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Path:
+    """A static program that executes its words: no hook sees what."""
+    source, program = tmp_path / "launcher.c", tmp_path / "launcher"
+    source.write_text(LAUNCHER)
+    built = subprocess.run(["cc", "-static", "-o", program, source], capture_output=True, check=False)
+    if built.returncode:
+        pytest.skip("no static libc")
+    return program
+
+
+def write(root: Path, makefile: str, *names: str) -> Path:
+    root.mkdir()
+    for name in names:
+        (root / f"{name}.c").write_text(f"int {name};\n")
+    (root / "Makefile").write_text(makefile)
+    return root
+
+
+def test_what_was_compiled_by_calls_that_are_not_caught_is_counted_and_told(tmp_path: Path, launcher: Path) -> None:
+    tree = write(tmp_path / "p", MAKEFILE, "first", "seen", "past")
     status = f"STATUS={shlex.join(command('status', '--json'))}"
     with Farm(count=1, jobs=2) as farm:
-        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, status)
-    assert result.code == 0, result.stderr
-    assert (tmp_path / "past.o").exists()
-    assert "; 1 compiled here unseen" in result.stderr
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, status, f"RUN={launcher}")
+        assert result.code == 0, result.stderr
+        assert (tree / "past.o").exists() and (tree / "copied.o").exists()
+        assert "; 1 compiled here unseen" in result.stderr
+        told = buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout
+        assert "1 compiled here by calls that buildfarm did not see: past.o" in told
+        assert "../launcher" in told
+        (tree / "past.o").unlink()
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, status, "RUN=")
+        assert result.code == 0 and "unseen" not in result.stderr, result.stderr
+    assert "did not see" not in buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout
+
+
+def test_a_build_of_which_no_call_is_seen_is_told_too(tmp_path: Path, launcher: Path) -> None:
+    makefile = f"all: a.o sub/b.o\n%.o: %.c\n\t{launcher} gcc -c $< -o $@\n"
+    tree = write(tmp_path / "p", makefile, "a")
+    (tree / "sub").mkdir()
+    (tree / "sub" / "b.c").write_text("int b;\n")
+    result = buildfarm("run", "-C", str(tree))
+    assert result.code == 0 and "2 compiled here unseen" in result.stderr, result.stderr
+    assert "not see: a.o, sub/b.o" in buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout
+    again = buildfarm("run", "-C", str(tree))
+    assert again.code == 0 and "unseen" not in again.stderr, again.stderr
+    assert "not see: a.o, sub/b.o" in buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout, (
+        "they are unseen still"
+    )
+
+
+def test_a_cleared_environment_is_seen_through(tmp_path: Path) -> None:
+    makefile = (
+        "all: a.o b.o c.o\na.o: a.c\n\tenv -i PATH=/usr/bin:/bin gcc -c a.c -o a.o\n"
+        "b.o: b.c\n\tenv -i sh -c '/usr/bin/gcc -c b.c -o b.o; true'\n"
+        "c.o: c.c\n\tenv -i PATH=/usr/bin:/bin make -f inner.mk\n"
+    )
+    tree = write(tmp_path / "p", makefile, "a", "b", "c")
+    (tree / "inner.mk").write_text("c.o: c.c\n\tLD_PRELOAD= gcc -c c.c -o c.o\n")
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.sources()) == 3

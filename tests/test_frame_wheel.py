@@ -17,6 +17,7 @@ CARRIED = (
     "buildfarm/make/stub.py",
     "buildfarm/make/hook.c",
     "buildfarm/state/schema.sql",
+    "buildfarm/state/schema-2.sql",
     "buildfarm/report/templates/report.html",
     "buildfarm/report/templates/report.js",
     "buildfarm/boot/buildfarm-resume@.service",

@@ -119,6 +119,38 @@ def test_the_usual_callers_are_seen_through(bench: Bench, shell: str, tmp_path: 
     assert bench.run(*words) == f"stub for {tool}: one two"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["env", "-i", "{tool}", "one", "two"],
+        ["env", "-i", "PATH={bin}", "tool", "one", "two"],
+        ["env", "-i", "{sh}", "-c", "{tool} one two; true"],
+        ["env", "-i", "/usr/bin/env", "LD_PRELOAD=", "{tool}", "one", "two"],
+        ["env", "-u", "BUILDFARM_SOCKET", "-u", "LD_PRELOAD", "{tool}", "one", "two"],
+        ["sh", "-c", "LD_PRELOAD= {tool} one two; true"],
+        ["sh", "-c", "unset LD_PRELOAD BUILDFARM_SOCKET; {sh} -c '{tool} one two; true'; true"],
+        ["env", "-i", "{script}", "one", "two"],
+        [sys.executable, "-c", "import os; os.execve('{tool}', ['tool', 'one', 'two'], {{}})"],
+    ],
+    ids=" ".join,
+)
+def test_a_cleared_environment_hides_no_compiler(bench: Bench, words: list[str], tmp_path: Path) -> None:
+    script, tool = tmp_path / "script", bench.bin / "tool"
+    script.write_text(f'#!/bin/sh\n{tool} "$@"\ntrue\n')
+    script.chmod(0o755)
+    called = [word.format(tool=tool, bin=bench.bin, sh=shutil.which("sh"), script=script) for word in words]
+    assert bench.run(*called) == f"stub for {tool}: one two"
+
+
+def test_a_cleared_environment_is_what_other_programs_get(bench: Bench) -> None:
+    assert bench.run("env", "-i", "A=1", "LD_PRELOAD=", "/usr/bin/printenv") == "A=1\nLD_PRELOAD="
+
+
+def test_a_library_of_the_users_own_is_preloaded_beside_the_hook(bench: Bench) -> None:
+    hook = bench.made.hook
+    assert bench.run("env", "-i", "LD_PRELOAD=libc.so.6", "sh", "-c", "echo $LD_PRELOAD") == f"libc.so.6:{hook}"
+
+
 def test_without_a_conductors_socket_nothing_is_caught(bench: Bench) -> None:
     assert bench.run(bench.caller, "execv", bench.bin / "tool", BUILDFARM_SOCKET="") == "one two"
 
@@ -155,7 +187,9 @@ def test_a_static_program_runs_as_ever(bench: Bench, tmp_path: Path) -> None:
     built = subprocess.run(["cc", "-static", "-o", tmp_path / "a", tmp_path / "a.c"], capture_output=True, check=False)
     if built.returncode:
         pytest.skip("no static libc")
-    assert bench.run("sh", "-c", f"{tmp_path}/a; true") == "static"
+    socket = tmp_path / "socket"
+    assert bench.run("sh", "-c", f"{tmp_path}/a; true", BUILDFARM_SOCKET=str(socket)) == "static"
+    assert (tmp_path / "socket.blind").read_text() == f"{tmp_path}/a\n", "the conductor is to know"
 
 
 def test_the_real_tools_children_know_nothing_of_us(bench: Bench, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from buildfarm.errors import MachineError, StateError
 from buildfarm.model import BuildState
-from buildfarm.state import reader
+from buildfarm.state import reader, unseen
 from buildfarm.state.claims import Standing, read_rows
 from buildfarm.state.journal import Journal
 from buildfarm.state.place import SCHEMA_VERSION
@@ -102,6 +102,41 @@ def test_a_database_without_our_tables_is_moved_aside(state_dir: Path) -> None:
     with Journal.open(state_dir) as journal:
         assert journal.healed is not None
         assert usable(journal)
+
+
+def test_an_older_schema_gets_what_it_lacks_and_keeps_what_it_has(state_dir: Path) -> None:
+    connection = sqlite3.connect(database(state_dir))
+    connection.executescript("DROP TABLE unseen; PRAGMA user_version = 1;")
+    connection.close()
+    rows = reader.snapshot(state_dir)
+    assert rows.problem is None and reader.unseen(state_dir) == ()
+    with Journal.open(state_dir) as journal:
+        assert journal.healed is None
+        unseen.record(journal, 1, ["/w/past.o"], ["/w/launcher"])
+        assert usable(journal)
+    assert broken(state_dir) == []
+    assert reader.unseen(state_dir) == (("/w/past.o", ("/w/launcher",)),)
+    assert len(reader.steps(state_dir, 1)) == 40
+
+
+def test_an_object_is_unseen_until_a_step_makes_it(state_dir: Path) -> None:
+    path = sample.check_out(0).outputs[0]
+    with Journal.open(state_dir) as journal:
+        unseen.record(journal, 1, [path, "/w/past.o"], [])
+        assert {row[0] for row in reader.unseen(state_dir)} == {path, "/w/past.o"}
+        build = sample.begin(journal)
+        journal.check_out(build, [sample.check_out(0)])
+        unseen.record(journal, build, [], [])
+        assert {row[0] for row in reader.unseen(state_dir)} == {"/w/past.o"}
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_version_that_the_tables_do_not_fit_is_damage(state_dir: Path, version: int) -> None:
+    connection = sqlite3.connect(database(state_dir))
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    with Journal.open(state_dir) as journal:
+        assert journal.healed is not None and usable(journal)
 
 
 def test_a_newer_schema_is_left_alone_and_the_error_says_what_to_do(state_dir: Path) -> None:

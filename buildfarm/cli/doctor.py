@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from buildfarm.cli.nodes import hosts_in_force
-from buildfarm.cli.tree import config_option, directory_option, tree
+from buildfarm.cli.tree import STATE, config_option, directory_option, tree
 from buildfarm.errors import BuildfarmError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from buildfarm.conductor.survey import Finding
     from buildfarm.dispatch.sources import Hosts
 
+NAMES_SHOWN = 5
 CLOCK_TOLERATED = 2.0  # seconds; __TIME__ counts whole ones
 
 
@@ -66,7 +67,28 @@ def _checks(where: Path, hosts: str | None, config: Path | None) -> list[Check]:
         return [*machine, Check("hosts", False, error.message, error.hint)]
     slots = sum(node.slots for node in listed.nodes)
     machine = examine(where, os.environ, slots=slots, ssh=any(node.ssh for node in listed.nodes))
-    return [*machine, *_nodes(listed)]
+    return [*machine, *_unseen(where), *_nodes(listed)]
+
+
+def _unseen(where: Path) -> list[Check]:
+    """What the builds of this tree have compiled past buildfarm, as far as it is still there."""
+    from buildfarm.conductor.machine import Check
+    from buildfarm.state.reader import unseen
+
+    there = [(path, via) for path, via in unseen(where / STATE) if os.path.exists(path)]
+    if not there:
+        return []
+    names = [os.path.relpath(path, where) for path, _ in there]
+    says = f"{len(there)} compiled here by calls that buildfarm did not see: {_some(names)}"
+    hiding = sorted({os.path.relpath(program, where) for _, via in there for program in via})
+    advice = "let their recipes call the compiler itself, or through a shell of the system"
+    if hiding:
+        advice += f"; static or not installed, so that nobody sees what they call: {_some(hiding)}"
+    return [Check("unseen", True, says, advice)]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def _nodes(listed: Hosts) -> list[Check]:

@@ -40,6 +40,7 @@ from buildfarm.report.reporter import BuildStarted, Summary
 from buildfarm.request import UNLIMITED_JOBS, RunRequest
 from buildfarm.state.journal import Journal
 from buildfarm.state.lock import TreeLock
+from buildfarm.state.unseen import claimed, record
 
 STATE_DIRECTORY = ".buildfarm"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
@@ -154,6 +155,7 @@ class Build:
         """Close a build whose make has ended by itself and has asked for nothing; the process's exit code."""
         code = exit_code(status)
         state = state_of(code)
+        unseen = self._unseen(begun)
         with begun.journal.transaction():
             begun.journal.set_reused(begun.build, begun.recovered.reused)
             begun.journal.set_nodes(begun.build, [unasked(node) for node in begun.nodes])
@@ -165,10 +167,22 @@ class Build:
                 time=now,
                 seconds=now - self._started,
                 reused=begun.recovered.reused,
+                unseen=len(unseen),
                 interrupted=state is BuildState.INTERRUPTED,
             )
         )
         return code
+
+    def _unseen(self, begun: Begun) -> tuple[str, ...]:
+        """What was compiled past us, if a program ran whose own calls can't be seen."""
+        blind = begun.listener.blind
+        if not blind:
+            return ()
+        from buildfarm.conductor.blind import compiled_past
+
+        found = compiled_past(str(self._request.directory), self._started, *claimed(begun.journal))
+        record(begun.journal, begun.build, found, blind)
+        return found
 
     def _tell_started(self, build: int, recovered: Recovered, membership: Membership, nodes: tuple[Node, ...]) -> None:
         for note in membership.notes:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 
+from buildfarm.conductor.blind import compiled_past
 from buildfarm.conductor.build import Begun, exit_code, state_of
 from buildfarm.conductor.calls import Calls
 from buildfarm.conductor.farm import Farm
@@ -38,6 +39,7 @@ from buildfarm.state import recipes
 from buildfarm.state.journal import CLOCK
 from buildfarm.state.store import ObjectStore
 from buildfarm.state.taint import Taken
+from buildfarm.state.unseen import claimed, record
 from buildfarm.state.writer import JournalWriter
 
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
@@ -54,6 +56,8 @@ class Workshop:
         self._request = begun.request
         self._reporters = begun.reporters
         self._interrupted_by: signal.Signals | None = None
+        self._unseen: tuple[str, ...] = ()  # objects that plans know of and no call came for
+        self._blind: tuple[str, ...] = ()  # `Listener.blind`, for that is closed by then
         self._make_pid = begun.process.pid
 
     def run(self) -> int:
@@ -67,6 +71,15 @@ class Workshop:
     def _recipes_since(self) -> int | None:
         """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""
         return recipes.oldest_start(self._make_pid, self._begun.state_dir / CLOCK)
+
+    async def _note_unseen(self, writer: JournalWriter) -> int:
+        """Record what was compiled past us; how many objects that are."""
+        begun, found = self._begun, set(self._unseen)
+        if self._blind:
+            outputs = await asyncio.wrap_future(writer.submit(claimed, durable=False))
+            found.update(await asyncio.to_thread(compiled_past, str(self._request.directory), begun.started, *outputs))
+        writer.submit(lambda journal: record(journal, begun.build, found, self._blind), durable=False)
+        return len(found)
 
     def _missing(self) -> list[str]:
         """What the Makefiles lack, if a unit failed for want of it."""
@@ -89,6 +102,7 @@ class Workshop:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
                 status = await self._serve(writer, ledger, durations, tasks, stack)
                 await asyncio.to_thread(writer.flush, TROUBLED_SECONDS if writer.trouble else FLUSH_SECONDS)
+            ledger.tally.unseen = await self._note_unseen(writer)
             code = exit_code(status, self._interrupted_by)
         except BaseExceptionGroup as group:
             raise _first(group) from group
@@ -164,10 +178,11 @@ class Workshop:
             stack.callback(tasks.create_task(background).cancel)
         stack.push_async_callback(lookahead.close)
 
-        def count_unseen() -> None:
-            ledger.tally.unseen = len(foresight.unseen(begun.started))
+        def note_unseen() -> None:
+            self._unseen = foresight.unseen(begun.started)
+            self._blind = begun.listener.blind
 
-        stack.callback(count_unseen)
+        stack.callback(note_unseen)
         stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
         process, words = begun.process, begun.words
         while True:

@@ -12,7 +12,11 @@
  * and one with another loader can't have us: so this library takes itself off LD_PRELOAD for every ELF file that does
  * not lie in a system directory or one of PATH's, or that names another loader than this process's.
  *
- * All of it may run in the child of a vfork: no malloc, no state, no locks; errno is kept.
+ * `env -i`, `LD_PRELOAD=` and their like clear what we live by; so each process notes it when it starts, and gives it
+ * back to the compilers, makes, shells, scripts and launchers that it executes, and to no other program.
+ * What such programs execute can't be seen: that one ran is noted in a file beside the socket.
+ *
+ * All of it may run in the child of a vfork: no malloc, no state but what is noted at the start, no locks; errno is kept.
  */
 #define _GNU_SOURCE
 #include <alloca.h>
@@ -31,6 +35,7 @@
 
 #define HOOK "buildfarm-hook.so"
 #define HEAD 4096
+#define BLIND_MARK ".blind" /* listener.py knows it */
 
 extern char **environ;
 
@@ -39,12 +44,11 @@ typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions
                            char *const[], char *const[]);
 static spawn_function *real_spawn, *real_spawnp;
 
-__attribute__((constructor)) static void bind(void)
-{
-    real_execve = (int (*)(const char *, char *const[], char *const[]))dlsym(RTLD_NEXT, "execve");
-    real_spawn = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawn");
-    real_spawnp = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawnp");
-}
+/* Copies, for a program may write over its own environment; `NAME=value`, or empty where it was not set. */
+enum { SOCKET, MASQUERADE, LIBRARY, TOKEN, UMASK, KEPT };
+static const char *const kept_names[KEPT] = {"BUILDFARM_SOCKET", "BUILDFARM_MASQUERADE", "BUILDFARM_HOOK",
+                                             "BUILDFARM_TOKEN", "BUILDFARM_UMASK"};
+static char at_start[KEPT][PATH_MAX];
 
 static const char *value_of(char *const environment[], const char *name)
 {
@@ -53,6 +57,18 @@ static const char *value_of(char *const environment[], const char *name)
         if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
             return *environment + length + 1;
     return NULL;
+}
+
+__attribute__((constructor)) static void bind(void)
+{
+    real_execve = (int (*)(const char *, char *const[], char *const[]))dlsym(RTLD_NEXT, "execve");
+    real_spawn = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawn");
+    real_spawnp = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawnp");
+    for (int i = 0; i < KEPT; i++) {
+        const char *value = value_of(environ, kept_names[i]);
+        if (value && *value && strlen(kept_names[i]) + strlen(value) + 2 <= PATH_MAX)
+            strcat(strcat(strcpy(at_start[i], kept_names[i]), "="), value);
+    }
 }
 
 static const char *base(const char *path)
@@ -188,31 +204,103 @@ static size_t count(char *const list[])
     return number;
 }
 
+/* Whether `path` is a program that we follow into an environment without us, compilers aside. */
+static int is_carrier(const char *path, const struct program *program, char *const environment[])
+{
+    static const char *const names[] = {"sh",   "bash",  "dash",    "ksh",    "zsh",    "make",   "gmake",   "env",  "nice",
+                                        "time", "nohup", "timeout", "setsid", "stdbuf", "ionice", "taskset", "xargs"};
+    if (program->script)
+        return 1;
+    if (!program->elf || strcmp(program->loader, own_loader()) != 0 || !is_installed(path, environment))
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(base(path), names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* Leave a mark for the conductor, once: compilers that `path` executes will not be seen. */
+static void note_blind(const char *path, const char *socket)
+{
+    char file[PATH_MAX], said[HEAD + 1], line[PATH_MAX + 2];
+    size_t length = strlen(path);
+    if (!socket || !*socket || strlen(socket) + sizeof BLIND_MARK > sizeof file || length + 2 > sizeof line)
+        return;
+    int fd = open(strcat(strcpy(file, socket), BLIND_MARK), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    ssize_t got = pread(fd, said, HEAD, 0);
+    said[got > 0 ? got : 0] = 0;
+    strcat(strcpy(line, path), "\n");
+    if (got >= 0 && got < HEAD && !strstr(said, line))
+        got = write(fd, line, length + 1);
+    close(fd);
+}
+
+/* The environment with what this process was started with put back, in `room`. */
+static char *const *restored(char *const environment[], void *room)
+{
+    const char *preloaded = value_of(environment, "LD_PRELOAD");
+    char **list = room, *text = (char *)(list + count(environment) + KEPT + 4);
+    size_t used = 0;
+    for (size_t i = 0; environment && environment[i]; i++)
+        if (strncmp(environment[i], "LD_PRELOAD=", 11) != 0)
+            list[used++] = environment[i];
+    for (int i = 0; i < KEPT; i++)
+        if (at_start[i][0] && !value_of(environment, kept_names[i]))
+            list[used++] = at_start[i];
+    without_us(preloaded ? preloaded : "", text);
+    if (at_start[LIBRARY][0])
+        strcat(strcat(text, text[11] ? ":" : ""), strchr(at_start[LIBRARY], '=') + 1);
+    if (text[11])
+        list[used++] = text;
+    list[used] = NULL;
+    return list;
+}
+
 /* Decide on `path`.  `entry` and `room` are the caller's, the latter from ROOM(path, environment). */
-#define ROOM(path, environment) alloca((count(environment) + 2) * sizeof(char *) + room_for(path, environment))
+#define ROOM(path, environment) alloca(2 * room_for(path, environment))
 
 static size_t room_for(const char *path, char *const environment[])
 {
     const char *preloaded = value_of(environment, "LD_PRELOAD");
-    return strlen(path) + (preloaded ? strlen(preloaded) : 0) + 32;
+    size_t text = strlen(path) + strlen(at_start[LIBRARY]) + (preloaded ? strlen(preloaded) : 0) + 32;
+    return (count(environment) + KEPT + 4) * sizeof(char *) + (text + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
 }
 
 /* 1: `plan` is another program, which may fail where `path` would not. */
 static int decide(struct plan *plan, const char *path, char *const environment[], char entry[PATH_MAX], void *room)
 {
-    const char *preloaded = value_of(environment, "LD_PRELOAD");
+    const char *preloaded = value_of(environment, "LD_PRELOAD"), *socket = value_of(environment, "BUILDFARM_SOCKET");
+    int hooked = preloaded && strstr(preloaded, HOOK), whole = hooked && socket;
     struct program program;
-    int before = errno;
+    int before = errno, disguised = 0;
 
     plan->path = path;
     plan->environment = environment;
-    if (!preloaded || !strstr(preloaded, HOOK))
+    if (!hooked && !at_start[SOCKET][0])
         return 0;
     look_at(path, &program);
-    int disguised = disguise(path, environment, &program, entry);
+    if (!whole && at_start[SOCKET][0] && !(socket && !*socket)) {
+        char *const *whole_environment = restored(environment, room);
+        room = (char *)room + room_for(path, environment);
+        disguised = disguise(path, whole_environment, &program, entry);
+        if (disguised || is_carrier(path, &program, environment))
+            plan->environment = environment = whole_environment;
+        else if (!hooked) {
+            errno = before;
+            return 0;
+        }
+    } else {
+        disguised = disguise(path, environment, &program, entry);
+    }
     errno = before;
     if (!disguised && (!program.elf || (strcmp(program.loader, own_loader()) == 0 && is_installed(path, environment))))
         return 0;
+    if (!disguised)
+        note_blind(path, value_of(environment, "BUILDFARM_SOCKET"));
+    errno = before;
+    preloaded = value_of(environment, "LD_PRELOAD");
     char **kept = room, *text = (char *)(kept + count(environment) + 2);
     size_t used = 0;
     for (size_t i = 0; environment[i]; i++)
@@ -245,7 +333,8 @@ int execve(const char *path, char *const argv[], char *const envp[])
         errno = before;
         return real_execve(path, argv, envp);
     }
-    return real_execve(plan.path, argv, plan.environment);
+    real_execve(plan.path, argv, plan.environment);
+    return errno == E2BIG && plan.environment != envp ? real_execve(path, argv, envp) : -1;
 }
 
 int execv(const char *path, char *const argv[])

@@ -27,7 +27,8 @@ from buildfarm.make.orphans import start_time
 LONGEST_PATH = 107
 _BACKLOG = 4096
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_SOCKET_NAME = re.compile(r"(\d+)-(\d+)-\d+\.sock")
+BLIND_MARK = ".blind"  # hook.c knows it
+_SOCKET_NAME = re.compile(rf"(\d+)-(\d+)-\d+\.sock(?:{re.escape(BLIND_MARK)})?")
 _numbers = itertools.count()
 
 
@@ -70,11 +71,24 @@ class Listener:
                 continue
             yield peer
 
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """Programs that ran and whose own calls can't be seen: static, or not installed (just built, mostly)."""
+        try:
+            return tuple(os.fsdecode(line) for line in self._mark.read_bytes().splitlines())
+        except OSError:
+            return ()
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(self.path.name + BLIND_MARK)
+
     def close(self) -> None:
         """Listen no more and remove the socket; harmless when that was done."""
         if self.socket.fileno() < 0:
             return
         self.path.unlink(missing_ok=True)
+        self._mark.unlink(missing_ok=True)
         self.socket.close()
         if self._own_directory is not None:
             try:

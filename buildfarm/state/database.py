@@ -6,7 +6,8 @@ Theory of operation.  A new database is made under another name, closed, and ren
 crash leaves one half made: whatever stands at `state.db` and is not a whole database of ours was damaged, and
 is moved aside (never deleted) as `state.db.broken-<time>`.  `application_id` says that it is ours,
 `user_version` which schema it has; a zero-byte file would open as an empty database
-(https://sqlite.org/fileformat2.html, sections 1.3 and 1.5), which is why both are checked.  A newer schema is
+(https://sqlite.org/fileformat2.html, sections 1.3 and 1.5), which is why both are checked.  An older schema gets what
+it lacks (`schema-N.sql`), in one transaction, once it is known to be whole.  A newer schema is
 the one thing that is neither repaired nor set aside: a newer buildfarm needs it.
 """
 
@@ -16,7 +17,6 @@ import hashlib
 import os
 import sqlite3
 import time
-from importlib import resources
 from pathlib import Path
 
 from buildfarm.errors import MachineError, StateError
@@ -56,8 +56,14 @@ def open_database(place: Place) -> tuple[sqlite3.Connection, Path | None]:
         ) from error
 
 
-def schema() -> str:
-    return resources.files("buildfarm.state").joinpath("schema.sql").read_text(encoding="utf-8")
+def schema(version: int = SCHEMA_VERSION) -> str:
+    """What makes a database of this version."""
+    return "".join(_addition(number) for number in range(1, version + 1))
+
+
+def _addition(version: int) -> str:
+    name = "schema.sql" if version == 1 else f"schema-{version}.sql"
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _create(database: Path) -> None:
@@ -84,9 +90,9 @@ def _connect(place: Place) -> sqlite3.Connection:
     _check_length(place.database)
     connection = sqlite3.connect(place.database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute("PRAGMA synchronous = FULL")
         _check(connection, place.database)
         connection.execute(f"PRAGMA journal_mode = {place.journal_mode}")
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16384")
     except sqlite3.DatabaseError as error:
@@ -131,8 +137,16 @@ def _check(connection: sqlite3.Connection, database: Path) -> None:
     (report,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if report != "ok":
         raise DamageError(report)
-    if _fingerprint(connection) != _expected_fingerprint():
+    if version < 1 or _fingerprint(connection) != _expected_fingerprint(version):
         raise DamageError(f"not the tables of schema {version}")
+    if version < SCHEMA_VERSION:
+        _upgrade(connection, version)
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Add what the schemas since `version` have added; all of it or nothing."""
+    additions = "".join(_addition(number) for number in range(version + 1, SCHEMA_VERSION + 1))
+    connection.executescript(f"BEGIN IMMEDIATE;\n{additions}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
 
 
 def _fingerprint(connection: sqlite3.Connection) -> str:
@@ -142,10 +156,10 @@ def _fingerprint(connection: sqlite3.Connection) -> str:
     return hashlib.blake2b(repr(rows).encode()).hexdigest()
 
 
-def _expected_fingerprint() -> str:
+def _expected_fingerprint(version: int) -> str:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        connection.executescript(schema())
+        connection.executescript(schema(version))
         return _fingerprint(connection)
     finally:
         connection.close()

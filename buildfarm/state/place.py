@@ -15,7 +15,7 @@ from buildfarm.state.digest import digest_bytes
 from buildfarm.state.encoding import pack, unpack
 
 APPLICATION_ID = 0x42464A31  # "BFJ1"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATABASE = "state.db"
 POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
 SIDE_FILES = ("-wal", "-shm", "-journal")

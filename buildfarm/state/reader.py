@@ -198,6 +198,19 @@ def written(state_dir: Path) -> tuple[str, ...]:
     return _read(state_dir, lambda db: tuple(unpack(path) for (path,) in db.execute(query)), (), lambda _: ())
 
 
+def unseen(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Objects that the builds which made them last have compiled past buildfarm, and programs that may have done it."""
+
+    def rows(db: sqlite3.Connection) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version < 2:
+            return ()
+        query = "SELECT path, via FROM unseen ORDER BY path"
+        return tuple((unpack(path), unpack_words(via)) for path, via in db.execute(query))
+
+    return _read(state_dir, rows, (), lambda _: ())
+
+
 def durations(state_dir: Path) -> dict[str, float]:
     """Seconds by absolute output, of all builds."""
     query = "SELECT output, seconds FROM duration"

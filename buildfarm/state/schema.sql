@@ -1,4 +1,4 @@
--- The journal of one tree, schema version 1.
+-- The journal of one tree, schema version 1; schema-2.sql adds to it.
 --
 -- Paths, arguments and environments are BLOBs of the bytes that the kernel knows (see encoding.py); a list is
 -- its words, each ended by NUL.  Times are seconds since the epoch and only ever shown: no decision hangs on

@@ -308,7 +308,7 @@ def command_forms(p: str, rng: random.Random) -> Piece:
         "x86_64-linux-gnu-gcc -c $< -o $@ || $(CC) -c $< -o $@",
         "ln -sf $@.real $@; $(CC) -c $< -o $@; ls -l $@ | cut -c1",
         ": > $@; ln -f $@ $@.hard; $(CC) -c $< -o $@",
-        'test -n "`$(CC) -dumpmachine`" && $(CC) -v -c $< -o $@ 2>&1 | grep -c cc1 > $@.n',
+        'test -n "`$(CC) -dumpmachine`" && $(CC) -v -c $< -o $@ 2>&1 | grep -c "/cc1 " > $@.n',
         "$(CC) -c $< -save-temps -o $@",
         "$(CC) -c $< --coverage -frandom-seed=$@ -o $@",
         "$(CC) -c $< -flto -frandom-seed=$@ -o $@",
