@@ -22,7 +22,7 @@ def member(tmp_path: Path, **environment: str) -> Membership:
         (),
         environment={"DISTCC_DIR": str(tmp_path / "distcc"), "XDG_CONFIG_HOME": str(tmp_path), **environment},
     )
-    return Membership(request, Toolbox(tmp_path))
+    return Membership(request, Toolbox(tmp_path), tmp_path / "cache")
 
 
 def names(membership: Membership) -> list[str]:

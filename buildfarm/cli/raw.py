@@ -6,11 +6,15 @@ It exists because click's own ways of letting unknown options through drop `--` 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from click.shell_completion import CompletionItem
 
 from buildfarm.cli.words import split
 from buildfarm.errors import UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 MAKES_WORDS = "make_words"
 """The parameter in which the callback gets make's words, a tuple."""
@@ -39,6 +43,8 @@ class RawCommand(click.Command):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Options of ours, and what make would take here: a goal or, behind `-C`, a directory."""
+        from click.shell_completion import CompletionItem
+
         from buildfarm.cli.completion import complete_goals
 
         items = super().shell_complete(ctx, incomplete)

@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from buildfarm import config as configuration
@@ -184,6 +183,8 @@ def _parse(words: Sequence[str]) -> arguments.MakeArguments:
     try:
         return arguments.parse(words)
     except UsageError as error:
+        from difflib import get_close_matches
+
         own = ["--" + field.name.replace("_", "-") for field in fields(Options)]
         near = [
             match

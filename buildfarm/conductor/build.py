@@ -16,7 +16,6 @@ socket (`make.prelude`).
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import time
@@ -25,10 +24,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.conductor import headstart
 from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.words import print_left
+from buildfarm.dispatch import ssh
 from buildfarm.dispatch.health import unasked
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.listener import Listener
@@ -83,7 +84,7 @@ class Build:
         self._reporters = reporters
         self._cache = cache
         self._state_dir = request.directory / STATE_DIRECTORY
-        self._token = secrets.token_hex(16)
+        self._token = os.urandom(16).hex()
         self._cores = len(os.sched_getaffinity(0))
         self._started = time.time()
 
@@ -92,11 +93,16 @@ class Build:
         make = find_make(self._request.environment)
         costume = masquerade.prepare(self._cache, path=self._request.environment.get("PATH"))
         toolbox = Toolbox(costume.directory)
-        membership = Membership(self._request, toolbox)  # a wrong host list is heard before anything is touched
+        membership = Membership(
+            self._request, toolbox, self._cache
+        )  # a wrong host list is heard before anything is touched
         with TreeLock(self._state_dir, token=self._token) as lock, Journal.open(self._state_dir) as journal:
             for news in (journal.healed, journal.notice):
                 if news:
                     self._reporters.note(news)
+            nodes = membership.nodes
+            if headstart.is_likely_to_work(journal.last_build()):
+                headstart.begin(membership, nodes)
             recovered = recover(journal, lock, self._request, self._reporters.note)
             build = journal.begin_build(
                 self._request.spec(),
@@ -109,7 +115,6 @@ class Build:
                 closing(Listener()) as listener,
                 closing(StopSignals(STOP_SIGNALS)) as signals,
             ):
-                nodes = membership.nodes
                 self._tell_started(build, recovered, membership, nodes)
                 words = (*self._jobs(sum(node.slots for node in nodes)), *self._request.make_command)
                 environment = masquerade.environment(self._request.environment, costume, listener.path, self._token)
@@ -153,6 +158,7 @@ class Build:
 
     def _end(self, begun: Begun, status: int) -> int:
         """Close a build whose make has ended by itself and has asked for nothing; the process's exit code."""
+        ssh.close_shared()
         code = exit_code(status)
         state = state_of(code)
         unseen = self._unseen(begun)

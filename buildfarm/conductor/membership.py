@@ -6,7 +6,7 @@ a node proves itself is `probing`'s.
 
 from __future__ import annotations
 
-import random
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 class Membership:
     """The host list of one build."""
 
-    def __init__(self, request: RunRequest, toolbox: Toolbox) -> None:
+    def __init__(self, request: RunRequest, toolbox: Toolbox, cache: Path) -> None:
+        """`cache`: the user's cache directory for buildfarm.  Raises ConfigError."""
         self._request = request
         self._toolbox = toolbox
+        self._cache = cache
         self._prober: Prober | None = None
+        self._prober_is_made = threading.Lock()
         self._browser: Browser | None = None
         self._announced: tuple[Announced, ...] = ()
         self._accepted: frozenset[str] = frozenset()
         self._hosts = self._read(request.hosts_config, request.config)
-        self._order = random.Random()
         self._backoff = _seconds(request.environment, "DISTCC_BACKOFF_PERIOD")
         self._io_timeout = _seconds(request.environment, "DISTCC_IO_TIMEOUT")
 
@@ -61,7 +63,9 @@ class Membership:
         """The nodes in the list's order, or shuffled if it says `--randomize`; then accepted ones that announce."""
         nodes = list(self._hosts.nodes)
         if self._hosts.listed.randomize:
-            self._order.shuffle(nodes)
+            import random
+
+            random.shuffle(nodes)
         listed = {node.key for node in nodes}
         for found in self._announced:
             node = found.node(public=self._request.allow_public)
@@ -169,12 +173,13 @@ class Membership:
 
     @property
     def prober(self) -> Prober:
-        """Who asks the nodes; made when somebody is to be asked, for it takes long to import."""
-        if self._prober is None:
-            from buildfarm.conductor.probing import Prober
+        """Who asks the nodes; made when somebody is to be asked, for it takes long to import.  For any thread."""
+        with self._prober_is_made:
+            if self._prober is None:
+                from buildfarm.conductor.probing import Prober
 
-            self._prober = Prober(self._request, self._toolbox)
-        return self._prober
+                self._prober = Prober(self._request, self._toolbox, self._cache / "canaries")
+            return self._prober
 
 
 def read_again(membership: Membership) -> tuple[bool, str | None]:

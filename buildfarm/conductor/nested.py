@@ -8,7 +8,6 @@ Hosts and options of ours have no say: one build has one farm.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 
 from buildfarm.make.masquerade import with_hook
@@ -21,6 +20,8 @@ def inside(environment: Mapping[str, str]) -> bool:
     path = environment.get("BUILDFARM_SOCKET")
     if not path:
         return False
+    import socket
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(path)

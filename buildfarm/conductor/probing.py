@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.dispatch import local
-from buildfarm.dispatch.canary import Canaries, hatch
+from buildfarm.dispatch.canary import Canaries
 from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
+from buildfarm.dispatch.nest import hatch, kept
 from buildfarm.dispatch.probe import NodeIdentity
 from buildfarm.dispatch.probe import ask as ask_tool
 from buildfarm.dispatch.probe import probe as ask
@@ -36,27 +41,77 @@ class ProbeReport:
 class Prober:
     """Asks the nodes of one build."""
 
-    def __init__(self, request: RunRequest, toolbox: Toolbox) -> None:
+    def __init__(self, request: RunRequest, toolbox: Toolbox, cache: Path) -> None:
+        """`cache`: the directory where what this machine's compilers make of the canaries is kept."""
         self._request = request
         self._toolbox = toolbox
-        self._canaries: asyncio.Task[Canaries] | None = None
+        self._cache = cache
+        self._canaries: Canaries | None = None
+        self._hatching: asyncio.Task[Canaries] | None = None
+        self._early: dict[str, Future[ProbeReport]] = {}  # by node
         self._identities: dict[str, NodeIdentity] = {}
         self._tools: dict[tuple[str, str], asyncio.Task[str | None]] = {}  # (node, tool) -> why it can't be used there
         self._plain: dict[str, bool] = {}  # by absolute path
 
+    def ask_early(self, nodes: Sequence[Node]) -> None:
+        """Ask these nodes now, before there is a conductor, in a thread; `probe` takes what they have said.
+
+        Nothing is compiled here for that: where the canaries are not known, nobody is asked early.
+        """
+        environment = self._toolbox.clean(self._request.environment)
+        compilers = self._toolbox.compilers(environment)
+        canaries = kept(compilers, environment, self._cache) if Language.C in compilers else None
+        if canaries is None:
+            return
+        self._canaries = canaries
+        early: dict[str, Future[ProbeReport]] = {node.key: Future() for node in nodes}
+        self._early = dict(early)
+
+        async def one(node: Node) -> None:
+            try:
+                _settle(early[node.key], await self._ask(node, canaries))
+            except OSError as error:
+                _settle(early[node.key], error)
+
+        async def all_of_them() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                for node in {node.key: node for node in nodes}.values():
+                    tasks.create_task(one(node))
+
+        def ask() -> None:
+            try:
+                asyncio.run(all_of_them())
+            except BaseException as error:
+                for future in early.values():
+                    _settle(future, error)
+
+        threading.Thread(target=ask, name="early questions", daemon=True).start()
+
     async def probe(self, node: Node) -> ProbeReport:
         """Ask the node who it is, and have it repeat what this machine's compilers make."""
+        early = self._early.pop(node.key, None)
+        if early is not None:
+            return await asyncio.wrap_future(early)
+        if self._hatching is None:
+            self._hatching = asyncio.create_task(self._hatch())
+        try:
+            return await self._ask(node, await asyncio.shield(self._hatching))
+        except MachineError as error:
+            return ProbeReport(error=error.message, quarantine=True)
+
+    async def _hatch(self) -> Canaries:
+        """Raises MachineError."""
         if self._canaries is None:
             environment = self._toolbox.clean(self._request.environment)
             compilers = self._toolbox.compilers(environment)
             if Language.C not in compilers:
-                return ProbeReport(error="no gcc here to compare this node with", quarantine=True)
-            self._canaries = asyncio.create_task(hatch(compilers, environment))
+                raise MachineError("no gcc here to compare this node with")
+            self._canaries = await hatch(compilers, environment, self._cache)
+        return self._canaries
+
+    async def _ask(self, node: Node, canaries: Canaries) -> ProbeReport:
         try:
-            canaries = await asyncio.shield(self._canaries)
             identity = await ask(node, canaries)
-        except MachineError as error:
-            return ProbeReport(error=error.message, quarantine=True)
         except NodeFault as fault:
             return ProbeReport(error=fault.reason, quarantine=isinstance(fault, NodeForbidden))
         self._identities[node.key] = identity
@@ -111,3 +166,13 @@ class Prober:
             if there != here:
                 return f"the {name} of {node.key} says {there or 'nothing'} to {question}, here it is {here}"
         return None
+
+
+def _settle(future: Future[ProbeReport], outcome: ProbeReport | BaseException) -> None:
+    """Who waited may have been cancelled, or been answered before."""
+    if future.done() or not future.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, ProbeReport):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

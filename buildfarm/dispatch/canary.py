@@ -87,12 +87,35 @@ class Canaries:
     canaries: tuple[Canary, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Clutch:
+    """What this machine's compilers say of themselves, and the bytes that they make of the canaries' sources."""
+
+    target: str
+    version: str
+    c: bytes
+    cxx: bytes | None  # None: there is no such compiler, or it fails
+    fortran_module: bytes | None
+    fortran: bytes | None
+
+
+def recipe() -> bytes:
+    """All that decides what is compiled; another buildfarm's canaries may be others."""
+    flags = (" ".join(_flags(name)) for name in ("bf_probe.i", "bf_probe.ii", "bf_probe.f90"))
+    return b"\0".join((_C, _CXX, _FORTRAN_MODULE, _FORTRAN, *(text.encode() for text in flags)))
+
+
 async def hatch(compilers: Mapping[Language, str], environment: Mapping[str, str]) -> Canaries:
     """Compile the canaries here.
 
     `compilers` gives absolute paths, C's at least, as they are behind the masquerade directory.  A compiler that can't
     compile its canary has none.  Raises MachineError when the C compiler can't.
     """
+    return canaries(await lay(compilers, environment), compilers[Language.C])
+
+
+async def lay(compilers: Mapping[Language, str], environment: Mapping[str, str]) -> Clutch:
+    """Do the compiles that `hatch` needs."""
     gcc = compilers[Language.C]
     with tempfile.TemporaryDirectory(prefix="buildfarm-") as name:
         bench = _Bench(Path(name), {**environment, "LC_ALL": "C"})
@@ -102,21 +125,27 @@ async def hatch(compilers: Mapping[Language, str], environment: Mapping[str, str
             c = tasks.create_task(bench.compile(gcc, "bf_probe.i", _C))
             cxx = tasks.create_task(bench.compile(compilers.get(Language.CXX), "bf_probe.ii", _CXX))
             fortran = tasks.create_task(bench.compile_fortran(compilers.get(Language.FORTRAN)))
-        identity = identify(c.result() or b"")
-        if identity is None:
-            raise MachineError(
-                f"{gcc} does not compile a simple file", hint="install a working C compiler (apt install gcc)"
-            )
-        canaries = [
-            Canary(Language.C, 2, (_plain("gcc", "bf_probe.c", _C),), c.result() or b""),
-            Canary(Language.C, 3, (_filed("gcc", "bf_probe.i", _C),), c.result() or b""),
-        ]
-        if made := cxx.result():
-            canaries.append(Canary(Language.CXX, 1, (_plain("g++", "bf_probe.cc", _CXX),), made))
-        if both := fortran.result():
-            jobs = tuple(_fortran(tool, both[0]) for tool in ("gfortran", "gcc"))
-            canaries.append(Canary(Language.FORTRAN, 3, jobs, both[1]))
-        return Canaries(target.result(), version.result(), identity, tuple(canaries))
+        module, made = fortran.result() or (None, None)
+        return Clutch(target.result(), version.result(), c.result() or b"", cxx.result(), module, made)
+
+
+def canaries(clutch: Clutch, gcc: str) -> Canaries:
+    """The canaries of a clutch.  Raises MachineError when the C compiler has made nothing of use."""
+    identity = identify(clutch.c)
+    if identity is None:
+        raise MachineError(
+            f"{gcc} does not compile a simple file", hint="install a working C compiler (apt install gcc)"
+        )
+    found = [
+        Canary(Language.C, 2, (_plain("gcc", "bf_probe.c", _C),), clutch.c),
+        Canary(Language.C, 3, (_filed("gcc", "bf_probe.i", _C),), clutch.c),
+    ]
+    if clutch.cxx is not None:
+        found.append(Canary(Language.CXX, 1, (_plain("g++", "bf_probe.cc", _CXX),), clutch.cxx))
+    if clutch.fortran is not None and clutch.fortran_module is not None:
+        jobs = tuple(_fortran(tool, clutch.fortran_module) for tool in ("gfortran", "gcc"))
+        found.append(Canary(Language.FORTRAN, 3, jobs, clutch.fortran))
+    return Canaries(clutch.target, clutch.version, identity, tuple(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,11 @@ import hashlib
 import os
 import platform
 import re
-import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from buildfarm.errors import MachineError
@@ -155,7 +152,7 @@ def _link(link: Path, target: str) -> None:
     except OSError:
         pass
     # Not the pid: a home may be shared by machines and containers.
-    temporary = link.with_name(f".{link.name}.{secrets.token_hex(8)}")
+    temporary = link.with_name(f".{link.name}.{os.urandom(8).hex()}")
     temporary.symlink_to(target)
     temporary.replace(link)
 
@@ -165,11 +162,11 @@ def _link(link: Path, target: str) -> None:
 
 def _prepare_stub(directory: Path, path: list[str]) -> tuple[Path, str]:
     """The stub for this machine, compiled if need be, else the Python one.  Raises OSError, MachineError."""
-    source = resources.files("buildfarm.make").joinpath("stub.c").read_bytes()
+    source = _source("stub.c")
     stub = _place(directory, _hash(source, platform.machine(), platform.libc_ver()[0]))
     if _runs(stub) or _compile(source, stub, path):
         return stub, "c"
-    script = resources.files("buildfarm.make").joinpath("stub.py").read_bytes()
+    script = _source("stub.py")
     text = f"#!{_interpreter()} -ISE\n".encode() + script
     stub = _place(directory, _hash(text))
     if not _runs(stub):
@@ -203,6 +200,8 @@ def _build(
 ) -> bool:
     """Compile C `source` to `product` with the first compiler and options whose result works; whether there is one."""
     search = os.pathsep.join(path)
+    import tempfile  # once for each machine; it takes longer to import than to find a stub that is there
+
     foreign = ("BUILDFARM_", "LD_PRELOAD")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {"PATH": search}
     with tempfile.TemporaryDirectory(dir=product.parent, prefix=".compile-") as scratch:
@@ -226,7 +225,7 @@ def _build(
 
 def _prepare_hook(stub: Path, path: list[str]) -> Path | None:
     """The exec hook for this machine, compiled if need be; None where it does not work.  Raises OSError."""
-    source = resources.files("buildfarm.make").joinpath("hook.c").read_bytes()
+    source = _source("hook.c")
     home = stub.parent.parent / _hash(source, platform.machine(), platform.libc_ver()[0])
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     hook = home / HOOK
@@ -275,6 +274,8 @@ class _Catches:
 
 
 def _install(text: bytes, stub: Path) -> None:
+    import tempfile
+
     with tempfile.NamedTemporaryFile(dir=stub.parent, delete=False) as file:
         file.write(text)
     temporary = Path(file.name)
@@ -304,6 +305,11 @@ def _interpreter() -> str:
         f"{sys.executable}: neither a C compiler nor a Python with a short path without blanks was found",
         hint="install a C compiler (gcc), or python3 in /usr/bin",
     )
+
+
+def _source(name: str) -> bytes:
+    """A file of this package, which is never zipped: a compiler could not read it there."""
+    return Path(__file__).with_name(name).read_bytes()
 
 
 def _hash(*parts: str | bytes) -> str:

@@ -265,14 +265,16 @@ def open_reporters(
     slave: int | None = None
     if wants_live_view(plain=plain):
         from buildfarm.report.live import LiveReporter
-        from buildfarm.report.view import lines
+
+        def draw(columns: int, rows: int) -> list[str]:
+            from buildfarm.report.view import lines  # rich: a build that is over before the first frame needs none
+
+            return lines(progress.view(now()), width=columns, height=max(1, min(rows // 2, rows - 4)), color=color)
 
         live = LiveReporter(
             STDERR,
             progress=progress,
-            drawing=lambda columns, rows: lines(
-                progress.view(now()), width=columns, height=max(1, min(rows // 2, rows - 4)), color=color
-            ),
+            drawing=draw,
             say=Narrator(progress, every_unit=False).say,
         )
         display, slave = live, live.slave
