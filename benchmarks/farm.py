@@ -6,6 +6,7 @@ plain make.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,15 +28,27 @@ def replaying(project: Project, *, nodes: int, jobs: int, delay: float, options:
         home = Path(name)
         home.chmod(0o755)
         record(project, home / "objects")
-        compiler = home / "replay"
-        source = Path(__file__).with_name("replay.c")
-        macros = [f'-DRECORDED="{home}/objects"', f"-DDELAY_US={int(delay * 1e6)}L"]
-        subprocess.run(["gcc", "-O2", *macros, str(source), "-o", str(compiler)], check=True)
-        with Farm(nodes, jobs, options=options) as farm:
-            for node in farm.nodes:
-                for tool in NAMES:
-                    shutil.copy(compiler, node.bin / tool)
+        compiler = build_replay(home / "objects", home / "replay", delay)
+        with answering(compiler, nodes=nodes, jobs=jobs, options=options) as farm:
             yield farm
+
+
+def build_replay(objects: Path, compiler: Path, delay: float = 0.0) -> Path:
+    """A compiler that answers from `objects`: NAME.o after NAME.us microseconds, else after `delay` seconds."""
+    source = Path(__file__).with_name("replay.c")
+    macros = [f'-DRECORDED="{objects}"', f"-DDELAY_US={int(delay * 1e6)}L"]
+    subprocess.run(["gcc", "-O2", *macros, str(source), "-o", str(compiler)], check=True)
+    return compiler
+
+
+@contextmanager
+def answering(compiler: Path, *, nodes: int, jobs: int, options: str = ",lzo") -> Iterator[Farm]:
+    """A farm whose nodes have `compiler` under every compiler's name."""
+    with Farm(nodes, jobs, options=options) as farm:
+        for node in farm.nodes:
+            for tool in NAMES:
+                shutil.copy(compiler, node.bin / tool)
+        yield farm
 
 
 def record(project: Project, into: Path) -> None:
@@ -58,3 +71,9 @@ def on_nodes(farm: Farm, units: int, before: int) -> None:
     found = len(farm.compiles()) - before
     if found != units:
         raise BenchmarkError(f"the nodes compiled {found} units instead of {units}")
+
+
+def forget(farm: Farm) -> None:
+    """Empty the daemons' logs, which are read whole whenever compiles are counted."""
+    for node in farm.nodes:
+        os.truncate(node.log, 0)

@@ -122,10 +122,13 @@ class Pairs:
         return Spread.of([mine - other for mine, other in zip(self.ours, self.peer, strict=True)])
 
 
-def alternate(ours: Callable[[], Measure], peer: Callable[[], Measure], pairs: int) -> list[tuple[Measure, Measure]]:
-    """Run both `pairs` times after one round that does not count; who goes first changes with every pair."""
-    ours()
-    peer()
+def alternate(
+    ours: Callable[[], Measure], peer: Callable[[], Measure], pairs: int, *, warm: bool = True
+) -> list[tuple[Measure, Measure]]:
+    """Run both `pairs` times; who goes first changes with every pair.  `warm`: after one round that does not count."""
+    if warm:
+        ours()
+        peer()
     found = []
     for number in range(pairs):
         if number % 2:

@@ -1,132 +1,168 @@
 """What the master spends on a unit: user and system time of all that runs here, nodes and compilers apart.
 
-Peers: make + distcc on the same nodes, plain with `,lzo` and in pump mode (its include server counted); for Fortran,
-which distcc can't send, make with local compiles.
+Two sizes of the same project are built in each run; a unit's cost is the slope between them, and what is left at none
+is told as the start: importing, probing and planning are paid once, units thousands of times.
+
+Peers: make + distcc on the same nodes, plain, with `,lzo`, and in pump mode, its include server counted.  Debian 12's
+include server fails with "PY_SSIZE_T_CLEAN macro must be defined" and preprocesses everything here; `DISTCC_PUMP`
+names another pump (docs/performance.md says how it is made).  For Fortran, which distcc does not send, the peer is make
+with local compiles.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import projects
-from benchmarks.farm import on_nodes, replaying
-from benchmarks.frame import (
-    PAIRS,
-    Measure,
-    Spread,
-    alternate,
-    buildfarm,
-    environment,
-    measure,
-    pairs_of,
-    table,
-)
+from benchmarks.farm import forget, on_nodes, replaying
+from benchmarks.frame import PAIRS, BenchmarkError, Measure, Spread, buildfarm, environment, measure, table
 from benchmarks.projects import Project
 from tests.farm import Farm
 
 NODES, JOBS = 2, 4
 DELAY = 0.05  # seconds that a node "compiles"
+SIZES = (40, 240)
+QUICK_SIZES = (6, 18)
 LANGUAGES: dict[str, Callable[[Path, int], Project]] = {
     "C": projects.c,
     "C++": projects.cxx,
     "Fortran": projects.fortran,
 }
+PUMP = os.environ.get("DISTCC_PUMP", "distcc-pump")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds of CPU for each unit more, and for none."""
+
+    unit: float
+    start: float
+    peak_mb: float
+
+    @classmethod
+    def of(cls, small: tuple[int, Measure], large: tuple[int, Measure]) -> Cost:
+        (few, cheap), (many, dear) = small, large
+        unit = (dear.cpu - cheap.cpu) / (many - few) * 1000
+        return cls(unit, cheap.cpu * 1000 - unit * few, dear.peak_kb / 1024)
+
+
+Build = Callable[[Project, Farm], Measure]
 
 
 def run(*, quick: bool) -> str:
     rows: list[Sequence[str]] = []
-    units = 12 if quick else 60
-    pairs = 2 if quick else PAIRS
+    sizes = QUICK_SIZES if quick else SIZES
     with tempfile.TemporaryDirectory(prefix="bf-bench-") as name:
         for language, make_project in LANGUAGES.items():
-            project = make_project(Path(name) / language, units)
-            with replaying(project, nodes=NODES, jobs=JOBS, delay=DELAY) as farm:
-                peers = (
-                    {"make, local": _local}
-                    if language == "Fortran"
-                    else {
-                        "make + distcc": _distcc,
-                        "make + distcc, pump": _pump,
-                    }
-                )
-                for peer, build in peers.items():
-                    if trouble := _trouble(peer, build, project, farm):
-                        rows.append([language, peer, trouble, "", "", ""])
-                        continue
-                    runs = alternate(
-                        partial(ours, project, farm),
-                        partial(build, project, farm),
-                        pairs,
+            with ExitStack() as stack:
+                pairs = []
+                for units in sizes:
+                    project = make_project(Path(name) / f"{language}-{units}", units)
+                    pairs.append(
+                        (project, stack.enter_context(replaying(project, nodes=NODES, jobs=JOBS, delay=DELAY)))
                     )
-                    rows.append(_row(language, peer, runs, project.units))
+                rows += _language(language, pairs, 1 if quick else PAIRS)
     heads = [
         "language",
-        "peer",
-        "peer, ms a unit",
-        "buildfarm, ms a unit",
-        "ratio, median (spread)",
-        "conductor, MB",
+        "build",
+        "ms a unit",
+        "start, ms",
+        "buildfarm to it: a unit, median (spread)",
+        "the conductor, MB",
     ]
     return table(heads, rows)
 
 
-def _trouble(peer: str, build: Callable[[Project, Farm], Measure], project: Project, farm: Farm) -> str | None:
+def _language(language: str, both: Sequence[tuple[Project, Farm]], rounds: int) -> list[list[str]]:
+    builds = dict(FORTRAN if language == "Fortran" else DISTCC)
+    troubles = {name: why for name, build in builds.items() if (why := _trouble(name, build, *both[0]))}
+    for name in troubles:
+        del builds[name]
+    found: dict[str, list[Cost]] = {name: [] for name in builds}
+    for number in range(rounds + 1):
+        order = list(builds) if number % 2 else list(builds)[::-1]
+        for name in order:
+            small, large = ((project.units, builds[name](project, farm)) for project, farm in both)
+            if number:  # the first round does not count
+                found[name].append(Cost.of(small, large))
+    rows = []
+    for name, costs in found.items():
+        ratio = Spread.of([ours.unit / peer.unit for ours, peer in zip(found[OURS], costs, strict=True)])
+        rows.append(
+            [
+                language,
+                name,
+                Spread.of([cost.unit for cost in costs]).text(1),
+                Spread.of([cost.start for cost in costs]).text(0),
+                "" if name == OURS else ratio.text(),
+                f"{Spread.of([cost.peak_mb for cost in costs]).median:.0f}" if name == OURS else "",
+            ]
+        )
+    return rows + [[language, name, why, "", "", ""] for name, why in troubles.items()]
+
+
+def _trouble(name: str, build: Build, project: Project, farm: Farm) -> str | None:
     """Why a peer's figures would mean nothing here."""
-    if "pump" not in peer:
+    if name != PUMP_MODE:
         return None
-    if "failed to get includes" in build(project, farm).output:
-        return "its include server fails here (no unit travels unpreprocessed)"
+    try:
+        output = build(project, farm).output
+    except (BenchmarkError, OSError) as error:
+        return f"does not work here: {str(error).splitlines()[-1][:100]}"
+    if "failed to get includes" in output:
+        return "its include server fails here: every unit is preprocessed on the master (set DISTCC_PUMP)"
     return None
 
 
-def _row(language: str, peer: str, runs: list[tuple[Measure, Measure]], units: int) -> list[str]:
-    found = pairs_of(runs, lambda m: m.cpu / units * 1000)
-    memory = Spread.of([mine.peak_kb / 1024 for mine, _ in runs]).median
-    return [
-        language,
-        peer,
-        Spread.of(found.peer).text(1),
-        Spread.of(found.ours).text(1),
-        found.ratio.text(),
-        f"{memory:.0f}",
-    ]
-
-
 def ours(project: Project, farm: Farm) -> Measure:
-    """One whole build by buildfarm; every unit must have gone to a node."""
+    """One whole build by buildfarm, which verifies nothing, as its peers; every unit must have gone to a node."""
     project.clean()
-    before = len(farm.compiles())
-    found = measure(
-        buildfarm("run", "-C", str(project.root), "--hosts", farm.hosts, f"-j{NODES * JOBS + 2}"),
-        cwd=project.root,
-    )
-    on_nodes(farm, project.units, before)
+    forget(farm)
+    words = ["run", "-C", str(project.root), "--verify", "0", "--hosts", farm.hosts, f"-j{NODES * JOBS + 2}"]
+    found = measure(buildfarm(*words), cwd=project.root)
+    on_nodes(farm, project.units, 0)
     return found
 
 
 def _distcc(project: Project, farm: Farm) -> Measure:
+    return distcc(project, farm, [], farm.hosts.replace(",lzo", ""))
+
+
+def _distcc_lzo(project: Project, farm: Farm) -> Measure:
     return distcc(project, farm, [], farm.hosts)
 
 
 def _pump(project: Project, farm: Farm) -> Measure:
-    return distcc(project, farm, ["distcc-pump"], farm.hosts.replace(",lzo", ",cpp,lzo"))
+    return distcc(project, farm, [PUMP], farm.hosts.replace(",lzo", ",cpp,lzo"))
 
 
 def distcc(project: Project, farm: Farm, wrapper: list[str], hosts: str) -> Measure:
     """One whole build by make and distcc; every unit must have gone to a node."""
     project.clean()
-    before = len(farm.compiles())
+    forget(farm)
     env = environment(DISTCC_HOSTS=hosts, DISTCC_DIR=str(farm.directory / "client"), DISTCC_VERBOSE="0")
     (farm.directory / "client").mkdir(exist_ok=True)
     words = [f"-j{NODES * JOBS + 2}", f"{project.variable}=distcc {project.compiler}"]
     found = measure([*wrapper, "make", *words], cwd=project.root, env=env)
-    on_nodes(farm, project.units, before)
+    on_nodes(farm, project.units, 0)
     return found
 
 
 def _local(project: Project, _: Farm) -> Measure:
     project.clean()
     return measure(["make", "-j2"], cwd=project.root)
+
+
+OURS, PUMP_MODE = "buildfarm run", "make + distcc, pump"
+DISTCC: dict[str, Build] = {
+    OURS: ours,
+    "make + distcc": _distcc,
+    "make + distcc, lzo": _distcc_lzo,
+    PUMP_MODE: _pump,
+}
+FORTRAN: dict[str, Build] = {OURS: ours, "make, compiling here": _local}

@@ -19,7 +19,7 @@ program: $(OBJECTS)
 %.o: %.{suffix} {headers}
 \t$({compiler_variable}) $(FLAGS) -c $< -o $@
 """
-_C_HEADERS = (
+C_HEADERS = (
     *("assert", "ctype", "errno", "fcntl", "limits", "math", "signal"),
     *("stdarg", "stdint", "stdio", "stdlib", "string", "time", "unistd"),
 )
@@ -44,7 +44,7 @@ class Project:
 
 def c(root: Path, units: int, *, lines: int = 300) -> Project:
     """Units of `lines` lines with 14 system headers and 3 of their own."""
-    includes = "".join(f"#include <{name}.h>\n" for name in _C_HEADERS)
+    includes = "".join(f"#include <{name}.h>\n" for name in C_HEADERS)
     return _write(root, units, "c", "CC", "gcc", includes, lines)
 
 

@@ -56,7 +56,10 @@ def run(*, quick: bool) -> str:
                 root = Path(name) / f"{size.units}-{size.instances}"
                 size.write(root)
                 runs = alternate(
-                    partial(_plan, root, size.units), partial(measure, ["make", "-n"], cwd=root), 2 if quick else PAIRS
+                    partial(_plan, root, size.units),
+                    partial(measure, ["make", "-n"], cwd=root),
+                    2 if quick else PAIRS,
+                    warm=size.units < 50_000,  # a minute a pair
                 )
                 peak = Spread.of([mine.peak_kb for mine, _ in runs]).median
                 rows.append(_row(size, runs, peak, before))

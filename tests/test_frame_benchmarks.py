@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import unattended
+from benchmarks import trees, unattended
+from benchmarks.farm import build_replay
+from benchmarks.frame import Measure, environment
+from benchmarks.master_cpu import Cost
+from benchmarks.record import modules_needed
 
 CHEAP = ("scale",)
 
@@ -38,3 +43,47 @@ def test_what_hangs_is_given_up_and_nothing_of_it_is_left(tmp_path: Path) -> Non
 def test_what_fails_is_told_and_what_succeeds_is_not() -> None:
     assert unattended.run(["sh", "-c", "exit 3"], 30) == "exit status 3"
     assert unattended.run(["true"], 30) is None
+
+
+@pytest.mark.parametrize("name", trees.names())
+def test_make_builds_a_recorded_tree_in_its_order_with_compilers_that_answer(name: str, tmp_path: Path) -> None:
+    tree = trees.Tree.load(name).first(3)
+    project = trees.write(tree, tmp_path / "tree")
+    trees.write_objects(tree, tmp_path / "objects")
+    for told in (tmp_path / "objects").glob("*.us"):
+        told.write_text("0")
+    compiler = build_replay(tmp_path / "objects", tmp_path / project.compiler)
+    words = ["make", "-j3", f"{project.variable}={compiler}"]
+    subprocess.run(words, cwd=project.root, env=environment(), capture_output=True, check=True)
+    made = {path.stem: path.stat().st_size for path in project.root.rglob("*.o")}
+    assert len(made) == len(tree.units) == project.units
+    assert len(list(project.root.rglob("lib.a"))) == len(tree.parts)
+    trees.clean(project.root)
+    assert not list(project.root.rglob("*.o"))
+
+
+@pytest.mark.parametrize("name", trees.names())
+def test_a_recorded_tree_is_whole(name: str) -> None:
+    tree = trees.Tree.load(name)
+    assert sorted(part for stage in tree.stages for part in stage) == sorted(tree.parts)
+    assert all(needed < number for number, unit in enumerate(tree.units) for needed in unit.needs)
+    assert tree.bound(8) >= tree.work / 8
+    assert tree.bound(10_000) == max(unit.seconds for unit in tree.units)
+
+
+def test_a_units_cost_is_the_slope_between_two_sizes() -> None:
+    small, large = (Measure(1.0, seconds, 0.0, 2048, "") for seconds in (1.4, 3.4))
+    cost = Cost.of((40, small), (240, large))
+    assert (round(cost.unit, 6), round(cost.start, 6), cost.peak_mb) == (10.0, 1000.0, 2.0)
+
+
+def test_a_needed_module_is_found_in_the_source_that_makes_it(tmp_path: Path) -> None:
+    texts = (
+        "module a\nend module a\n",
+        "      USE A, only : x\n",
+        "  module  b ! so\n  use :: a\nmodule procedure p\nend\n",
+    )
+    paths = [tmp_path / f"{number}.f90" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    assert modules_needed([str(path) for path in paths]) == [[], [0], [0]]
