@@ -62,3 +62,10 @@ def test_what_make_would_do_now_is_told(tree: Path) -> None:
     (tree / "a.o").unlink()
     assert "it is not there" in buildfarm("explain", "-C", str(tree), "a.o").stdout
     assert buildfarm("explain", "-C", str(tree), "z.o").code == 1
+
+
+def test_an_output_that_no_build_has_made_is_guessed_at(tree: Path) -> None:
+    for typed, meant in (("src/a.o", "a.o"), ("bb.o", "b.o")):
+        result = buildfarm("explain", "-C", str(tree), typed)
+        assert (result.code, result.stdout) == (1, f"{typed}: no build in {tree} has made it; did you mean {meant}?\n")
+    assert "did you mean" not in buildfarm("explain", "-C", str(tree), "quite.different").stdout

@@ -45,6 +45,7 @@ def test_a_node_that_is_not_there(tmp_path: Path) -> None:
         assert line in check["fix"]
     assert f"nothing listens on 127.0.0.1, port {port}" in check["fix"]
     assert f"is {port} right?  Debian's distccd listens on 3632" in check["fix"]
+    assert "`buildfarm doctor` says how" in buildfarm("nodes", "--hosts", f"127.0.0.1:{port}/2").stdout
 
 
 def test_advice_for_a_refusing_node_names_host_and_port_and_doubts_only_odd_ports() -> None:

@@ -286,3 +286,13 @@ def test_a_build_without_units_is_not_counted_in_noughts() -> None:
     done = Status("/p", "complete", 101.0, build, Units(total_is_final=True), links_done=1)
     assert "  units      none\n  links      1 done" in report.human(done)
     assert "  units      none yet" in report.human(done._replace(state="running", units=Units()))
+
+
+def test_a_node_that_was_never_asked_is_not_called_down() -> None:
+    build = Build(1, (), {}, 42, 100.0, ended=101.0, exit_status=0)
+    node = NodeLine("pi3", 3632, "down", 4, reason=report.NOT_PROBED)
+    ended = Status("/p", "complete", 101.0, build, nodes=(node, node._replace(name="pi4", reason="refused")))
+    first, second = report.human(ended).splitlines()[-2:]
+    assert "not asked" in first and "was not needed" in first and "down" not in first
+    assert "down" in second
+    assert report.NOT_PROBED in report.human(ended._replace(state="running"))

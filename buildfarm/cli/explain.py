@@ -52,7 +52,7 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
         if steps:
             break
     if not steps:
-        click.echo(f"{printable(output)}: no build in {printable(str(where))} has made it")
+        click.echo(f"{printable(output)}: no build in {printable(str(where))} has made it{_near(where, output)}")
         return NOT_KNOWN
     words = make_words(where / STATE) or ()
     for position, step in enumerate(steps):
@@ -66,6 +66,18 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
         if verdict is not None:
             click.echo(f"\nnow: {verdict}")
     return 0
+
+
+def _near(where: Path, output: str) -> str:
+    """What may have been meant, in words."""
+    from difflib import get_close_matches
+
+    from buildfarm.state.reader import durations
+
+    made = [relative(path, str(where)) for path in durations(where / STATE)]
+    wanted = os.path.basename(output)
+    near = [path for path in made if os.path.basename(path) == wanted] or get_close_matches(output, made, n=3)
+    return f"; did you mean {' or '.join(printable(path) for path in near[:3])}?" if near else ""
 
 
 def describe(step: StepView, directory: str, cause: str) -> list[str]:

@@ -114,6 +114,8 @@ def nodes(ctx: click.Context, directory: str, config: Path | None, hosts: str | 
     ]
     for line in node_table(lines, working=False):
         click.echo("  " + line)
+    if any(finding.fault is not None for finding in findings):
+        click.echo("`buildfarm doctor` says how to mend what is wrong")
     return 0
 
 

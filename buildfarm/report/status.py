@@ -9,7 +9,7 @@ values are named tuples, not frozen dataclasses, because a class of those costs 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import gmtime, strftime
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ SCHEMA = 1
 
 EXIT_CODES: Mapping[str, int] = {"complete": 0, "failed": 1, "running": 3, "interrupted": 4, "none": 5}
 """`buildfarm status` exits with these; 64 and 78 are errors."""
+
+NOT_PROBED = "being asked who it is"
+"""The reason of a node that is not known yet (`dispatch.health.NOT_PROBED`); that is no fault."""
 
 WAIT_LINES = 6
 """At most so many lines of a failure's stderr are shown to people; the JSON has them all."""
@@ -242,7 +245,7 @@ def human(status: Status) -> str:
         lines.append(f"  links      {status.links_done} done{running}")
     if status.nodes:
         lines.append("  nodes")
-        lines.extend("    " + line for line in node_table(status.nodes))
+        lines.extend("    " + line for line in node_table(_ever_asked(status)))
     if status.checked_out:
         title = "checked out" if status.state == "running" else "was checked out"
         lines.append(f"  {title}")
@@ -304,6 +307,13 @@ def _units(units: Units) -> str:
         if number:
             parts.append(f"{number} {word}")
     return ", ".join(parts)
+
+
+def _ever_asked(status: Status) -> Iterator[NodeLine]:
+    """The nodes as people should see them: one that was never asked who it is is not down."""
+    reason = NOT_PROBED if status.state == "running" else "was not needed"
+    for node in status.nodes:
+        yield node._replace(state="not asked", reason=reason) if node.reason == NOT_PROBED else node
 
 
 def node_table(nodes: Iterable[NodeLine], *, working: bool = True) -> list[str]:

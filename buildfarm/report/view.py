@@ -14,10 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from buildfarm.report.progress import NodeView, View
+from buildfarm.report.status import NOT_PROBED
 from buildfarm.report.text import clock, count, printable, shortest
-
-NOT_PROBED = "being asked who it is"
-"""The reason of a node that is not known yet (`dispatch.health.NOT_PROBED`); that is no fault."""
 
 NARROW = 60
 """Below this width a node's line leaves out its speed and the bar shrinks to its numbers."""
