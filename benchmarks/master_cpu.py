@@ -119,6 +119,10 @@ def _trouble(name: str, build: Build, project: Project, farm: Farm) -> str | Non
     return None
 
 
+def pump_works(project: Project, farm: Farm) -> bool:
+    return _trouble(PUMP_MODE, _pump, project, farm) is None
+
+
 def ours(project: Project, farm: Farm) -> Measure:
     """One whole build by buildfarm, which verifies nothing, as its peers; every unit must have gone to a node."""
     project.clean()
