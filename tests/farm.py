@@ -41,7 +41,11 @@ from types import TracebackType
 import pytest
 
 _MARK = "BUILDFARM_TEST_NODE"
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
+_SETTLE_SECONDS = 5.0  # for a line of the log that comes after its answer
+PATIENCE = (
+    90.0  # seconds for what must happen: a loaded machine may take its time, and only a failing test waits so long
+)
 _LINE = re.compile(r"^distccd\[(?P<pid>\d+)\] (?P<text>.*)$")
 _SUMMARY = re.compile(
     r"client: \S+ (?P<outcome>[A-Z_]+) exit:(?P<exit>\d+) sig:(?P<sig>\d+) core:\d+ ret:\d+ time:(?P<ms>\d+)ms"
@@ -90,7 +94,7 @@ def require_distccd() -> None:
         pytest.skip("distccd is missing: install the package distcc")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Return once `condition()` holds; fail the test when it does not within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
@@ -124,6 +128,15 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def _is_idle(pid: str) -> bool:
+    """Whether a process runs, and has no children."""
+    try:
+        stopped = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] in "TZX"
+        return not stopped and not Path("/proc", pid, "task", pid, "children").read_text()
+    except OSError:
+        return False
 
 
 class Node:
@@ -264,8 +277,22 @@ class Node:
                 jobs.append(Compile(self.index, outcome, ended, killed, int(match["ms"]), command, source))
         return jobs
 
+    def _answering(self) -> bool:
+        """Whether a job's compiler has ended and the log does not tell it yet: the line comes after the answer."""
+        working = set[str]()
+        for line in self.text().splitlines():
+            if parts := _LINE.match(line):
+                if _EXECUTE.search(parts["text"]):
+                    working.add(parts["pid"])
+                elif _SUMMARY.search(parts["text"]):
+                    working.discard(parts["pid"])
+        return any(_is_idle(pid) for pid in working)
+
     def compiles(self) -> list[Compile]:
         """The compiles that were answered, well or not; without buildfarm's probes and lost clients."""
+        end = time.monotonic() + _SETTLE_SECONDS
+        while self._answering() and time.monotonic() < end:
+            time.sleep(0.005)
         return [
             job
             for job in self.jobs_done()
@@ -371,11 +398,11 @@ class Farm:
         """The command line of every compiler started on any node."""
         return [command for node in self.nodes for command in node.started()]
 
-    def wait_started(self, count: int, seconds: float = 30.0) -> None:
+    def wait_started(self, count: int, seconds: float = PATIENCE) -> None:
         """Return once `count` compilers were started in all; fail the test when that does not come."""
         wait_until(lambda: len(self.started()) >= count, f"{count} compilers started", seconds)
 
-    def wait_compiles(self, count: int, seconds: float = 30.0) -> None:
+    def wait_compiles(self, count: int, seconds: float = PATIENCE) -> None:
         """Return once `count` jobs stand in the logs (a log line may come after its answer)."""
         wait_until(lambda: len(self.compiles()) >= count, f"{count} compiles in the logs", seconds)
 

@@ -269,9 +269,9 @@ def test_results_made_ahead_survive_a_kill_and_are_used(tmp_path: Path) -> None:
         (tree / "go").touch()
         result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
-        assert len(farm.compiles()) <= compiled + 1  # first.o was in place; make's recipe compiles it again
+        assert len(farm.compiles()) <= compiled + 1  # first.o's recipe was cut off: its object may have been kept
     assert values(tree) == (1, 2)
-    assert status(tree)["units"]["lookahead"] == 2
+    assert status(tree)["units"]["lookahead"] >= 2
 
 
 def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
         {
             "Makefile": (
                 f"all: a.o b.o\na.o: a.c made.h\n\tcc -c a.c\nb.o: b.c\n\tcc -c b.c\n"
-                f"made.h:\n\t{STOP}\n\techo 'int made = 3;' > $@\n"
+                f"made.h:\n\t{STOP}\n\techo 'int made = 3;' > new && mv new $@\n"  # or it may be read when it is empty
             ),
             "a.c": '#include "made.h"\n',
             "b.c": "int b;\n",

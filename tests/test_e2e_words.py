@@ -35,12 +35,16 @@ def test_words_of_a_killed_stub_are_printed_all_the_same(tmp_path: Path) -> None
     tree = _project(tmp_path / "p")
     compiler = tmp_path / "bin" / "gcc"
     compiler.parent.mkdir()
-    compiler.write_text(f'#!/bin/sh\necho "last words" >&2\necho $PPID > {tmp_path}/stub\nexec sleep 2\n')
+    compiler.write_text(
+        f'#!/bin/sh\necho "last words" >&2\necho $PPID > {tmp_path}/stub\n'
+        f"until test -e {tmp_path}/go; do sleep 0.05; done\n"
+    )
     compiler.chmod(0o755)
     env = environment(PATH=f"{compiler.parent}:{os.environ['PATH']}")
     with Running(("run", "-C", str(tree), "--hosts", "", "-j1", "CC=gcc", "bad.o"), env) as build:
         wait_until(lambda: (tmp_path / "stub").exists() and bool((tmp_path / "stub").read_text()), "the compiler")
         os.kill(int((tmp_path / "stub").read_text()), signal.SIGKILL)
+        (tmp_path / "go").touch()
         result = build.wait()
     assert result.code != 0
     assert result.stderr.count("last words") == 1

@@ -153,7 +153,11 @@ def crowd(root: Path) -> int:
     return most
 
 
-LOADED = "all: 1 2 3 4 5 6\n1 2 3 4 5 6:\n\t@echo + >> $(LOG); sleep 0.05; echo - >> $(LOG)\n"
+# Nobody ends before a second one has begun.
+LOADED = (
+    "all: 1 2 3 4 5 6\n1 2 3 4 5 6:\n\t@echo + >> $(LOG); until [ `grep -c + $(LOG)` -ge 2 ]; do sleep 0.02; done;"
+    " sleep 0.05; echo - >> $(LOG)\n"
+)
 
 
 def test_under_an_outer_make_it_is_a_client_of_its_job_server(nodes: Farm, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_shell_functions_run_as_make_runs_them(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": os.environ["PATH"]},
     )
     assert f"\necho {real.stdout}" in plan(tmp_path).text
 
@@ -186,7 +186,7 @@ def test_missing_files_do_not_end_the_plan(tmp_path: Path) -> None:
 def test_messages_are_not_translated(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all: ; echo\n")
     text = plan(tmp_path, LC_ALL="C.UTF-8", LANG="de_DE.UTF-8", LANGUAGE="de").text
-    assert "target 'all' does not exist" in text
+    assert "does not exist" in text  # the rest differs from 4.3 to 4.4
 
 
 def test_dash_c_dash_f_and_default_names_are_found(tmp_path: Path) -> None:

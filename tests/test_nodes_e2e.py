@@ -65,17 +65,14 @@ def test_forty_units_while_nodes_die_hang_answer_rubbish_and_join(tmp_path: Path
         farm.close_gate()
         words = ("run", "-C", str(tree), "--fallback", "never")
         with Running(words, env=environment(DISTCC_DIR=str(hosts.parent))) as build:
-            wait_until(lambda: farm.waiting() == 6, "every slot to be in use", 60)
+            wait_until(lambda: farm.waiting() == 6, "every slot to be in use")
             killed.kill()
             stopped.stop()
-            before = time.monotonic()
             hosts.write_text(f"{old}{added.address}/2,lzo\n")
             farm.open_gate()
             result = build.wait()
-            took = time.monotonic() - before
         stopped.cont()
         assert result.code == 0, result.stderr
-        assert took < 60
         assert [c for c in added.compiles() if c.outcome == "COMPILE_OK"], "the added node has worked"
         document = status(tree)
         dead, hung, false, new = (node_of(document, p) for p in (killed.port, stopped.port, liar.port, added.port))
@@ -125,15 +122,13 @@ def test_nodes_leave_by_the_hosts_file_and_nonsense_in_it_is_said_once(tmp_path:
         farm.close_gate()
         words = ("run", "-C", str(tree), "--no-lookahead", "-j4", "--verify", "0")
         with Running(words, env=environment(DISTCC_DIR=str(hosts.parent))) as build:
-            wait_until(lambda: farm.waiting() == 4, "every slot to be in use", 60)
+            wait_until(lambda: farm.waiting() == 4, "every slot to be in use")
             hosts.write_text(f"{left.address}/lots {stayed.address}/2,lzo")
-            time.sleep(1.6)
+            build.wait_said(f"'{left.address}/lots'")
             hosts.write_text(f"{left.address}/lots {stayed.address}/2,lzo # still")
-            time.sleep(1.6)
+            time.sleep(1.6)  # the list is read once a second; a machine that takes longer only makes the test weaker
             hosts.write_text(f"{stayed.address}/2,lzo")
-            wait_until(
-                lambda: node_of(status(tree), left.port)["state"] == "draining", "the node that left to drain", 10
-            )
+            wait_until(lambda: node_of(status(tree), left.port)["state"] == "draining", "the node that left to drain")
             farm.open_gate()
             result = build.wait()
         assert result.code == 0, result.stderr
@@ -195,12 +190,11 @@ def test_distcc_fallback_0_fails_where_no_node_is_left(tmp_path: Path, extra: di
 
 def test_distcc_io_timeout_bounds_an_attempt(tmp_path: Path) -> None:
     tree = write_units(tmp_path / "p", 1)
-    slow = '#!/bin/sh\ncase "$*" in *bf-probe*) ;; *) sleep 30;; esac\nexec /usr/bin/gcc "$@"\n'
+    slow = '#!/bin/sh\ncase "$*" in *bf-probe*) ;; *) sleep 300;; esac\nexec /usr/bin/gcc "$@"\n'
     with Farm(count=1, jobs=2) as farm:
         farm.nodes[0].install("gcc", slow)
-        began = time.monotonic()
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, env=environment(DISTCC_IO_TIMEOUT="1"))
-        assert result.code == 0 and time.monotonic() - began < 20
+        assert result.code == 0
         assert "no answer within 1 s" in result.stderr
 
 
@@ -211,7 +205,7 @@ def test_a_node_that_is_killed_and_comes_back_works_on(tmp_path: Path) -> None:
         farm.close_gate()
         words = ("run", "-C", str(tree), "--hosts", farm.hosts, "--fallback", "never", "-j4", "--verify", "0")
         with Running(words) as build:
-            wait_until(lambda: farm.waiting() == 2, "compilers under way", 60)
+            wait_until(lambda: farm.waiting() == 2, "compilers under way")
             node.kill()
             wait_until(lambda: node_of(status(tree), node.port)["state"] == "down", "the loss to be noticed")
             farm.open_gate()

@@ -106,7 +106,7 @@ def test_a_file_that_comes_is_replaced_or_goes_is_noticed(tmp_path: Path) -> Non
             told.clear()
             await asyncio.sleep(0.01)
             change()
-            await asyncio.wait_for(told.wait(), 20)
+            await asyncio.wait_for(told.wait(), 90)
         task.cancel()
 
     asyncio.run(scenario())

@@ -20,7 +20,7 @@ from tests.tool import Running, status
 
 pytestmark = pytest.mark.timeout(180)
 
-SLOW = '#!/bin/sh\ncase "$*" in *bf-probe*) ;; *) sleep 60;; esac\nexec /usr/bin/gcc "$@"\n'
+SLOW = '#!/bin/sh\ncase "$*" in *bf-probe*) ;; *) sleep 600;; esac\nexec /usr/bin/gcc "$@"\n'
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,6 @@ def test_a_node_whose_link_is_cut_costs_seconds(tmp_path: Path, distant: Distant
         assert result.code == 0, result.stderr
         document = status(tree)
     assert project.digests(tree) == expected
-    assert took < 45, "a minute's work was lost, and found to be within seconds"
+    assert took < 90, "ten minutes' work was lost, and found to be within seconds"
     assert node_of(document, near.port)["done"] == 12
     assert node_of(document, 3632)["state"] == "down"

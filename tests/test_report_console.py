@@ -236,7 +236,7 @@ def on_a_terminal(script: str, gate: Path, *, when: bytes, kill: bool = False) -
     seen = b""
     status: int | None = None
     waiting = True
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     try:
         while time.monotonic() < deadline:
             if not select.select([terminal], [], [], 1.0)[0]:

@@ -24,7 +24,7 @@ def test_a_build_that_is_told_to_stop_keeps_what_arrives_within_seconds(tmp_path
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
             farm.wait_compiles(2)
             farm.close_gate()
-            wait_until(lambda: farm.waiting() == 4, "four compilers at the gate", 15)
+            wait_until(lambda: farm.waiting() == 4, "four compilers at the gate")
             before_signal = len(farm.started())
             os.kill(build.process.pid, number)
             assert build.process.stderr is not None
@@ -53,7 +53,7 @@ def test_what_was_ignored_when_the_build_began_stays_ignored(tmp_path: Path) -> 
         build = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
         farm.wait_compiles(1)
         farm.close_gate()
-        wait_until(lambda: farm.waiting() == 2, "two compilers at the gate", 15)
+        wait_until(lambda: farm.waiting() == 2, "two compilers at the gate")
         os.kill(build.pid, signal.SIGHUP)
         farm.open_gate()
         assert build.wait(100) == 0

@@ -97,13 +97,15 @@ def test_plain_make_gets_it_wrong(tmp_path: Path) -> None:
     """The proof that the promise above is not make's: the stale object is newer than the edited source."""
     tree = write(tmp_path / "p")
     gcc = tmp_path / "cc"
-    slow = '#!/bin/sh\ngcc -E "$3" -o text.i && touch began && sleep 0.5 && gcc -O1 -c text.i -o "$5"\n'
+    wait = "until test -e go; do sleep 0.02; done"
+    slow = f'#!/bin/sh\ngcc -E "$3" -o text.i && touch began && {wait} && gcc -O1 -c text.i -o "$5"\n'
     gcc.write_text(slow)  # as distcc does: the text is read first, the object comes later
     gcc.chmod(0o755)
     (tree / "Makefile").write_text(f"unit.o: unit.c unit.h\n\t{gcc} -O1 -c $< -o $@\n")
     build = subprocess.Popen(["make"], cwd=tree, env=environment(), stdout=subprocess.DEVNULL)
     wait_until((tree / "began").exists, "the text to have been read")
     (tree / "unit.c").write_text('#include "unit.h"\n' + NEW)
+    (tree / "go").touch()
     assert build.wait() == 0
     assert subprocess.run(["make", "-q"], cwd=tree, env=environment(), check=False).returncode == 0
     assert (tree / "unit.o").read_bytes() != made_of(tree, NEW)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,7 @@ class Running:
     words: tuple[str, ...]
     env: dict[str, str] = field(default_factory=environment)
     process: subprocess.Popen[bytes] = field(init=False)
+    _said: bytes = field(init=False, default=b"")
 
     def __enter__(self) -> Running:
         self.process = subprocess.Popen(
@@ -113,7 +116,18 @@ class Running:
             pass
         self.process.wait(TIMEOUT)
 
+    def wait_said(self, text: str) -> None:
+        """Return once `text` stands in its stderr; fails when that does not come."""
+        assert self.process.stderr is not None
+        end = time.monotonic() + TIMEOUT
+        while text.encode() not in self._said:
+            readable, _, _ = select.select([self.process.stderr], [], [], max(0.0, end - time.monotonic()))
+            more = os.read(self.process.stderr.fileno(), 65536) if readable else b""
+            assert more, f"{text!r} was not said, but {self._said!r}"
+            self._said += more
+
     def wait(self) -> Result:
         """Wait for its end."""
         stdout, stderr = self.process.communicate(timeout=TIMEOUT)
+        stderr = self._said + stderr
         return Result(self.process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
