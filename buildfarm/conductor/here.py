@@ -16,6 +16,7 @@ from buildfarm.conductor.room import COMPILE_BYTES, LINK_BYTES, Room
 from buildfarm.conductor.suspects import is_whole
 from buildfarm.conductor.words import Words
 from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.graph.names import is_device
 from buildfarm.make.server import StubCall
 from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
 from buildfarm.state.digest import digest_file
@@ -99,9 +100,9 @@ def _left_half(output: str, found: tuple[int, int] | None) -> bool:
 
 
 def absolute_outputs(tool_call: ToolCall, invocation: Invocation) -> tuple[str, ...]:
-    """The step's outputs as absolute paths, the depfile last."""
+    """The step's outputs as absolute paths, the depfile last; a device is none."""
     paths = list(tool_call.outputs)
-    if tool_call.unit is not None and tool_call.unit.depfile is not None:
+    if tool_call.unit is not None and tool_call.unit.depfile is not None and not is_device(tool_call.unit.depfile.path):
         paths.append(tool_call.unit.depfile.path)
     return tuple(dict.fromkeys(os.path.join(invocation.cwd, path) for path in paths))
 
