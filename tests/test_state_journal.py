@@ -146,6 +146,23 @@ def test_explain_tells_a_steps_whole_story(state_dir: Path) -> None:
     assert [(a.attempt, a.outcome) for a in step.attempts] == [(1, "refused"), (2, "done")]
 
 
+@pytest.mark.parametrize("arrives_first", [True, False])
+def test_an_attempt_that_lost_the_race_has_ended_with_it(state_dir: Path, arrives_first: bool) -> None:
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        for attempt, node in ((1, "pi3:3632"), (2, "pi5:3632")):
+            journal.check_out(build, [sample.check_out(1, "/tree/a.o", node=node, attempt=attempt)])
+        record = sample.check_in(1, OutputRecord("/tree/a.o", 1, 2, "d"), attempt=1)
+        if arrives_first:
+            journal.arrive(build, record)
+        journal.check_in(build, [record])
+    (step,) = reader.steps(state_dir, build)
+    assert [(a.attempt, a.outcome, a.ended) for a in step.attempts] == [
+        (1, "done", record.time),
+        (2, "superseded", record.time),
+    ]
+
+
 def test_the_attempt_that_won_is_the_one_that_counts(state_dir: Path) -> None:
     with Journal.open(state_dir) as journal:
         build = sample.begin(journal)

@@ -85,6 +85,7 @@ class Calls:
         for task in handlers:
             task.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
+        await self._here.close()
 
     async def _answer(self, call: StubCall) -> None:
         tool_call = self._classify(call)

@@ -30,6 +30,11 @@ class Here:
         self._words = words
         self._compiles = Room(slots, COMPILE_BYTES)
         self._links = Room(slots, LINK_BYTES)
+        self._ended: set[asyncio.Task[None]] = set()  # taking in what tools have left behind
+
+    async def close(self) -> None:
+        """Make has ended: what its last tools have written is still taken in."""
+        await asyncio.gather(*self._ended, return_exceptions=True)
 
     async def run(
         self,
@@ -72,23 +77,31 @@ class Here:
             seconds = time.monotonic() - started
         before = [observe(path) for path in outputs]
         said = self._words.read(file)
-        await call.release()
         exit_status = os.waitstatus_to_exitcode(status)
-        records: tuple[OutputRecord, ...] = ()
-        if exit_status == 0:
-            records = await asyncio.to_thread(record_outputs, outputs, before)
-        self._ledger.check_in(
-            CheckIn(
-                step=step,
-                state=StepState.DONE if exit_status == 0 else StepState.FAILED,
-                time=time.time(),
-                seconds=seconds,
-                exit_status=exit_status,
-                outputs=records,
-                stderr=(said or stderr) if exit_status else said,
-                half_written=exit_status != 0 and bool(outputs) and _left_half(outputs[0], found),
+
+        async def take_in() -> None:
+            await call.release()
+            records: tuple[OutputRecord, ...] = ()
+            if exit_status == 0:
+                records = await asyncio.to_thread(record_outputs, outputs, before)
+            self._ledger.check_in(
+                CheckIn(
+                    step=step,
+                    state=StepState.DONE if exit_status == 0 else StepState.FAILED,
+                    time=time.time(),
+                    seconds=seconds,
+                    exit_status=exit_status,
+                    outputs=records,
+                    stderr=(said or stderr) if exit_status else said,
+                    half_written=exit_status != 0 and bool(outputs) and _left_half(outputs[0], found),
+                )
             )
-        )
+
+        # Once the stub is released make may end, and with it this call, before a large program is hashed.
+        taking_in = asyncio.create_task(take_in())
+        self._ended.add(taking_in)
+        taking_in.add_done_callback(self._ended.discard)
+        await asyncio.shield(taking_in)
 
 
 def _left_half(output: str, found: tuple[int, int] | None) -> bool:

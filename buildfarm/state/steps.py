@@ -146,6 +146,10 @@ class StepTable:
             ),
         )
         self._settle_outputs(number, step, "checked_in" if durable else "arrived")
+        self._connection.execute(
+            "UPDATE attempt SET ended = ?, outcome = 'superseded' WHERE step = ? AND attempt <> ? AND ended IS NULL",
+            (step.time, number, attempt[0]),
+        )
         if durable:
             self._connection.execute(
                 "UPDATE attempt SET ended = ?, outcome = ? WHERE step = ? AND attempt = ?",

@@ -1,0 +1,80 @@
+"""Steps on this machine: what the last tool of a build has written is taken in although make has ended meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from buildfarm.conductor import here as module
+from buildfarm.conductor.here import Here
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.words import Words
+from buildfarm.make.server import StubCall
+from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
+
+
+class Stub:
+    """A stub whose tool has written `prog`."""
+
+    def __init__(self, tree: Path) -> None:
+        self.invocation = Invocation(("cc", "-o", "prog", "a.o"), str(tree), {})
+        self.released = asyncio.Event()
+
+    async def run_real(self, words: Path | None = None) -> int:
+        Path(self.invocation.cwd, "prog").write_bytes(b"a program")
+        return 0
+
+    async def release(self) -> None:
+        self.released.set()
+
+
+class Book:
+    """A ledger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[CheckOut | CheckIn] = []
+
+    def attempts(self, _: int) -> int:
+        return 0
+
+    async def check_out(self, record: CheckOut) -> None:
+        self.said.append(record)
+
+    def check_in(self, record: CheckIn) -> Future[bool]:
+        self.said.append(record)
+        return Future()
+
+
+def test_a_program_that_is_hashed_when_make_has_ended_is_checked_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_has_ended = threading.Event()
+    hash_outputs = module.record_outputs
+
+    def slowly(paths: tuple[str, ...], before: list[tuple[int, int] | None]) -> tuple[OutputRecord, ...]:
+        assert make_has_ended.wait(30)
+        return hash_outputs(paths, before)
+
+    monkeypatch.setattr(module, "record_outputs", slowly)
+
+    async def scenario() -> list[CheckOut | CheckIn]:
+        stub, book = Stub(tmp_path), Book()
+        here = Here(cast(Ledger, book), 1, Words(tmp_path))
+        link = ToolCall(Kind.LINK, "cc", ("prog",))
+        call = asyncio.create_task(here.run(cast(StubCall, stub), link, step=1))
+        await stub.released.wait()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        make_has_ended.set()
+        await here.close()
+        return book.said
+
+    out, record = asyncio.run(scenario())
+    assert isinstance(out, CheckOut) and isinstance(record, CheckIn)
+    assert record.state is StepState.DONE
+    assert [output.path for output in record.outputs] == [str(tmp_path / "prog")]
