@@ -230,6 +230,11 @@ def test_durations_read_well() -> None:
     assert relative("/p/m/a.o", "/p") == "m/a.o"
     assert relative("/q/a.o", "/p") == "/q/a.o"
     assert relative("/a.o", "/") == "a.o"
+    assert relative("/home/pi/ModelE/model/a.o", "/home/pi/ModelE/decks") == "../model/a.o"
+    assert relative("/home/pi/lib/a.o", "/home/pi/ModelE/decks") == "../../lib/a.o"
+    assert relative("/home/lib/a.o", "/home/pi/ModelE/decks") == "/home/lib/a.o"
+    assert relative("/usr/include/stdio.h", "/home/pi") == "/usr/include/stdio.h"
+    assert relative("/home/pi/ModelE/decks", "/home/pi/ModelE/decks") == "."
 
 
 def test_a_unit_that_runs_longer_than_the_others_is_not_expected_to_end_at_once() -> None:

@@ -41,9 +41,14 @@ def harmless(text: str) -> str:
 
 
 def relative(path: str, directory: str) -> str:
-    """`path` as seen from `directory` when it lies below it, otherwise unchanged."""
+    """`path` seen from `directory`: below it, or beside it where that is shorter (`../model/a.o`), else unchanged."""
     prefix = directory.rstrip("/") + "/"
-    return path[len(prefix) :] if path.startswith(prefix) else path
+    if path.startswith(prefix):
+        return path[len(prefix) :]
+    if not path.startswith(os.path.dirname(os.path.dirname(directory)).rstrip("/") + "/"):
+        return path
+    beside = os.path.relpath(path, directory)
+    return beside if len(beside) < len(path) else path
 
 
 def shortest(path: str) -> str:
