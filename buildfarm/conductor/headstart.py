@@ -32,5 +32,6 @@ def _prepare(membership: Membership, nodes: Sequence[Node]) -> None:
         if nodes:
             membership.prober.ask_early(nodes)
         import_module("buildfarm.conductor.workshop")
+        import_module("buildfarm.graph.dag")  # for the first plan, which comes with the first calls
     except Exception:
         pass  # whatever it is, it happens again to who needs the result, and is told there

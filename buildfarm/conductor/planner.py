@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.classify import classify
@@ -23,6 +23,8 @@ from buildfarm.make.instance import MakeInstance
 
 if TYPE_CHECKING:
     from buildfarm.graph.dag import BuildGraph
+
+T = TypeVar("T")
 
 MOST_INSTANCES = 500
 """A Makefile that calls itself without end must not plan without end."""
@@ -41,14 +43,29 @@ class Planned:
 
 def plan_build(directory: str, words: Sequence[str], environment: Mapping[str, str]) -> Planned:
     """The plan of `make WORDS` in the absolute `directory`."""
-    return asyncio.run(_plan_build(MakeInstance(directory, ("make", *words), environment)))
+    return _run(_plan_build(MakeInstance(directory, ("make", *words), environment)))
 
 
 def plan_instances(
     directory: str, words: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[tuple[InstancePlan, ...], tuple[str, ...]]:
     """The same, not joined into a graph, and the troubles; for who asks about single targets."""
-    return asyncio.run(_plan_instances(MakeInstance(directory, ("make", *words), environment)))
+    return _run(_plan_instances(MakeInstance(directory, ("make", *words), environment)))
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    """`asyncio.run`, whose main task must not have a plan for its result.
+
+    When it gives SIGINT back, `signal.signal` makes an error message of the handler that was there, which holds the
+    task (Lib/signal.py, `_int_to_enum`): the repr of its result takes as long as the plan of it did.
+    """
+    results: list[T] = []
+
+    async def main() -> None:
+        results.append(await work)
+
+    asyncio.run(main())
+    return results[0]
 
 
 async def plan_instance(

@@ -324,12 +324,20 @@ def _records(out: str, token: str) -> tuple[str, list[tuple[str, dict[str, str]]
 
 
 def _without_probe(text: str, names: Mapping[str, object], token: str) -> str:
-    """Take out the step that made our own makefile's probe."""
-    pattern = re.compile(
-        rf"^.*:\d+: (?:update )?target '{re.escape(str(names['probe']))}'.*\n: {token}\n\x1e\d+\n",
-        re.MULTILINE,
-    )
-    return pattern.sub("", text)
+    """Take out the steps that made our own makefile's probe: a line of the trace, the recipe, its record's number."""
+    probe = re.compile(rf".*:\d+: (?:update )?target '{re.escape(str(names['probe']))}'.*")
+    recipe = f"\n: {token}\n\x1e"
+    parts = []
+    kept = 0  # up to there
+    at = text.find(recipe)
+    while at >= 0:
+        begin = text.rfind("\n", 0, at) + 1
+        end = text.find("\n", at + len(recipe)) + 1
+        if probe.fullmatch(text, begin, at) and end:
+            parts.append(text[kept:begin])
+            kept = end
+        at = text.find(recipe, at + 1)
+    return "".join((*parts, text[kept:]))
 
 
 def _restored(environment: Mapping[str, str], instance: MakeInstance, words: MakeArguments) -> dict[str, str]:
