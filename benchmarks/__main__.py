@@ -16,6 +16,7 @@ from benchmarks import frame, unattended
 LIMITS = {
     "null_build": 180,
     "scale": 600,
+    "memory": 300,
     "resume": 300,
     "status": 120,
     "full_build": 240,

@@ -15,7 +15,7 @@ from benchmarks.frame import Measure, environment
 from benchmarks.master_cpu import Cost
 from benchmarks.record import modules_needed
 
-CHEAP = ("scale",)
+CHEAP = ("null_build", "scale")
 
 
 @pytest.mark.parametrize("name", sorted(benchmarks.LIMITS))
