@@ -233,6 +233,9 @@ class Lookahead:
     def _add(self, foreseen: Foreseen, unit: Unit) -> None:
         call = foreseen.call
         invocation = Invocation(call.argv, os.path.realpath(call.cwd), call.environment)
+        if self._maker.toolbox.is_script(call.argv[0], invocation):
+            self._asked.add(foreseen.fingerprint)  # make never will: what comes is what the script calls
+            return
         entry = _Entry(
             foreseen.fingerprint, unit, invocation, call.outputs, Urgency(-foreseen.remaining), foreseen.waits_for
         )

@@ -6,7 +6,8 @@ Everything is asked once and remembered; it compiles nothing of the user's.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from buildfarm.dispatch.elf import ObjectIdentity
 
 _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
+
+
+def _executables(name: str, search: str, cwd: str) -> Iterator[str]:
+    """Where the directories of `search` (a PATH) have it, the first first."""
+    for directory in search.split(os.pathsep):
+        candidate = os.path.join(directory or cwd, name)
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            yield candidate
+
+
+@cache
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 class Toolbox:
@@ -57,22 +75,26 @@ class Toolbox:
         search = self.clean(invocation.env)["PATH"]
         key = (called_as, search)
         if key not in self._paths:
-            self._paths[key] = next(
-                (
-                    candidate
-                    for directory in search.split(os.pathsep)
-                    if os.access(candidate := os.path.join(directory or invocation.cwd, called_as), os.X_OK)
-                    and os.path.isfile(candidate)
-                ),
-                None,
-            )
+            self._paths[key] = next(_executables(called_as, search, invocation.cwd), None)
         return self._paths[key]
 
+    def is_script(self, called_as: str, invocation: Invocation) -> bool:
+        """Whether the tool is a script: it runs as it is, and what it calls comes by itself, with words of its own."""
+        path = self.real(called_as, invocation)
+        return path is not None and _is_script(path)
+
     def compilers(self, environment: Mapping[str, str]) -> dict[Language, str]:
-        """The plain compilers of this machine, where there are any; their nodes' namesakes are probed."""
-        here = Invocation((), os.getcwd(), environment)
-        found = {language: self.real(name, here) for language, name in _PLAIN.items()}
-        return {language: path for language, path in found.items() if path is not None}
+        """The plain compilers of this machine, where there are any; their nodes' namesakes are probed.
+
+        A script that goes by a compiler's name stands before one, and it is that one whose calls come.
+        """
+        search = self.clean(environment)["PATH"]
+        found = {}
+        for language, name in _PLAIN.items():
+            path = next((path for path in _executables(name, search, os.getcwd()) if not _is_script(path)), None)
+            if path is not None:
+                found[language] = path
+        return found
 
     async def reference(self, unit: Unit, tool_path: str, environment: Mapping[str, str]) -> ObjectIdentity | None:
         """What this compiler's objects look like with the unit's `-m` options; None: it could not be told."""

@@ -1,0 +1,51 @@
+"""A script that goes by a compiler's name runs as it is; what it calls is served, and nothing is made ahead in vain."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.farm import Farm
+from tests.tool import buildfarm, environment
+
+pytestmark = pytest.mark.timeout(300)
+
+MAKEFILE = """\
+all: first.o m.o u.o v.o
+u.o: m.o
+m.o v.o: first.o
+%.o: %.f90
+\tgfortran -c $< -o $@
+%.o: %.c
+\tgcc -c $< -o $@
+"""
+
+
+def test_what_a_wrapper_script_calls_goes_to_the_nodes(tmp_path: Path) -> None:
+    tree, scripts, events = tmp_path / "p", tmp_path / "bin", tmp_path / "events"
+    for directory in (tree, scripts):
+        directory.mkdir()
+    for name in ("gcc", "gfortran"):
+        if (real := shutil.which(name)) is None:
+            pytest.skip(f"no {name}")
+        (scripts / name).write_text(f'#!/bin/sh\necho {name} >> {tmp_path}/log\nexec {real} -DWRAPPED "$@"\n')
+        (scripts / name).chmod(0o755)
+    (tree / "Makefile").write_text(MAKEFILE)
+    (tree / "m.f90").write_text("module m\n integer :: k = 3\nend module\n")
+    (tree / "u.f90").write_text("subroutine u\n use m\n k = 4\nend subroutine\n")
+    for name in ("first", "v"):
+        (tree / f"{name}.c").write_text(f"#ifndef WRAPPED\n#error past the script\n#endif\nint {name};\n")
+    with Farm(count=1, jobs=2) as farm:
+        words = ("run", "-C", str(tree), "--hosts", farm.hosts, "--events", str(events))
+        result = buildfarm(*words, env=environment(PATH=f"{scripts}:{os.environ['PATH']}"))
+        assert result.code == 0, result.stderr
+        compiled = len(farm.compiles())
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    remote = {Path(e["output"]).name for e in told if e["event"] == "check_in" and e["node"]}
+    assert remote == {"first.o", "m.o", "u.o", "v.o"}, result.stderr
+    assert compiled == 4, "nothing was compiled in vain"
+    assert sorted((tmp_path / "log").read_text().split()) == ["gcc", "gcc", "gfortran", "gfortran"]
