@@ -8,8 +8,11 @@ from pathlib import Path
 
 from buildfarm.conductor.history import HERE, read
 from buildfarm.report.history import History
+from buildfarm.model import OutputRecord, StepState
 from buildfarm.report.page import render
+from buildfarm.state.journal import Journal
 from tests import project
+from tests import state_samples as sample
 from tests.farm import Farm
 from tests.tool import buildfarm
 
@@ -45,3 +48,21 @@ def _no_slot_is_taken_twice(history: History) -> None:
     for stays in rows.values():
         stays.sort()
         assert all(one[1] <= other[0] + 1e-5 for one, other in pairwise(stays))
+
+
+def test_an_attempt_that_won_counts_and_its_rival_ends_with_it(tmp_path: Path) -> None:
+    """The straggler itself came back first, once for make and once ahead of it."""
+    with Journal.open(tmp_path / ".buildfarm") as journal:
+        build = sample.begin(journal)
+        for step, ahead in ((1, False), (2, True)):
+            for attempt, node in ((1, "slow:1"), (2, "fast:1")):
+                journal.check_out(build, [sample.check_out(step, node=node, attempt=attempt, lookahead=ahead)])
+            if ahead:
+                journal.set_aside(build, step, StepState.HELD, 1010.0)
+                journal.check_out(build, [sample.check_out(step, node="slow:1", attempt=1, lookahead=True)])
+            record = OutputRecord(f"/tree/{step}.o", 1, 2, "d")
+            journal.check_in(build, [sample.check_in(step, record, attempt=1)])
+    for step in read(tmp_path / ".buildfarm").steps:
+        assert [attempt.node for attempt in step.attempts] == ["fast:1", "slow:1"], step.name
+        assert step.attempts[0].outcome == "superseded" and step.attempts[-1].outcome in ("done", "held")
+        assert step.attempts[0].end <= 2000.0

@@ -120,9 +120,10 @@ def _steps(
 
 
 def _step(view: BuildView, row: StepView, attempts: list[AttemptView], end: float) -> Step:
+    """A step with its attempts, the one that counted last: a straggler may have won against its rival."""
     zero = view.started
     shown = []
-    for attempt in attempts:
+    for attempt in sorted(attempts, key=lambda attempt: (attempt.attempt == row.attempt, attempt.attempt)):
         over = attempt.ended if attempt.ended is not None else end
         counted = attempt.attempt == row.attempt and row.seconds is not None and row.state in ("done", "failed")
         if counted and row.seconds:
@@ -130,6 +131,8 @@ def _step(view: BuildView, row: StepView, attempts: list[AttemptView], end: floa
         outcome = attempt.outcome or ""
         if row.lookahead and outcome == "done":
             outcome = "held"
+        elif row.lookahead and row.state == "done" and outcome == "held" and attempt.attempt != row.attempt:
+            outcome = "superseded"
         shown.append(
             Attempt(
                 node=attempt.node or HERE,

@@ -32,7 +32,7 @@ class Step:
     state: str
     node: str
     seconds: float  # of the attempt that counted
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...]  # the one that counted last
     command: str
     cwd: str
     lookahead: bool = False

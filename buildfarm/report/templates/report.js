@@ -27,7 +27,7 @@ const bars = [], rows = [], firstRow = [];
   bars.sort((x, y) => x[0] - y[0]);
 })();
 const barOf = new Map();
-bars.forEach((bar, i) => barOf.set(bar[3], i)); // the latest attempt counts
+bars.forEach((bar, i) => { if (bar[5] === steps[bar[3]].a.length - 1) barOf.set(bar[3], i); }); // the last attempt counts
 let picked = -1;
 
 function surface(canvas, draw) {
@@ -62,15 +62,18 @@ function shortened(context, text, width) {
 }
 function ticks(from, to, width) {
   const raw = (to - from) / Math.max(2, width / 90), base = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((n) => n * base).find((n) => n >= raw);
+  const step = raw <= 10 ? [1, 2, 5, 10].map((n) => n * base).find((n) => n >= raw)
+    : [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400].find((n) => n >= raw) || 86400;
   const found = [];
   for (let t = Math.ceil(from / step) * step; t <= to; t += step) found.push(t);
   return [found, step];
 }
 function clock(t, step) {
   if (step < 1) return t.toFixed(Math.max(1, Math.ceil(-Math.log10(step)))) + " s";
-  const minutes = Math.floor(t / 60), seconds = Math.round(t - 60 * minutes);
-  return minutes ? minutes + ":" + String(seconds).padStart(2, "0") : seconds + " s";
+  const whole = Math.round(t), two = (n) => String(n).padStart(2, "0");
+  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+  if (hours) return hours + ":" + two(minutes) + ":" + two(whole % 60);
+  return minutes ? minutes + ":" + two(whole % 60) : whole + " s";
 }
 
 // --- the timeline ---
