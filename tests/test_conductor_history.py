@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from buildfarm.conductor.history import HERE, read
-from buildfarm.report.history import History
 from buildfarm.model import OutputRecord, StepState
+from buildfarm.report.history import History
 from buildfarm.report.page import render
 from buildfarm.state.journal import Journal
 from tests import project
@@ -62,7 +62,7 @@ def test_an_attempt_that_won_counts_and_its_rival_ends_with_it(tmp_path: Path) -
                 journal.check_out(build, [sample.check_out(step, node="slow:1", attempt=1, lookahead=True)])
             record = OutputRecord(f"/tree/{step}.o", 1, 2, "d")
             journal.check_in(build, [sample.check_in(step, record, attempt=1)])
-    for step in read(tmp_path / ".buildfarm").steps:
-        assert [attempt.node for attempt in step.attempts] == ["fast:1", "slow:1"], step.name
-        assert step.attempts[0].outcome == "superseded" and step.attempts[-1].outcome in ("done", "held")
-        assert step.attempts[0].end <= 2000.0
+    for told in read(tmp_path / ".buildfarm").steps:
+        assert [attempt.node for attempt in told.attempts] == ["fast:1", "slow:1"], told.name
+        assert told.attempts[0].outcome == "superseded" and told.attempts[-1].outcome in ("done", "held")
+        assert told.attempts[0].end <= 2000.0
