@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,8 +130,17 @@ def _tree(root: Path) -> Iterable[tuple[str, str]]:
         if path.is_symlink():
             what += os.readlink(path)
         elif path.is_file():
-            what += hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            what += hashlib.sha256(_content(path)).hexdigest()[:16]
         yield str(path.relative_to(root)), what
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer."""
+    if not path.name.endswith(".dbg.o"):
+        return path.read_bytes()
+    with tempfile.NamedTemporaryFile() as bare:
+        subprocess.run(["objcopy", "--strip-debug", path, bare.name], check=True)
+        return Path(bare.name).read_bytes()
 
 
 def differences(expected: Outcome, found: Outcome, *, status_alone: bool = False) -> list[str]:
