@@ -115,7 +115,7 @@ def main() -> int:
 
 def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hosts: str) -> Record:
     """Build by make and by buildfarm, compare.  Raises CalledProcessError when it can't be prepared."""
-    version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always"])
+    version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always", "--long"])
     record = Record(name, project["source"], version, _output(["git", "-C", str(HOME), "rev-parse", "--short", "HEAD"]))
     words = project.get("make", [])
     expected = _build(project, checkout, place, ["make", "-j3", *words])
@@ -260,7 +260,7 @@ def _read_events(events: Path, record: Record) -> set[str]:
         event = json.loads(line)
         if event["event"] == "build_started":
             directory = event["directory"]
-        if event["event"] == "check_out":
+        if event["event"] == "check_out" and event["node"] is None:  # else the same output may be made ahead
             reasons[event["output"]] = event["reason"] or "no reason told"
         if event["event"] != "check_in":
             continue
