@@ -18,7 +18,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -105,6 +104,8 @@ def _control() -> str:
     """A private directory of this process for the master connections' sockets; short, for sun_path holds 108 bytes."""
     global _directory
     if _directory is None:
+        import tempfile
+
         _directory = Path(tempfile.mkdtemp(prefix="bf-ssh-", dir="/tmp"))
         atexit.register(close_shared)
     return str(_directory / "%C")
