@@ -6,6 +6,7 @@ units in the plan with the same slots; few and many slots with the same units, w
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ HOUR = 3600.0
 PATIENCE = 300.0
 KNOWN, QUICK_KNOWN = (2_000, 20_000), (50, 500)
 FLYING, QUICK_FLYING = (8, 128), (2, 8)
-STILL = 2.0  # seconds in which the peak has not grown: then planning is over
+STILL = 2.0  # seconds in which the peak has not grown
 
 
 def run(*, quick: bool) -> str:
@@ -76,8 +77,11 @@ def _standing(project: Project, farm: Farm, slots: int) -> Iterator[int]:
     )
     try:
         farm.wait_started(slots, PATIENCE)
-        if process.poll() is not None:
-            raise BenchmarkError("the build ended before its units were in flight")
+        end = time.monotonic() + PATIENCE
+        while not _planned(project.root):
+            if process.poll() is not None or time.monotonic() > end:
+                raise BenchmarkError("the build was not planned whole")
+            time.sleep(0.2)
         yield process.pid
     finally:
         try:
@@ -85,6 +89,13 @@ def _standing(project: Project, farm: Farm, slots: int) -> Iterator[int]:
         except ProcessLookupError:
             pass
         process.wait()
+
+
+def _planned(root: Path) -> bool:
+    done = subprocess.run(
+        buildfarm("status", "--json", "-C", str(root)), env=environment(), capture_output=True, text=True, check=False
+    )
+    return bool(json.loads(done.stdout)["units"]["total_is_final"])
 
 
 def _settled(figure: Callable[[], int]) -> int:

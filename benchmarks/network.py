@@ -73,7 +73,7 @@ def run(*, quick: bool) -> str:
 
 def measure_all(*, quick: bool) -> str:
     """What runs inside."""
-    units, rounds = (8, 1) if quick else (60, PAIRS)
+    units, rounds = (8, range(1, 2)) if quick else (60, range(PAIRS + 1))
     rows = []
     with tempfile.TemporaryDirectory(prefix="bf-bench-") as name:
         for language, make_project in {"C": projects.c, "C++": projects.cxx}.items():
@@ -84,10 +84,10 @@ def measure_all(*, quick: bool) -> str:
     return table(heads, rows)
 
 
-def _language(language: str, project: Project, farm: Farm, rounds: int) -> list[list[str]]:
+def _language(language: str, project: Project, farm: Farm, rounds: range) -> list[list[str]]:
     ways = [way for way in WAYS if not way.pump or master_cpu.pump_works(project, farm)]
     found: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
-    for number in range(rounds + 1):
+    for number in rounds:
         for way in ways if number % 2 else ways[::-1]:
             before = _bytes()
             taken = way.build(project, farm)
