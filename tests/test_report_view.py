@@ -74,3 +74,9 @@ def test_without_units_there_is_no_bar_that_stands_still(width: int) -> None:
         assert line == "no units yet  3 other steps done  1:01 gone"
     (line,) = lines(replace(idle, total_is_final=True, links=0), width=80, height=10, color=False)
     assert line == "no units  1:01 gone"
+
+
+def test_the_bar_is_red_only_when_something_has_failed() -> None:
+    well, ill = (lines(replace(_view(0), failed=failed), width=80, height=1)[0] for failed in (0, 1))
+    assert "\x1b[32m━" in well and "\x1b[31m" not in well
+    assert "\x1b[31m━" in ill

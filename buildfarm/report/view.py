@@ -78,7 +78,10 @@ def _bar(view: View, columns: int, console: Console) -> str:
         numbers.truncate(columns, overflow="ellipsis")
         return _ansi(numbers, console)
     bar_width = max(10, min(40, columns - numbers.cell_len - 2))
-    bar = ProgressBar(total=max(1, view.total), completed=view.done, width=bar_width)
+    style = "red" if view.failed else "green"
+    bar = ProgressBar(
+        total=max(1, view.total), completed=view.done, width=bar_width, complete_style=style, finished_style=style
+    )
     with console.capture() as captured:
         console.print(bar, end="")
     numbers.truncate(max(0, columns - bar_width - 2), overflow="ellipsis")

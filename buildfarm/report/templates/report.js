@@ -75,6 +75,12 @@ function clock(t, step) {
   if (hours) return hours + ":" + two(minutes) + ":" + two(whole % 60);
   return minutes ? minutes + ":" + two(whole % 60) : whole + " s";
 }
+function writeTicks(context, marks, step, x, y, end) {
+  for (const t of marks) {
+    const text = clock(t, step);
+    if (x(t) + 3 + context.measureText(text).width <= end) context.fillText(text, x(t) + 3, y);
+  }
+}
 
 // --- the timeline ---
 const ROW = rows.length > 60 ? 11 : rows.length > 24 ? 15 : 20, GAP = 8, AXIS = 22, LABEL = 150;
@@ -94,7 +100,7 @@ const timeline = surface(timelineCanvas, (view, c) => {
   c.beginPath();
   for (const t of marks) { c.moveTo(x(t), AXIS - 4); c.lineTo(x(t), view.height); }
   c.stroke();
-  for (const t of marks) c.fillText(clock(t, step), x(t) + 3, AXIS / 2);
+  writeTicks(c, marks, step, x, AXIS / 2, view.width);
   const edges = [];
   for (const bar of bars) {
     if (bar[1] < from || bar[0] > to) continue;
@@ -202,7 +208,7 @@ const parallel = surface($("parallel"), (view, c) => {
   if (D.slots && D.slots !== peak) c.fillText(D.slots + " slots", left - 6, y(D.slots) + (peak - D.slots < peak / 8 ? 12 : 0));
   c.textAlign = "left";
   const [marks, step] = ticks(from, to, view.width - left);
-  for (const t of marks) c.fillText(clock(t, step), x(t) + 3, view.height - 10);
+  writeTicks(c, marks, step, x, view.height - 10, view.width);
 });
 
 // --- the graph ---
