@@ -232,7 +232,7 @@ def test_durations_read_well() -> None:
     assert relative("/a.o", "/") == "a.o"
     assert relative("/home/pi/ModelE/model/a.o", "/home/pi/ModelE/decks") == "../model/a.o"
     assert relative("/home/pi/lib/a.o", "/home/pi/ModelE/decks") == "../../lib/a.o"
-    assert relative("/home/lib/a.o", "/home/pi/ModelE/decks") == "/home/lib/a.o"
+    assert relative("/srv/lib/a.o", "/srv/models/ModelE/decks") == "/srv/lib/a.o"
     assert relative("/usr/include/stdio.h", "/home/pi") == "/usr/include/stdio.h"
     assert relative("/home/pi/ModelE/decks", "/home/pi/ModelE/decks") == "."
 
