@@ -26,6 +26,7 @@ LIMITS = {
     "network": 400,
     "peers": 240,
     "schedule": 120,
+    "goals": 30,
 }
 """Every benchmark, in the order of running, and the seconds after which it is given up; a quiet machine needs half."""
 

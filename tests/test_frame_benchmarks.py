@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import trees, unattended
+from benchmarks import goals, trees, unattended
 from benchmarks.farm import build_replay
 from benchmarks.frame import Measure, environment
 from benchmarks.master_cpu import Cost
@@ -87,3 +87,15 @@ def test_a_needed_module_is_found_in_the_source_that_makes_it(tmp_path: Path) ->
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text)
     assert modules_needed([str(path) for path in paths]) == [[], [0], [0]]
+
+
+def test_a_goal_is_read_from_its_benchmarks_table_and_judged() -> None:
+    heads = "| units | make to its first recipe, s | resume to first dispatch, s | extra, median (spread) |"
+    row = "| {} | 0.05 | {} (0.10 to 9.00) | 0.1 |"
+    lines = [heads, "| --- | --- | --- | --- |", row.format("200", "0.10"), row.format("2,000", "0.90")]
+    document = "\n".join(["<!-- benchmark resume -->", *lines, "<!-- end resume -->"])
+    assert "| resume to first dispatch, 2,000 units, seconds | 1 or less | 0.90 (0.10 to 9.00) | yes |" in goals.render(
+        document
+    )
+    assert "1.10 (0.10 to 9.00) | no |" in goals.render(document.replace("0.90", "1.10"))
+    assert goals.render("").count(goals.NOT_MEASURED) == len(goals.GOALS)
