@@ -85,7 +85,7 @@ class Lookahead:
         self._farm = farm
         self._ledger = ledger
         self._store = store
-        self._enabled = enabled
+        self.enabled = enabled  # whether anything is made before make asks
         self._held = False  # the build is told to stop
         self._witness = Witness()
         self._phases = Phases(maker)
@@ -103,18 +103,13 @@ class Lookahead:
 
     # -- what others tell -------------------------------------------------------------------------------------
 
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is made before make asks."""
-        return self._enabled
-
     def enable(self) -> None:
         """There are nodes now."""
-        self._enabled = True
+        self.enabled = True
 
     def foresee(self, view: View) -> None:
         """The plans say more than before."""
-        if not self._enabled:
+        if not self.enabled:
             return
         for mark, foreseen in view.units.items():
             unit = foreseen.call.call.unit
@@ -162,7 +157,7 @@ class Lookahead:
 
         None: nothing is known of it; make it now.  A Fortran unit is never unknown: it is made in phases here.
         """
-        if not self._enabled:
+        if not self.enabled:
             return None
         mark = self._maker.toolbox.mark(invocation)
         self._asked.add(mark)
