@@ -75,13 +75,18 @@ def said(stderr: bytes) -> list[str]:
     return sorted(line for line in lines if not line.startswith(("buildfarm:", "[")))
 
 
-def duel(root: Path, words: Sequence[str], nodes: Farm, *, stdin: bytes = b"", **variables: str) -> bytes:
-    """Run make and buildfarm in fresh trees of one name; all that is left must be equal.  make's stdout."""
+def duel(
+    root: Path, words: Sequence[str], nodes: Farm, *, stdin: bytes = b"", within: Sequence[str] = (), **variables: str
+) -> bytes:
+    """Run make and buildfarm in fresh trees of one name; all that is left must be equal.  make's stdout.
+
+    `within`: words that the command follows.
+    """
     outcomes = []
     for start in (["make"], [*command("run", "--hosts", nodes.hosts)]):
         place = root / "p"
         write(place)
-        done = run([*start, *words], place, stdin, **variables)
+        done = run([*within, *start, *words], place, stdin, **variables)
         left = run(["make", "-n"], place, b"").stdout
         tree = {name: digest for name, digest in project.digests(place).items() if ".buildfarm/" not in name}
         outcomes.append((done.returncode, done.stdout, said(done.stderr), tree, left))
@@ -121,6 +126,18 @@ def duel(root: Path, words: Sequence[str], nodes: Farm, *, stdin: bytes = b"", *
 )
 def test_an_option_of_makes_does_what_it_does_in_make(words: list[str], nodes: Farm, tmp_path: Path) -> None:
     duel(tmp_path, words, nodes, CFLAGS="-O1")
+
+
+@pytest.mark.parametrize("words", [["-j1"], ["-j1", "-k", "bad"]], ids=" ".join)
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
+def test_a_closed_or_full_stream_is_makes_own_trouble(
+    closed: str, words: list[str], nodes: Farm, tmp_path: Path
+) -> None:
+    duel(tmp_path, words, nodes, within=["sh", "-c", f'"$@" {closed}; echo $?', "sh"], CFLAGS="-Wall -Wextra")
+
+
+def test_a_reader_that_goes_ends_make_as_ever(nodes: Farm, tmp_path: Path) -> None:
+    duel(tmp_path, ["-p", "-n"], nodes, within=["sh", "-c", '"$@" | true', "sh"])
 
 
 def test_a_makefile_from_stdin_is_read_by_make_alone(nodes: Farm, tmp_path: Path) -> None:

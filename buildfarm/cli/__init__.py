@@ -26,6 +26,7 @@ def program() -> NoReturn:
     Nothing waits for that: the journal is closed, what was printed is flushed, threads that are left are daemons'.
     """
     gc.set_threshold(COLLECT_EVERY)
+    _stand_in_for_closed_streams()
     try:
         main()
     except SystemExit as ended:
@@ -35,6 +36,22 @@ def program() -> NoReturn:
     except OSError:
         pass
     os._exit(status)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Where 0, 1 or 2 is closed (`>&-`), let no database or socket of ours get its number.
+
+    make finds it closed still, for what os.open opens is closed by execve (PEP 446).
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

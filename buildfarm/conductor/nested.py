@@ -8,6 +8,7 @@ Hosts and options of ours have no say: one build has one farm.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 
 from buildfarm.make.masquerade import with_hook
@@ -59,4 +60,6 @@ def become_make(make: RealMake, request: RunRequest, environment: Mapping[str, s
     """Does not return.  Raises OSError."""
     jobs = () if request.jobs is None else (f"-j{request.jobs or ''}",)
     os.chdir(request.directory)
-    os.execve(make.path, ["make", *jobs, *request.make_command], with_hook(environment))
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and make would inherit that
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(make.path, [os.path.basename(make.path), *jobs, *request.make_command], with_hook(environment))

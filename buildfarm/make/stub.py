@@ -286,6 +286,13 @@ def end_with(status: int) -> "NoReturn":
     os._exit(status >> 8 & 0xFF)
 
 
+def _has_streams() -> bool:
+    try:
+        return os.fstat(1) is not None and os.fstat(2) is not None
+    except OSError:
+        return False
+
+
 def main() -> "NoReturn":
     """Stand in for the tool that argv[0] names."""
     with open("/proc/self/cmdline", "rb") as file:
@@ -307,7 +314,7 @@ def main() -> "NoReturn":
     if stub.name == b"buildfarm-stub":
         os.write(1, b"BFS1\n")
         os._exit(0)
-    connection = stub.connect()
+    connection = stub.connect() if stub.is_make or _has_streams() else None
     if connection is not None:
         try:
             stub.converse(connection)
