@@ -22,7 +22,7 @@ LIMITS = {
     "full_build": 240,
     "barriers": 400,
     "master_cpu": 500,
-    "makespan": 1500,
+    "makespan": 1800,
     "network": 400,
     "peers": 240,
     "schedule": 120,
