@@ -303,7 +303,7 @@ def plan_row(record: Record) -> str:
     return (
         f"| {record.name} | {plan['asked']} | {share(plan['predicted'])} | {share(plan['foreseen'])} | "
         f"{record.lookahead} | {plan['wasted']} | {plan['instances']} | {plan['seconds']:.2f} | "
-        f"{record.null_seconds:.2f} |"
+        f"{f'{record.null_seconds:.2f}' if record.null_seconds else '-'} |"
     )
 
 
