@@ -17,7 +17,7 @@ LIMITS = {
     "null_build": 180,
     "scale": 600,
     "memory": 300,
-    "resume": 300,
+    "resume": 450,
     "status": 120,
     "full_build": 240,
     "barriers": 400,
