@@ -26,7 +26,6 @@ from pathlib import Path
 
 from buildfarm.conductor import headstart
 from buildfarm.conductor.membership import Membership
-from buildfarm.conductor.recovery import Recovered, recover
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.words import print_left
 from buildfarm.dispatch import ssh
@@ -39,7 +38,7 @@ from buildfarm.model import BuildState, Node
 from buildfarm.report.console import Reporters
 from buildfarm.report.reporter import BuildStarted, Summary
 from buildfarm.request import UNLIMITED_JOBS, RunRequest
-from buildfarm.state.journal import Journal
+from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.unseen import claimed, record
 
@@ -57,7 +56,7 @@ class Begun:
     request: RunRequest
     reporters: Reporters
     journal: Journal
-    recovered: Recovered
+    reused: int  # units of the dead build before that were verified and kept
     membership: Membership
     nodes: tuple[Node, ...]  # the host list as make's -j was reckoned from it
     toolbox: Toolbox
@@ -103,7 +102,7 @@ class Build:
             nodes = membership.nodes
             if headstart.is_likely_to_work(journal.last_build()):
                 headstart.begin(membership, nodes)
-            recovered = recover(journal, lock, self._request, self._reporters.note)
+            reused = self._sweep(journal, lock)
             build = journal.begin_build(
                 self._request.spec(),
                 started=self._started,
@@ -115,14 +114,14 @@ class Build:
                 closing(Listener()) as listener,
                 closing(StopSignals(STOP_SIGNALS)) as signals,
             ):
-                self._tell_started(build, recovered, membership, nodes)
+                self._tell_started(build, reused, membership, nodes)
                 words = (*self._jobs(sum(node.slots for node in nodes)), *self._request.make_command)
                 environment = masquerade.environment(self._request.environment, costume, listener.path, self._token)
                 begun = Begun(
                     request=self._request,
                     reporters=self._reporters,
                     journal=journal,
-                    recovered=recovered,
+                    reused=reused,
                     membership=membership,
                     nodes=nodes,
                     toolbox=toolbox,
@@ -146,6 +145,14 @@ class Build:
                     orphans.end(self._token, END_SECONDS)  # make must not go on behind the user's back
                     raise
 
+    def _sweep(self, journal: Journal, lock: TreeLock) -> int:
+        """Leave nothing half-written for make to find; how many units of an interrupted build are kept."""
+        if not needs_sweep(journal, lock):
+            return 0
+        from buildfarm.conductor.recovery import recover
+
+        return recover(journal, lock, self._request, self._reporters.note)
+
     def _build(self, begun: Begun) -> int:
         begun.signals.hear()
         begun.process.start()
@@ -163,7 +170,7 @@ class Build:
         state = state_of(code)
         unseen = self._unseen(begun)
         with begun.journal.transaction():
-            begun.journal.set_reused(begun.build, begun.recovered.reused)
+            begun.journal.set_reused(begun.build, begun.reused)
             begun.journal.set_nodes(begun.build, [unasked(node) for node in begun.nodes])
             begun.journal.end_build(begun.build, state, code)
         now = time.time()
@@ -172,7 +179,7 @@ class Build:
                 exit_status=code,
                 time=now,
                 seconds=now - self._started,
-                reused=begun.recovered.reused,
+                reused=begun.reused,
                 unseen=len(unseen),
                 interrupted=state is BuildState.INTERRUPTED,
             )
@@ -190,7 +197,7 @@ class Build:
         record(begun.journal, begun.build, found, blind)
         return found
 
-    def _tell_started(self, build: int, recovered: Recovered, membership: Membership, nodes: tuple[Node, ...]) -> None:
+    def _tell_started(self, build: int, reused: int, membership: Membership, nodes: tuple[Node, ...]) -> None:
         for note in membership.notes:
             self._reporters.note(note)
         self._reporters.started(
@@ -203,7 +210,7 @@ class Build:
                 nodes=tuple(unasked(node) for node in nodes),
                 local_slots=self._cores,
                 resumed_from=self._request.resumed_from,
-                reused=recovered.reused,
+                reused=reused,
             )
         )
 
@@ -242,6 +249,17 @@ class Build:
         finally:
             print_left(room)
             shutil.rmtree(room, ignore_errors=True)
+
+
+def needs_sweep(journal: Journal, lock: TreeLock) -> bool:
+    """Whether an earlier build may have left what make must not find, or records that nobody needs any more."""
+    last = journal.last_build()
+    if lock.left_behind is not None:
+        return True
+    if last is None:
+        return False
+    died = last.state in (BuildState.RUNNING, BuildState.INTERRUPTED)
+    return died or journal.is_unsettled() or last.id % BUILDS_KEPT == 0
 
 
 def exit_code(status: int, interrupted_by: signal.Signals | None = None) -> int:

@@ -22,19 +22,11 @@ from buildfarm.state import recovery
 from buildfarm.state.claims import JournalRows, read_rows
 from buildfarm.state.durable import clock_offset_ns
 from buildfarm.state.identity import boot_id
-from buildfarm.state.journal import Journal
+from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.lock import TreeLock
 
 ORPHANS_SECONDS = 10.0
-FULL_LOOK_EVERY = 10  # builds that ended; in between, records of files that others have made since just stay
 ASIDE = "removed"  # in `.buildfarm`: what the last sweep took away by make's word alone
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What is left of earlier builds."""
-
-    reused: int = 0  # units that were verified and kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: t
     if last is None and lock.left_behind is None:
         return Findings(recovery.SweepPlan(None, False, False))
     if last is not None and last.state not in (BuildState.RUNNING, BuildState.INTERRUPTED):
-        rows = read_rows(journal, settled=last.id % FULL_LOOK_EVERY == 0)
+        rows = read_rows(journal, settled=last.id % BUILDS_KEPT == 0)
         return Findings(recovery.plan_sweep(rows, boot_id=this_boot, clock_ns=clock_ns))
 
     from buildfarm.conductor import suspects  # a plan of everything, which a build that ended does without
@@ -100,8 +92,10 @@ def left_running(journal: Journal, lock: TreeLock) -> tuple[int, ...]:
     return tuple(pid for token in _tokens(journal, lock) for pid in orphans.find(token))
 
 
-def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callable[[str], None]) -> Recovered:
-    """Leave a tree in which make finds nothing half-written.  The caller holds the tree's lock.
+def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callable[[str], None]) -> int:
+    """Leave a tree in which make finds nothing half-written; how many units of the dead build were verified and kept.
+
+    The caller holds the tree's lock.
 
     Raises MachineError when a process or a file of the dead build can't be got rid of.
     """
@@ -115,8 +109,7 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     )
     if found.lost or found.sweep.interrupted:
         note(tell(found, removed, str(journal.state_dir / ASIDE), rescued))
-    reused = found.sweep.kept_units if found.sweep.interrupted else 0
-    return Recovered(reused)
+    return found.sweep.kept_units if found.sweep.interrupted else 0
 
 
 def _rescue(journal: Journal, steps: tuple[int, ...]) -> int:

@@ -96,7 +96,7 @@ class Workshop:
 
     async def _conduct(self, writer: JournalWriter, durations: Mapping[str, float]) -> int:
         ledger = Ledger(writer, self._begun.build, self._reporters)
-        ledger.reused(self._begun.recovered.reused)
+        ledger.reused(self._begun.reused)
         code: int | None = None
         try:
             async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
@@ -301,7 +301,7 @@ class Workshop:
             local=tally.local,
             lookahead=tally.lookahead,
             retried=tally.retried,
-            reused=self._begun.recovered.reused,
+            reused=self._begun.reused,
             links=tally.links,
             unseen=tally.unseen,
             interrupted=state is BuildState.INTERRUPTED,

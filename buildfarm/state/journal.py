@@ -399,6 +399,14 @@ class Journal:
         rows = self._connection.execute("SELECT path FROM input WHERE build >= ?", (since_build,))
         return {unpack(path) for (path,) in rows}
 
+    def is_unsettled(self) -> bool:
+        """Whether a step or an output is left for a sweep to judge, though its build may have ended by itself."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM step WHERE state = 'checked_out')"
+            " OR EXISTS (SELECT 1 FROM output WHERE standing <> 'checked_in')"
+        ).fetchone()
+        return bool(found)
+
     def stored_uses(self) -> dict[str, int]:
         """When each file of the object store was last used, as a rising number."""
         return dict(self._connection.execute("SELECT name, used FROM stored"))
