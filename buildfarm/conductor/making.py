@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, Stamp, ordinary, stamps, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.thrift import Thrift
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
 from buildfarm.dispatch import elf, recipe_fortran, verdict
-from buildfarm.dispatch.client import Deadlines
+from buildfarm.dispatch.client import Deadlines, Phase
 from buildfarm.dispatch.client import compile as compile_on
 from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.fortran_text import FortranText
@@ -30,14 +32,17 @@ from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.recipe_pump import Pump, Unclear
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
-from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
+from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Language, Node, Unit
 
 CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
 NOTHING_KNOWN: Mapping[str, Stamp] = {}
+UNCLEAR = "what it is made of was not clear"
+HEADER_MISSED = b"fatal error: "  # in the words of a node that preprocesses: there may be a header that it was not sent
 WORDS_LOST = "its warnings can only be told by a local compile"
 
 
@@ -105,6 +110,7 @@ class Maker:
         token: str,
         workroom: Path,
         estimates: Mapping[str, float],
+        pump: bool = True,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -117,6 +123,8 @@ class Maker:
         self._estimates = estimates
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
+        self._pump = Pump() if pump else None
+        self._thrift = Thrift()
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -188,24 +196,24 @@ class Maker:
     async def compile(self, task: Task) -> Compiled | Stranded | Here:
         """Compile on a node, or say why the master must do it."""
         source = os.path.join(task.invocation.cwd, task.unit.source)
-        for _ in range(EDITS_TOLERATED):
+        pumps = self._pump is not None and task.unit.language in (Language.C, Language.CXX)
+        for _ in range(EDITS_TOLERATED + pumps):
             before = stamps([source])
             begun = time.time_ns()
             try:
-                async with self.bench.place(task.urgency):
-                    prepared = await prepare(
-                        task.unit,
-                        task.invocation,
-                        task.tool_path,
-                        node_tool=os.path.basename(task.tool_path),
-                        workdir=task.workdir,
-                        scan=scan_unit,
-                    )
+                prepared = await self._pumped(task) if pumps else None
+                if prepared is None:
+                    prepared = await self._prepared(task)
+                result = await self._dispatch(task, prepared, begun, before)
             except CannotTravel as refusal:
                 return Here(refusal.reason)
             except OSError as error:
                 return Here(f"preparing failed: {error.filename}: {error.strerror}")
-            result = await self._dispatch(task, prepared, begun, before)
+            if prepared.settle is not None and _unclear(result):
+                pumps = False
+                if result.slot:
+                    self._farm.local_slot_freed()
+                continue
             if not isinstance(result, Compiled) or result.stable:
                 return result
             self._ledger.attempt_ended(
@@ -214,6 +222,37 @@ class Maker:
             shutil.rmtree(task.workdir, ignore_errors=True)
             task.workdir.mkdir()
         return Here("its sources keep changing")
+
+    async def _prepared(self, task: Task) -> Prepared:
+        """The unit preprocessed here.  Raises CannotTravel, OSError."""
+        async with self.bench.place(task.urgency):
+            started = time.monotonic()
+            prepared = await prepare(
+                task.unit,
+                task.invocation,
+                task.tool_path,
+                node_tool=os.path.basename(task.tool_path),
+                workdir=task.workdir,
+                scan=scan_unit,
+            )
+            self._thrift.preprocessed(str(task.unit.language), time.monotonic() - started)
+        return prepared
+
+    async def _pumped(self, task: Task) -> Prepared | None:
+        """The unit with its headers, if that can be done and is cheaper.  Raises OSError."""
+        assert self._pump is not None, "BUG: no pump"
+        try:
+            prepared = await self._pump.prepare(
+                task.unit,
+                task.invocation,
+                task.tool_path,
+                node_tool=os.path.basename(task.tool_path),
+                workdir=task.workdir,
+            )
+        except Unclear:
+            return None
+        size = sum(len(file.wire or b"") for file in prepared.job.files)
+        return prepared if self._thrift.pump_pays(str(task.unit.language), size) else None
 
     async def read(self, task: Task) -> Modules:
         """Phase one of a Fortran unit, first half: its text.  Raises CannotTravel, OSError."""
@@ -284,12 +323,19 @@ class Maker:
         if not isinstance(settlement, Won):
             return settlement
         answer = settlement.answer
+        inputs, made = prepared.inputs, prepared.outputs_made
+        if prepared.settle is not None:
+            settled = prepared.settle(answer)
+            if settled is None:
+                return Here(UNCLEAR)
+            inputs, made = settled.inputs, _written(settled.made)
+            before = {path: before[path] for path in inputs}
         return Compiled(
             object=answer.object,
             stdout=answer.stdout,
             stderr=answer.stderr,
-            made=prepared.outputs_made,
-            inputs=prepared.inputs,
+            made=made,
+            inputs=inputs,
             node=settlement.node.key,
             seconds=settlement.seconds,
             attempt=settlement.attempt,
@@ -334,7 +380,10 @@ class Maker:
                 if unfit is not None:
                     return Unfit(unfit)
                 job = _called(prepared.job, name)
-                answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline))
+                stopwatch = _Stopwatch()
+                answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline), on_phase=stopwatch)
+                text_of = None if job.pump else str(task.unit.language)
+                self._thrift.sent(answer.bytes_sent, stopwatch.sending, text_of)
             except NodeFault as fault:
                 return _faulty(node, fault)
             judged = verdict.judge(answer)
@@ -399,6 +448,35 @@ class Maker:
                 bytes_received=answer.bytes_received + again.bytes_received,
             )
         )
+
+
+class _Stopwatch:
+    """Told of an attempt's phases, it knows how long sending took."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self.sending = 0.0  # seconds
+
+    def __call__(self, phase: Phase) -> None:
+        now = time.monotonic()
+        if phase is Phase.SEND:
+            self._began = now
+        elif phase is Phase.COMPILE:
+            self.sending = now - self._began
+
+
+def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
+    """Whether a unit that a node was to preprocess is better preprocessed here."""
+    return isinstance(result, Here) and (
+        result.reason == UNCLEAR or (result.status is not None and HEADER_MISSED in result.stderr)
+    )
+
+
+def _written(made: Sequence[Made]) -> tuple[Made, ...]:
+    """What an answer told, as files.  Raises OSError."""
+    for item in made:
+        Path(item.temporary).write_bytes(item.content or b"")
+    return tuple(made)
 
 
 def _touched(seen: Mapping[str, Stamp], since_ns: int) -> bool:

@@ -151,6 +151,7 @@ class Workshop:
             token=begun.token,
             workroom=begun.workroom,
             estimates=durations,
+            pump=request.pump,
         )
         lookahead = Lookahead(
             maker,

@@ -1,0 +1,110 @@
+"""Whole builds whose nodes preprocess: the tree is make's, and what a node can't know goes another way."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from buildfarm.dispatch.headers import Headers, SearchPath
+from tests.farm import Farm
+from tests.tool import buildfarm, environment
+
+UNITS = 12
+MAKEFILE = """\
+OBJECTS := $(patsubst %.c,%.o,$(sort $(wildcard u*.c)))
+CFLAGS = -O1 -Wall -Wextra -Iinclude -MMD -MP
+program: $(OBJECTS)
+\tgcc -o $@ $(OBJECTS)
+include/made.h: made.sh
+\tsh made.sh > $@
+$(OBJECTS): include/made.h
+-include $(OBJECTS:.o=.d)
+"""
+
+
+def write(root: Path) -> Path:
+    (root / "include").mkdir(parents=True)
+    (root / "Makefile").write_text(MAKEFILE)
+    (root / "made.sh").write_text("echo '#define MADE 7'\n")
+    (root / "include" / "own.h").write_text(
+        '#pragma once\n#include <stdint.h>\n#include "made.h"\nextern int32_t all;\n'
+    )
+    for number in range(UNITS):
+        body = f"int u{number}(int unused) {{ return MADE + {number}; }}\n"
+        (root / f"u{number:02}.c").write_text(f'#include <stdio.h>\n#include <string.h>\n#include "own.h"\n{body}')
+    (root / "umain.c").write_text('#define NAME "own.h"\n#include NAME\nint main(void) { return MADE == 0; }\n')
+    return root
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".buildfarm" not in path.parts
+    }
+
+
+def made_by_make(root: Path) -> tuple[dict[str, bytes], str]:
+    done = subprocess.run(["make"], cwd=root, env=environment(), capture_output=True, text=True, check=True)
+    expected = files(root)
+    for path in (*root.glob("*.o"), *root.glob("*.d"), root / "program", root / "include" / "made.h"):
+        path.unlink()
+    return expected, done.stderr
+
+
+def preprocessing_nodes(farm: Farm) -> int:
+    """How many nodes were given a unit with its headers."""
+    return sum("-nostdinc" in node.text() for node in farm.nodes)
+
+
+def test_objects_depfiles_and_words_are_makes(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    expected, words = made_by_make(tree)
+    with Farm(count=2, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert (
+            UNITS < len(farm.compiles()) <= UNITS + 3
+        )  # some are asked again, for words
+        assert preprocessing_nodes(farm) == 2
+    assert files(tree) == expected
+    for line in words.splitlines():
+        assert line in result.stderr
+
+
+def test_nothing_travels_with_headers_when_that_is_switched_off(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    expected, _ = made_by_make(tree)
+    with Farm(count=1, jobs=4) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--no-pump")
+        assert result.code == 0, result.stderr
+        assert preprocessing_nodes(farm) == 0
+    assert files(tree) == expected
+
+
+def test_a_compile_error_is_told_in_the_local_compilers_words(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "u05.c").write_text('#include "own.h"\n#include "not/there.h"\n')
+    (tree / "u06.c").write_text('#include "own.h"\nint f(void) { return g }\n')
+    by_make = subprocess.run(["make", "-k"], cwd=tree, env=environment(), capture_output=True, text=True, check=False)
+    subprocess.run("rm -f *.o *.d program include/made.h", shell=True, cwd=tree, check=True)
+    with Farm(count=1, jobs=4) as farm:
+        result = buildfarm("run", "-k", "-C", str(tree), "--hosts", farm.hosts)
+    assert result.code == by_make.returncode == 2
+    for line in by_make.stderr.splitlines():
+        if "error:" in line:
+            assert line in result.stderr
+
+
+def test_headers_are_read_once_for_many_units(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    (tree / "include" / "made.h").write_text("#define MADE 1\n")
+    search = SearchPath((), (str(tree / "include"), "/usr/include"))
+    headers = Headers()
+    first = headers.closure(str(tree / "u00.c"), (), str(tree), search)
+    second = headers.closure(str(tree / "u01.c"), (), str(tree), search)
+    assert [a is b for a, b in zip(first[1:], second[1:], strict=True)] == [True] * (len(first) - 1)
+    (tree / "include" / "made.h").write_text("#define MADE 22\n")
+    third = headers.closure(str(tree / "u00.c"), (), str(tree), search)
+    changed = [a.path for a, b in zip(first, third, strict=True) if a is not b]
+    assert changed == [str(tree / "include" / "made.h")]
