@@ -49,3 +49,15 @@ def test_what_a_wrapper_script_calls_goes_to_the_nodes(tmp_path: Path) -> None:
     assert remote == {"first.o", "m.o", "u.o", "v.o"}, result.stderr
     assert compiled == 4, "nothing was compiled in vain"
     assert sorted((tmp_path / "log").read_text().split()) == ["gcc", "gcc", "gfortran", "gfortran"]
+
+
+def test_a_compiler_that_finds_no_assembler_fails_as_under_make_and_no_node_is_blamed(tmp_path: Path) -> None:
+    gcc = shutil.which("gcc")
+    (tmp_path / "Makefile").write_text(f"export PATH := /nonexistent\na.o: a.c\n\t{gcc} -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts)
+        assert result.code == 2
+        assert not farm.compiles()
+    assert "make runs again" not in result.stderr
+    assert result.stdout.count(" -c a.c") == 1

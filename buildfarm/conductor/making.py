@@ -182,6 +182,8 @@ class Maker:
             if real is None or seen is None:
                 raise CannotTravel(f"{unit.tool} stands for {argv[0]}, which is not understood")
             unit, tool_path = seen, real
+        if not await self.toolbox.assembles(tool_path, env):
+            raise CannotTravel("no assembler on its PATH: a node has one")
         if needs_native_expansion(unit):
             options = await self._wrappers.native_options(tool_path, unit.compile_arguments, cwd=cwd, env=env)
             unit = with_native_expansion(unit, options)

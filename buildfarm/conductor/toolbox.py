@@ -78,6 +78,23 @@ class Toolbox:
             self._paths[key] = next(_executables(called_as, search, invocation.cwd), None)
         return self._paths[key]
 
+    async def assembles(self, tool_path: str, environment: Mapping[str, str]) -> bool:
+        """Whether the compiler finds an assembler there: on PATH, or one of its own (a cross compiler's)."""
+        search = environment.get("PATH", os.defpath)
+        key = ("as", search)
+        if key not in self._paths:
+            self._paths[key] = next(_executables("as", search, "/"), None)
+        if self._paths[key] is not None:
+            return True
+        own = (tool_path, search)
+        if own not in self._paths:
+            from buildfarm.dispatch import local
+
+            told = await local.run([tool_path, "-print-prog-name=as"], cwd="/", env=environment)
+            name = os.fsdecode(told.stdout.strip())
+            self._paths[own] = name if os.path.isabs(name) else None
+        return self._paths[own] is not None
+
     def is_script(self, called_as: str, invocation: Invocation) -> bool:
         """Whether the tool is a script: it runs as it is, and what it calls comes by itself, with words of its own."""
         path = self.real(called_as, invocation)
