@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from buildfarm.dispatch import health
-from buildfarm.report import view
+from buildfarm.report import status
 from buildfarm.report.progress import NodeView, Running, View
 from buildfarm.report.view import lines
 
@@ -54,7 +54,7 @@ def test_names_that_begin_alike_can_be_told_apart_when_narrow() -> None:
 
 
 def test_a_node_that_is_not_known_yet_is_not_called_down() -> None:
-    assert view.NOT_PROBED == health.NOT_PROBED
+    assert status.NOT_PROBED == health.NOT_PROBED
     shown = "\n".join(lines(_view(2, reason=health.NOT_PROBED, state="down"), width=120, height=10, color=False))
     assert health.NOT_PROBED in shown and "down" not in shown
     assert "down: refused" in "\n".join(
