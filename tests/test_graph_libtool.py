@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildfarm.graph import shell
-from buildfarm.graph.libtool import compiles
+from buildfarm.graph.libtool import compiles, environment
 
 SCRIPT = """\
 #! /bin/bash
@@ -79,6 +79,12 @@ def test_what_is_not_understood_is_not_foretold(line: str) -> None:
 
 def test_without_its_script_nothing_is_foretold() -> None:
     assert foretold("./libtool --mode=compile gcc -c a.c -o a.lo", None) == []
+
+
+def test_the_locale_that_the_script_sets_is_the_compilers() -> None:
+    text = "for _G_var in LANG\ndo\n\ndone\nLC_ALL=C\nLANGUAGE=C\nexport LANGUAGE LC_ALL\n"
+    assert environment(["sh", "./libtool", "--mode=compile"], lambda _: text) == {"LC_ALL": "C", "LANGUAGE": "C"}
+    assert environment(["./libtool"], lambda _: "LC_ALL=C\nexport LC_ALL\n") == {}
 
 
 DEPBASE = (

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 _SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
 _SETTING = re.compile(r"^([a-z_]+)=(.*)$", re.MULTILINE)
 _TAG = r"^# ### BEGIN LIBTOOL TAG CONFIG: {}$(.*?)^# ### END LIBTOOL TAG CONFIG: {}$"
+_SETS_LOCALE = "\nLC_ALL=C\nLANGUAGE=C\nexport LANGUAGE LC_ALL\n"
 _PASSED = ("--silent", "--quiet", "--verbose", "--no-verbose", "--no-quiet", "--no-silent", "--warnings=")
 _NEEDED = ("build_libtool_libs", "build_old_libs", "pic_mode", "pic_flag", "compiler_c_o", "objdir", "need_locks")
 
@@ -38,6 +39,15 @@ def compiles(argv: Sequence[str], read: Callable[[str], str | None]) -> tuple[tu
         return ()
     text = read(script)
     return _calls(words, _settings(text, tags)) if text is not None else ()
+
+
+def environment(argv: Sequence[str], read: Callable[[str], str | None]) -> dict[str, str]:
+    """What the script of a command that `compiles` understands sets for the compiler where it is not set.
+
+    Since 2.4.3 libtool runs in the C locale and puts back what the user had set, but unsets nothing (funclib.sh).
+    """
+    script = argv[1] if os.path.basename(argv[0]) in _SHELLS else argv[0]
+    return {"LC_ALL": "C", "LANGUAGE": "C"} if _SETS_LOCALE in (read(script) or "") else {}
 
 
 def _settings(text: str, tags: Sequence[str]) -> dict[str, str]:

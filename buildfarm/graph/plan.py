@@ -230,7 +230,8 @@ class _Builder:
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)
                 recipe.submakes.append(submake)
                 continue
-            for argv in self._tool_calls(command):
+            calls, added = self._tool_calls(command)
+            for argv in calls:
                 call = self.classify(argv)
                 if call.kind in _TOOL_KINDS:
                     recipe.calls.append(
@@ -240,16 +241,20 @@ class _Builder:
                             cwd=command.cwd,
                             argv=argv,
                             call=call,
-                            environment=own,
+                            environment={**added, **own} if added else own,
                             line=line,
                             certain=command.certain,
                         )
                     )
 
-    def _tool_calls(self, command: shell.Command) -> tuple[tuple[str, ...], ...]:
-        """The command itself, or what libtool makes of it."""
-        made = libtool.compiles(command.argv, lambda path: self.read(os.path.join(command.cwd, path)))
-        return made or (command.argv,)
+    def _tool_calls(self, command: shell.Command) -> tuple[tuple[tuple[str, ...], ...], Mapping[str, str]]:
+        """The command itself, or what libtool makes of it, and what it sets in the environment if nobody else did."""
+
+        def read(path: str) -> str | None:
+            return self.read(os.path.join(command.cwd, path))
+
+        made = libtool.compiles(command.argv, read)
+        return (made, libtool.environment(command.argv, read)) if made else ((command.argv,), {})
 
     def add_reachable(self, roots: Sequence[str]) -> None:
         """Make a target of every name that the roots need."""
