@@ -365,16 +365,30 @@ def test_large_texts_are_whole_and_in_order(bench: Bench) -> None:
     assert process.wait(PATIENCE) == 0
 
 
-def test_a_closed_stderr_does_not_break_the_conversation(bench: Bench) -> None:
+def test_a_closed_stdin_does_not_break_the_conversation(bench: Bench) -> None:
     process = subprocess.Popen(
-        ["/bin/sh", "-c", 'exec "$0" <&- >&- 2>&-', str(bench.masquerade.directory / "tool")],
+        ["/bin/sh", "-c", 'exec "$0" <&-', str(bench.masquerade.directory / "tool")],
         env=bench.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     conversation = bench.conductor.accept()
     conversation.send(wire.encode_done(0, b"lost", b"lost"))
     assert conversation.receive() == wire.Delivered(0)
     assert conversation.connection.recv(100) == b""
     assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_tool_with_a_closed_stream_is_executed_itself(bench: Bench, closed: str) -> None:
+    """Nobody answers: one that called would wait."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f'exec "$0" {closed}', str(bench.masquerade.directory / "tool")],
+        env=bench.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    process.wait(PATIENCE)
 
 
 def test_after_a_rename_that_fails_another_answer_is_taken(bench: Bench) -> None:
