@@ -66,13 +66,18 @@ def damage(tree: Path) -> None:
     (tree / "a.o").write_bytes(content)
 
 
+def touch(tree: Path) -> None:
+    """As ModelE's recipes do with modules; its bytes are the same."""
+    (tree / "a.o").touch()
+
+
 def nothing(_: Path) -> None:
     pass
 
 
 @pytest.mark.parametrize(
     ("change", "compiles"),
-    [(nothing, 2), (edit, 3), (shadow, 3), (replace_directory, 3), (damage, 3)],
+    [(nothing, 2), (touch, 2), (edit, 3), (shadow, 3), (replace_directory, 3), (damage, 3)],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_compile_whose_recipe_was_cut_off_is_done_again_only_if_it_went_stale(
@@ -94,4 +99,4 @@ def test_a_compile_whose_recipe_was_cut_off_is_done_again_only_if_it_went_stale(
     assert project.made_by_make(tree).returncode == 0
     (tree / "begun").unlink()
     assert found == project.digests(tree)
-    assert ("1 result of them kept" in result.stderr) == (change is nothing)
+    assert ("1 result of them kept" in result.stderr) == (change in (nothing, touch))

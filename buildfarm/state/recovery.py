@@ -101,6 +101,7 @@ Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
 
 
 UNFINISHED = "its recipe may not have ended"
+CHANGED = "changed after its check-in"
 
 
 def _nothing(_: str) -> bool:
@@ -246,7 +247,7 @@ class _Judge:
                     forgotten.append(claim.path)
                 else:
                     removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, reason)
-            if self.steady and present == claims and set(faults.values()) <= {None, UNFINISHED} and fault is not None:
+            if self.steady and fault is not None and present == claims and self._may_be_whole(claims, faults):
                 unfinished.append(step)
             if fault is None and present:
                 kept_steps.add(step)
@@ -271,6 +272,11 @@ class _Judge:
             tuple(unfinished),
             len(units) if self.interrupted else 0,
         )
+
+    def _may_be_whole(self, claims: Sequence[Claim], faults: Mapping[str, str | None]) -> bool:
+        """Whether nothing speaks against the bytes of a step's outputs; ModelE's recipes `touch` its modules."""
+        sizes = all(claim.record is not None and claim.record.size == self.seen[claim.path].size for claim in claims)
+        return sizes and set(faults.values()) <= {None, UNFINISHED, CHANGED}
 
     def _lost(self, claims: Sequence[Claim]) -> list[Claim]:
         """Fortran modules that a step has made and that are gone: make asks for its object only, users need them.
@@ -306,7 +312,7 @@ class _Judge:
                 return "its bytes are not those that arrived"
         elif not fits:
             if not self.interrupted or found.changed_ns > self.trusted_ns:
-                return "changed after its check-in"
+                return CHANGED
             return None
         elif self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
             return "its bytes are not those that were checked in"
