@@ -68,7 +68,7 @@ class Record:
     unseen: list[str] = field(default_factory=list)  # objects that no step of buildfarm's wrote
     left: tuple[int, int] = (0, 0)  # lines of `make -n` afterwards
     planning: dict[str, float] = field(default_factory=dict)  # as in the status document
-    lookahead: int = 0  # units of `planning`'s that lay ready when make asked
+    lookahead: int | None = 0  # None: not kept; units of `planning`'s that lay ready when make asked
     null_seconds: float = 0.0  # of make's own build with nothing to do
 
 
@@ -300,10 +300,11 @@ def plan_row(record: Record) -> str:
     def share(number: float) -> str:
         return f"{100 * number / plan['asked']:.1f} %" if plan["asked"] else "-"
 
+    ahead = "-" if record.lookahead is None else record.lookahead
+    null = f"{record.null_seconds:.2f}" if record.null_seconds else "-"
     return (
-        f"| {record.name} | {plan['asked']} | {share(plan['predicted'])} | {share(plan['foreseen'])} | "
-        f"{record.lookahead} | {plan['wasted']} | {plan['instances']} | {plan['seconds']:.2f} | "
-        f"{f'{record.null_seconds:.2f}' if record.null_seconds else '-'} |"
+        f"| {record.name} | {plan['asked']} | {share(plan['predicted'])} | {share(plan['foreseen'])} | {ahead} | "
+        f"{plan['wasted']} | {plan['instances']} | {plan['seconds']:.2f} | {null} |"
     )
 
 
