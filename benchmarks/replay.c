@@ -3,7 +3,7 @@
  *
  * Which unit it is: protocols 1 and 2 give the text a name of the node's own, but its first line is `# 1 "x.c"`;
  * protocol 3 keeps the name (buildfarm's texts are bf__NAME).  What was not recorded, and every probe, goes to the
- * real compiler in /usr/bin.
+ * real compiler in /usr/bin.  Its depfile names the source alone: what headers a unit read was not recorded.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,7 +95,9 @@ int main(int argc, char **argv)
     for (ssize_t size; (size = read(from, piece, sizeof piece)) > 0;)
         if (write(to, piece, size) != size)
             return 1;
-    if (depfile)
-        close(open(depfile, O_WRONLY | O_CREAT | O_TRUNC, 0666));
+    if (depfile && (told = fopen(depfile, "w"))) {
+        fprintf(told, "%s: %s\n", output, input);
+        fclose(told);
+    }
     return to < 0 || close(to) ? 1 : 0;
 }
