@@ -150,7 +150,7 @@ class Maker:
             return refusal.reason
         if unit.local_reason is not None:
             return unit.local_reason
-        if not self._farm.can_take(str(unit.language)):
+        if not self._farm.can_take(str(unit.language)) and (ahead or self._membership.falls_back):
             return f"no node takes {unit.language} now"
         # Made ahead, it goes to the store: its directory may be made by the recipe, before the compile.
         if not all(ordinary(path) or (ahead and not os.path.lexists(path)) for path in outputs):

@@ -145,12 +145,17 @@ class Membership:
             self._accepted = discovery.accepted(request.environment)
         return hosts
 
+    @property
+    def falls_back(self) -> bool:
+        """This machine compiles what no node takes (`--fallback`)."""
+        return self._request.fallback == "local"
+
     def policy(self) -> Policy:
         """What the user set, here or in distcc's own variables (distcc(1), ENVIRONMENT VARIABLES)."""
         from buildfarm.dispatch.scheduler import BACKOFF_SECONDS, Policy
 
         return Policy(
-            fallback_local=self._request.fallback == "local",
+            fallback_local=self.falls_back,
             local_slots=self.local_slots,
             backoff=BACKOFF_SECONDS if self._backoff is None else self._backoff,
             io_timeout=self._io_timeout,
