@@ -311,7 +311,7 @@ class Maker:
         self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp] = NOTHING_KNOWN
     ) -> Compiled | Stranded | Here:
         """Have it compiled.  `before`: what inputs looked like before they were read."""
-        before = {**stamps(prepared.inputs), **before}
+        before = {**(stamps(prepared.inputs) if prepared.seen is None else prepared.seen), **before}
         settlement = await self._farm.compile(
             Work(
                 unit=task.step,

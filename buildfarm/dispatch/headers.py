@@ -25,7 +25,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -51,6 +51,8 @@ _ODD_WORDS = (
 )
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
 
+SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered
+
 Stamp = tuple[int, int, int, int]  # mtime in ns, size, inode, ctime in ns
 
 
@@ -72,6 +74,10 @@ class Asked:
 
     how: How
     name: str
+
+
+Asking = tuple[str, str, tuple[str, ...], tuple[Asked, ...]]
+"""A source's directory, the working directory, the operands of -include, and the source's own directives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class _Reach:
 
     files: tuple[Header, ...]
     directories: tuple[tuple[str, int | None], ...]  # mtime in ns, None: not there
+    unclear: str | None
 
 
 class Headers:
@@ -109,6 +116,7 @@ class Headers:
         self._files: dict[str, Header] = {}
         self._names: dict[str, tuple[int, frozenset[str]]] = {}
         self._reaches: dict[tuple[SearchPath, str], _Reach] = {}
+        self._sources: dict[tuple[SearchPath, Asking], _Reach] = {}
         # What was looked at for the unit in hand:
         self._stamps: dict[str, Stamp | None] = {}
         self._mtimes: dict[str, int | None] = {}
@@ -125,30 +133,44 @@ class Headers:
         first = self._file(source)
         if first is None:
             raise Unclear(f"{source} is not there")
-        found = {first.path: first}
-        asks = [(Asked(How.QUOTE, name), cwd) for name in included]
-        asks += [(asked, os.path.dirname(source)) for asked in first.asks]
-        for asked, directory in asks:
-            absolute = asked.name.startswith("/")  # only an operand may be: a directive's would not be led there
-            for path in (asked.name,) if absolute else self._find(asked, directory, search):
-                for header in self._reach(path, search):
-                    found[header.path] = header
-        files = tuple(found.values())
-        for header in files:
-            if header.unclear is not None:
-                raise Unclear(f"{header.path}: {header.unclear}")
-        once = [header.once for header in files if header.once is not None]
-        if len(set(once)) != len(once):
-            raise Unclear("two of its headers have the same bytes and `#pragma once`")
-        return files
+        reach = self._included((os.path.dirname(source), cwd, tuple(included), first.asks), search)
+        unclear = first.unclear if first.unclear is not None else reach.unclear
+        if unclear is not None:
+            raise Unclear(unclear)
+        if first in reach.files:
+            return (first, *(header for header in reach.files if header is not first))
+        return (first, *reach.files)
 
-    def _reach(self, path: str, search: SearchPath) -> tuple[Header, ...]:
+    def _included(self, asking: Asking, search: SearchPath) -> _Reach:
+        """What a source leads to: sources that ask the same from the same place share it."""
+        known = self._sources.get((search, asking))
+        if known is not None and self._holds(known):
+            return known
+        directory, cwd, included, asked_there = asking
+        found: dict[str, Header] = {}
+        looked: dict[str, None] = {}
+        asks = [(Asked(How.QUOTE, name), cwd) for name in included]
+        asks += [(asked, directory) for asked in asked_there]
+        for asked, place in asks:
+            absolute = asked.name.startswith("/")  # only an operand may be: a directive's would not be led there
+            for path in (asked.name,) if absolute else self._find(asked, place, search, looked):
+                reach = self._reach(path, search)
+                found.update((header.path, header) for header in reach.files)
+                looked.update(dict.fromkeys(name for name, _ in reach.directories))
+        reach = self._reached(found, looked)
+        if self._lasts(reach):
+            if len(self._sources) >= SOURCES_KEPT:
+                del self._sources[next(iter(self._sources))]
+            self._sources[search, asking] = reach
+        return reach
+
+    def _reach(self, path: str, search: SearchPath) -> _Reach:
         """The file and all that it leads to."""
         known = self._reaches.get((search, path))
         if known is not None and self._holds(known):
-            return known.files
+            return known
         files: dict[str, Header] = {}
-        directories: set[str] = set()
+        looked: dict[str, None] = {}
         waiting = [path]
         while waiting:
             here = waiting.pop()
@@ -160,11 +182,22 @@ class Headers:
             files[here] = header
             directory = os.path.dirname(here)
             for asked in header.asks:
-                waiting += self._find(asked, directory, search, directories)
-        reach = _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in directories))
-        if all(self._names.get(name, (None,))[0] == mtime or mtime is None for name, mtime in reach.directories):
+                waiting += self._find(asked, directory, search, looked)
+        reach = self._reached(files, looked)
+        if self._lasts(reach):
             self._reaches[search, path] = reach
-        return reach.files
+        return reach
+
+    def _reached(self, files: Mapping[str, Header], looked: Iterable[str]) -> _Reach:
+        unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
+        once = [header.once for header in files.values() if header.once is not None]
+        if len(set(once)) != len(once):
+            unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
+        return _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in looked), unclear)
+
+    def _lasts(self, reach: _Reach) -> bool:
+        """Whether the directories' times tell of every change: those that changed just now do not."""
+        return all(mtime is None or self._names.get(name, (None,))[0] == mtime for name, mtime in reach.directories)
 
     def _holds(self, reach: _Reach) -> bool:
         stamps = self._stamps
@@ -179,8 +212,8 @@ class Headers:
                 return False
         return True
 
-    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: set[str] | None = None) -> Iterable[str]:
-        """The files that the name may lead to: the first, or all for `#include_next`."""
+    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: dict[str, None]) -> Iterable[str]:
+        """The files that the name may lead to: the first, or all for `#include_next`; `looked`: where was looked."""
         places: tuple[str, ...] = search.bracket
         if asked.how is not How.ANGLE:
             places = (directory, *search.quote, *places)
@@ -188,8 +221,7 @@ class Headers:
         for place in places:
             path = f"{place}/{asked.name}"
             parent, _, base = path.rpartition("/")
-            if looked is not None:
-                looked.add(parent)
+            looked[parent] = None
             names = self._list(parent)
             if base not in names:
                 continue

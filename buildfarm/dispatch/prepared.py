@@ -5,7 +5,7 @@ Values only; `prepare.py` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from buildfarm.model import Answer, Job
@@ -71,4 +71,5 @@ class Prepared:
     stderr: bytes  # what preprocessing printed here
     words: Callable[[bytes], bytes | None]
     repeat: Callable[[bytes], Repeat | None] = _no_repeat
+    seen: Mapping[str, tuple[int, int, int, int]] | None = None  # mtime ns, size, inode, ctime ns
     settle: Callable[[Answer], Settled | None] | None = None

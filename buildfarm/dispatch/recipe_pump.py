@@ -123,6 +123,7 @@ class Pump:
             outputs_made=() if made is None else (made,),
             stderr=b"",
             words=_restored_words,
+            seen={header.path: header.stamp for header in files},
             settle=settle,
         )
 
