@@ -63,9 +63,7 @@ def test_objects_depfiles_and_words_are_makes(tmp_path: Path) -> None:
     with Farm(count=2, jobs=2) as farm:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
-        assert (
-            UNITS < len(farm.compiles()) <= UNITS + 3
-        )  # some are asked again, for words
+        assert UNITS < len(farm.compiles()) <= UNITS + 3  # some are asked again, for words
         assert preprocessing_nodes(farm) == 2
     assert files(tree) == expected
     for line in words.splitlines():
