@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -137,7 +138,9 @@ def test_a_closed_or_full_stream_is_makes_own_trouble(
 
 
 def test_a_reader_that_goes_ends_make_as_ever(nodes: Farm, tmp_path: Path) -> None:
-    duel(tmp_path, ["-p", "-n"], nodes, within=["sh", "-c", '"$@" | true', "sh"])
+    gone = "import os, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL); r, w = os.pipe(); os.close(r)"
+    run_it = "os.dup2(w, 1); os.execvp(sys.argv[1], sys.argv[1:])"
+    duel(tmp_path, ["-p", "-n"], nodes, within=["sh", "-c", f'"$0" -c "{gone}; {run_it}" "$@"; :', sys.executable])
 
 
 def test_a_makefile_from_stdin_is_read_by_make_alone(nodes: Farm, tmp_path: Path) -> None:

@@ -211,7 +211,8 @@ class Maker:
                 return Here(refusal.reason)
             except OSError as error:
                 return Here(f"preparing failed: {error.filename}: {error.strerror}")
-            if prepared.settle is not None and _unclear(result):
+            # Ahead of make the header may be one that is not made yet: when make asks, it is.
+            if prepared.settle is not None and _unclear(result) and not (task.ahead and result.reason != UNCLEAR):
                 pumps = False
                 if result.slot:
                     self._farm.local_slot_freed()

@@ -120,7 +120,7 @@ def side_outputs(p: str, rng: random.Random) -> Piece:
         "$(CC) -c $< -o $@ -fprofile-generate -frandom-seed=$@",
         "$(CC) -c $< -o $@ -ftest-coverage -fprofile-arcs -frandom-seed=$@",
         "$(CC) -c $< -o $@ -flto -ffat-lto-objects -frandom-seed=$@",
-        "$(CC) -c $< -o $@ -fdump-tree-all && ls | wc -l > $@.n; rm -f {p}*.c.*[rt].*",
+        "$(CC) -c $< -o $@ -fdump-tree-all && ls $<.[0-9]* | wc -l > $@.n; rm -f $<.[0-9]*",
         "$(CC) -c $< -o $@ -x c -std=gnu89",
         "$(CC) -c -o $@ -x c++ $< -fpermissive",
         "$(CC) $< {p}main.c -o $@",
