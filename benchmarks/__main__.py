@@ -21,7 +21,7 @@ LIMITS = {
     "status": 120,
     "full_build": 240,
     "barriers": 400,
-    "master_cpu": 500,
+    "master_cpu": 900,
     "makespan": 1800,
     "network": 400,
     "peers": 240,

@@ -26,7 +26,7 @@ from tests.farm import Farm
 
 NODES, JOBS = 2, 4
 DELAY = 0.05  # seconds that a node "compiles"
-SIZES = (40, 240)
+SIZES = {"C": (40, 240), "C++": (20, 80), "Fortran": (20, 80)}  # a C++ unit is dear to record
 QUICK_SIZES = (6, 18)
 LANGUAGES: dict[str, Callable[[Path, int], Project]] = {
     "C": projects.c,
@@ -56,12 +56,11 @@ Build = Callable[[Project, Farm], Measure]
 
 def run(*, quick: bool) -> str:
     rows: list[Sequence[str]] = []
-    sizes = QUICK_SIZES if quick else SIZES
     with tempfile.TemporaryDirectory(prefix="bf-bench-") as name:
         for language, make_project in LANGUAGES.items():
             with ExitStack() as stack:
                 pairs = []
-                for units in sizes:
+                for units in QUICK_SIZES if quick else SIZES[language]:
                     project = make_project(Path(name) / f"{language}-{units}", units)
                     pairs.append(
                         (project, stack.enter_context(replaying(project, nodes=NODES, jobs=JOBS, delay=DELAY)))

@@ -1,58 +1,66 @@
-"""Whether a node preprocesses is decided by what it would cost here and on the link."""
+"""Whether a node preprocesses is decided by what it costs here, on the link and on the nodes."""
 
 from __future__ import annotations
 
 from buildfarm.conductor.thrift import EXPLORED, Thrift
 
 HEADERS = 300_000  # bytes, packed
+MANY = 64  # slots
 
 
-def chosen(thrift: Thrift, language: str = "c") -> float:
-    """The share of a hundred units that nodes preprocess."""
-    return sum(thrift.pump_pays(language, HEADERS) for _ in range(100)) / 100
+def chosen(thrift: Thrift, slots: int = MANY, language: str = "c") -> float:
+    """The share of units that nodes preprocess, those apart that go each way in any case."""
+    answers = [thrift.pump_pays(language, HEADERS, slots) for _ in range(EXPLORED)]
+    return sum(answers[2:]) / (EXPLORED - 2)
 
 
-def test_a_fast_link_carries_headers_and_a_slow_one_does_not() -> None:
-    fast, slow = Thrift(), Thrift()
-    fast.sent(1_000_000, 1_000_000 * 8e-9)
-    slow.sent(1_000_000, 1_000_000 * 8e-8)  # 100 Mbit/s
-    assert chosen(fast) > 0.9
-    assert chosen(slow) == 0
+def test_a_farm_of_many_slots_preprocesses_and_one_of_few_does_not() -> None:
+    thrift = Thrift(2)
+    thrift.sent(1_000_000, 0.001)
+    assert chosen(thrift, 4) == 0
+    assert chosen(thrift, MANY) == 1
+
+
+def test_a_slow_link_carries_no_headers() -> None:
+    thrift = Thrift(2)
+    thrift.sent(1_000_000, 1_000_000 * 8e-8)  # 100 Mbit/s
+    assert chosen(thrift) == 0
 
 
 def test_a_busy_processor_turns_the_choice_and_an_idle_one_turns_it_back() -> None:
-    thrift = Thrift()
+    thrift = Thrift(2)
     thrift.sent(1_000_000, 1_000_000 * 8e-8)
-    assert chosen(thrift) == 0
     for _ in range(20):
         thrift.preprocessed("c", 0.2)
-    assert chosen(thrift) > 0.9
+    assert chosen(thrift) == 1
     for _ in range(40):
         thrift.preprocessed("c", 0.001)
     assert chosen(thrift) == 0
 
 
-def test_the_first_unit_and_one_in_many_are_preprocessed_here() -> None:
-    thrift = Thrift()
-    thrift.sent(1_000_000, 0.0)
-    answers = [thrift.pump_pays("c++", HEADERS) for _ in range(2 * EXPLORED)]
-    assert [number for number, pumped in enumerate(answers) if not pumped] == [0, EXPLORED]
+def test_nodes_that_take_long_over_headers_are_sent_texts() -> None:
+    thrift = Thrift(2)
+    thrift.sent(1_000_000, 0.001)
+    for _ in range(20):
+        thrift.compiled("c", 0.5, pumped=False)
+        thrift.compiled("c", 1.5, pumped=True)
+    assert chosen(thrift) == 0
+    for _ in range(40):
+        thrift.compiled("c", 0.5, pumped=True)
+    assert chosen(thrift) == 1
+
+
+def test_one_unit_in_many_goes_each_way() -> None:
+    for slots in (1, 1000):
+        thrift = Thrift(2)
+        thrift.sent(1_000_000, 0.0)
+        answers = [thrift.pump_pays("c++", HEADERS, slots) for _ in range(2 * EXPLORED)]
+        assert (answers[0], answers[1], answers[EXPLORED], answers[EXPLORED + 1]) == (False, True, False, True)
 
 
 def test_the_link_is_measured_by_what_was_sent_last() -> None:
-    thrift = Thrift()
+    thrift = Thrift(2)
     thrift.sent(1_000_000, 1.0)
     for _ in range(100):
         thrift.sent(1_000_000, 0.001)
     assert thrift.seconds_per_byte < 1e-7
-
-
-def test_the_size_of_preprocessed_texts_is_learned_by_language() -> None:
-    thrift = Thrift()
-    thrift.sent(1_000_000, 0.1)
-    for _ in range(30):
-        thrift.sent(900_000, 0.09, "c++")
-        thrift.preprocessed("c++", 0.001)
-        thrift.preprocessed("c", 0.001)
-    assert chosen(thrift, "c++") > 0.9, "its text is larger than its headers"
-    assert chosen(thrift, "c") == 0

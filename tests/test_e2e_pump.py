@@ -61,7 +61,7 @@ def test_objects_depfiles_and_words_are_makes(tmp_path: Path) -> None:
     tree = write(tmp_path / "p")
     expected, words = made_by_make(tree)
     with Farm(count=2, jobs=2) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--pump")
         assert result.code == 0, result.stderr
         assert UNITS < len(farm.compiles()) <= UNITS + 3  # some are asked again, for words
         assert preprocessing_nodes(farm) == 2
@@ -87,7 +87,7 @@ def test_a_compile_error_is_told_in_the_local_compilers_words(tmp_path: Path) ->
     by_make = subprocess.run(["make", "-k"], cwd=tree, env=environment(), capture_output=True, text=True, check=False)
     subprocess.run("rm -f *.o *.d program include/made.h", shell=True, cwd=tree, check=True)
     with Farm(count=1, jobs=4) as farm:
-        result = buildfarm("run", "-k", "-C", str(tree), "--hosts", farm.hosts)
+        result = buildfarm("run", "-k", "-C", str(tree), "--hosts", farm.hosts, "--pump")
     assert result.code == by_make.returncode == 2
     for line in by_make.stderr.splitlines():
         if "error:" in line:

@@ -110,7 +110,7 @@ class Maker:
         token: str,
         workroom: Path,
         estimates: Mapping[str, float],
-        pump: bool = True,
+        pump: bool | None = None,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -123,8 +123,9 @@ class Maker:
         self._estimates = estimates
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
-        self._pump = Pump() if pump else None
-        self._thrift = Thrift()
+        self._pump = None if pump is False else Pump()
+        self._always_pump = pump is True
+        self._thrift = Thrift(len(os.sched_getaffinity(0)))
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -255,7 +256,8 @@ class Maker:
         except Unclear:
             return None
         size = sum(len(file.wire or b"") for file in prepared.job.files)
-        return prepared if self._thrift.pump_pays(str(task.unit.language), size) else None
+        pays = self._always_pump or self._thrift.pump_pays(str(task.unit.language), size, self._farm.slots)
+        return prepared if pays else None
 
     async def read(self, task: Task) -> Modules:
         """Phase one of a Fortran unit, first half: its text.  Raises CannotTravel, OSError."""
@@ -326,6 +328,7 @@ class Maker:
         if not isinstance(settlement, Won):
             return settlement
         answer = settlement.answer
+        self._thrift.compiled(str(task.unit.language), settlement.seconds, pumped=prepared.settle is not None)
         inputs, made = prepared.inputs, prepared.outputs_made
         if prepared.settle is not None:
             settled = prepared.settle(answer)

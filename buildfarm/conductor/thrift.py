@@ -1,9 +1,10 @@
 """Chooses for each unit whether this machine preprocesses it, or the node does (pump), by what either has cost so far.
 
-It measures nothing itself and knows no recipe.  Preprocessing costs the master's cores, headers cost its link; which
-is dearer depends on both, and on how busy they are.  So both are counted in seconds as they passed here: on a busy
-processor preprocessing takes longer, on a full link sending does, and the choice leans to the other side by itself.
-One unit in `EXPLORED` is preprocessed here in any case, for without that there would be nothing to compare with.
+It measures nothing itself and knows no recipe.  Preprocessing costs the master's cores, headers cost its link and the
+node's time (distccd writes and removes every file that it is sent); which is dearer depends on all three, and on how
+busy they are.  So each is counted in seconds as they passed here, shared by what there is of it: a farm of few slots
+has units preprocessed here, a farm of many has them preprocessed there.  One unit in `EXPLORED` goes each way in any case,
+for without that there would be nothing to compare with.
 """
 
 from __future__ import annotations
@@ -11,41 +12,57 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 EXPLORED = 64
-WEIGHT = 0.2  # of the newest preprocessing in the mean
+WEIGHT = 0.2  # of the newest measurement in a mean
 FORGET = 8e6  # bytes after which an old measurement of the link counts half
 FIRST_SECONDS_PER_BYTE = 8e-9  # 1 Gbit/s, until something was sent
 FIRST_SECONDS = {"c": 0.015, "c++": 0.15}  # a preprocessing, on a desktop's core
 FIRST_BYTES = {"c": 80_000.0, "c++": 400_000.0}  # its text, packed
+FIRST_MORE_SECONDS = 0.1  # that a node takes for a unit with its headers, beyond what it takes for a text
 
 
 @dataclass(slots=True)
-class _Preprocessing:
-    seconds: float
-    bytes: float
+class _Costs:
+    preprocessing: float  # seconds here
+    bytes: float  # of a preprocessed text
     asked: int = 0
+    plain: float | None = None  # seconds on a node, with what was preprocessed here
+    pumped: float | None = None  # and with what was not
 
 
 @dataclass(slots=True)
 class Thrift:
-    """The costs seen in one build."""
+    """The costs seen in one build, on a master of so many cores."""
 
-    _by_language: dict[str, _Preprocessing] = field(default_factory=dict)
+    cores: int
+    _by_language: dict[str, _Costs] = field(default_factory=dict)
     _sent: float = 0.0
     _seconds: float = 0.0
 
-    def pump_pays(self, language: str, bytes_: int) -> bool:
-        """Whether sending `bytes_` of sources and headers is cheaper than preprocessing them first."""
-        mean = self._mean(language)
-        mean.asked += 1
-        if mean.asked % EXPLORED == 1:
-            return False
+    def pump_pays(self, language: str, bytes_: int, slots: int) -> bool:
+        """Whether sending `bytes_` of sources and headers to one of `slots` is cheaper than preprocessing first."""
+        costs = self._costs(language)
+        turn = costs.asked % EXPLORED
+        costs.asked += 1
+        if turn in (0, 1):
+            return turn == 1
         rate = self.seconds_per_byte
-        return bytes_ * rate <= mean.seconds + mean.bytes * rate
+        plain = costs.plain or 0.0
+        pumped = plain + FIRST_MORE_SECONDS if costs.pumped is None else costs.pumped
+        here = costs.preprocessing / self.cores + costs.bytes * rate + plain / max(1, slots)
+        return bytes_ * rate + pumped / max(1, slots) <= here
 
     def preprocessed(self, language: str, seconds: float) -> None:
         """One unit was preprocessed here."""
-        mean = self._mean(language)
-        mean.seconds += WEIGHT * (seconds - mean.seconds)
+        costs = self._costs(language)
+        costs.preprocessing += WEIGHT * (seconds - costs.preprocessing)
+
+    def compiled(self, language: str, seconds: float, *, pumped: bool) -> None:
+        """A node had one unit for so long."""
+        costs = self._costs(language)
+        if pumped:
+            costs.pumped = _mean(costs.pumped, seconds)
+        else:
+            costs.plain = _mean(costs.plain, seconds)
 
     def sent(self, bytes_: int, seconds: float, preprocessed: str | None = None) -> None:
         """A request went over the link; of a unit of the language `preprocessed`, if it was."""
@@ -54,16 +71,20 @@ class Thrift:
         if self._sent > FORGET:
             self._sent, self._seconds = self._sent / 2, self._seconds / 2
         if preprocessed is not None:
-            mean = self._mean(preprocessed)
-            mean.bytes += WEIGHT * (bytes_ - mean.bytes)
+            costs = self._costs(preprocessed)
+            costs.bytes += WEIGHT * (bytes_ - costs.bytes)
 
     @property
     def seconds_per_byte(self) -> float:
         return self._seconds / self._sent if self._sent else FIRST_SECONDS_PER_BYTE
 
-    def _mean(self, language: str) -> _Preprocessing:
-        mean = self._by_language.get(language)
-        if mean is None:
-            mean = _Preprocessing(FIRST_SECONDS.get(language, 0.1), FIRST_BYTES.get(language, 1e5))
-            self._by_language[language] = mean
-        return mean
+    def _costs(self, language: str) -> _Costs:
+        costs = self._by_language.get(language)
+        if costs is None:
+            costs = _Costs(FIRST_SECONDS.get(language, 0.1), FIRST_BYTES.get(language, 1e5))
+            self._by_language[language] = costs
+        return costs
+
+
+def _mean(mean: float | None, value: float) -> float:
+    return value if mean is None else mean + WEIGHT * (value - mean)
