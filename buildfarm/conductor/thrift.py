@@ -3,8 +3,8 @@
 It measures nothing itself and knows no recipe.  Preprocessing costs the master's cores, headers cost its link and the
 node's time (distccd writes and removes every file that it is sent); which is dearer depends on all three, and on how
 busy they are.  So each is counted in seconds as they passed here, shared by what there is of it: a farm of few slots
-has units preprocessed here, a farm of many has them preprocessed there.  One unit in `EXPLORED` goes each way in any case,
-for without that there would be nothing to compare with.
+has units preprocessed here, a farm of many has them preprocessed there.  One unit in `EXPLORED` goes each way in any
+case, for without that there would be nothing to compare with.
 """
 
 from __future__ import annotations
