@@ -66,9 +66,14 @@ def find_project_file(directory: Path) -> Path | None:
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path | None:
-    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or below `~/.config`."""
+    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or the platform's equivalent."""
     base = environment.get("XDG_CONFIG_HOME", "")
-    path = Path(base if os.path.isabs(base) else os.path.expanduser("~/.config"), "buildfarm", NAME)
+    if Path(base).is_absolute():
+        path = Path(base, "buildfarm", NAME)
+    else:
+        import platformdirs
+
+        path = Path(platformdirs.user_config_dir("buildfarm", appauthor=False), NAME)
     return path if path.is_file() else None
 
 

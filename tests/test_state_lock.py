@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -71,23 +70,6 @@ def test_a_lock_let_go_leaves_nothing_behind(tmp_path: Path) -> None:
     assert read_owner(tmp_path) is None
     with TreeLock(tmp_path) as lock:
         assert lock.left_behind is None
-
-
-def test_a_lock_file_that_goes_while_it_is_taken_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = fcntl.flock
-    removed: list[Path] = []
-
-    def flock(descriptor: int, operation: int) -> None:
-        if not removed:
-            removed.append(tmp_path / "lock")
-            removed[0].unlink()
-        real(descriptor, operation)
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    with TreeLock(tmp_path):
-        assert (tmp_path / "lock").exists()
-        with pytest.raises(TreeLocked):
-            TreeLock(tmp_path).acquire()
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"pid": 1}', '{"pid": "x", "start": 1, "boot_id": ""}'])

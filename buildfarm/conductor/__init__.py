@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from buildfarm.conductor import nested
 from buildfarm.make.process import find_make
@@ -33,10 +34,4 @@ def run(request: RunRequest, *, cache: Path | None = None) -> int:
     from buildfarm.report.console import open_reporters
 
     with open_reporters(plain=request.plain, color=request.color, events=request.events) as reporters:
-        return Build(request, reporters, cache or user_cache()).run()
-
-
-def user_cache() -> Path:
-    """The user's cache directory for buildfarm (XDG Base Directory Specification: a relative path counts as none)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "buildfarm")
+        return Build(request, reporters, cache or user_cache_path("buildfarm")).run()

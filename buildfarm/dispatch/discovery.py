@@ -48,7 +48,11 @@ class Announced:
 def accepted_file(environment: Mapping[str, str]) -> Path:
     """Where acceptances are kept: beside the user's own buildfarm.toml."""
     base = environment.get("XDG_CONFIG_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.config"), "buildfarm", ACCEPTED)
+    if Path(base).is_absolute():
+        return Path(base, "buildfarm", ACCEPTED)
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("buildfarm", appauthor=False), ACCEPTED)
 
 
 def accepted(environment: Mapping[str, str]) -> frozenset[str]:

@@ -1,15 +1,14 @@
 """One build at a time in a tree: a lock that dies with its holder, and a file that says who holds it.
 
-The kernel's lock (flock(2)) is let go however its holder ends, so that nothing ever needs to be unlocked by hand; the
-owner file beside it only names the holder. Where a file system has no such locks, the owner file decides: a holder
-counts while its boot id, pid and start time all fit a living process (there two runs that start within the same
-millisecond are not kept apart).
+The kernel's lock (flock(2), by `filelock`) is let go however its holder ends, so that nothing ever needs to be
+unlocked by hand; the owner file beside it only names the holder.  Where a file system has no such locks, the
+owner file decides: a holder counts while its boot id, pid and start time all fit a living process (there two
+runs that start within the same millisecond are not kept apart).
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -17,42 +16,13 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock, Timeout
+
 from buildfarm.errors import MachineError, TreeLocked
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.place import prepare_directory
 
 NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
-HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EACCES})  # flock(2), and what some network file systems say instead
-
-
-class FileLock:
-    """The kernel's lock of one file; it ends with its holder.  Not inherited by programs that the holder starts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-
-    def acquire(self) -> bool:
-        """Take it now; False: somebody else has it.  Raises OSError where files can't be locked or made."""
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(descriptor).st_nlink:
-                    self._descriptor = descriptor
-                    return True
-                os.close(descriptor)  # `forget` removed it between opening and locking: its like is a new file
-            except OSError as error:
-                os.close(descriptor)
-                if error.errno in HELD_ELSEWHERE:
-                    return False
-                raise
-
-    def release(self) -> None:
-        """Let go; harmless when not held."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class TreeLock:
@@ -70,7 +40,7 @@ class TreeLock:
         self._found: bytes | None = None
         self.left_token = ""
         self._owner = state_dir / "lock.owner"
-        self._lock = FileLock(state_dir / "lock")
+        self._lock = FileLock(state_dir / "lock", timeout=0, thread_local=False)
         self._held = False
         self.left_behind: ProcessIdentity | None = None
 
@@ -80,17 +50,17 @@ class TreeLock:
             return
         prepare_directory(self._state_dir)
         try:
-            free = self._lock.acquire()
-        except OSError as error:
-            if error.errno not in NO_LOCKS_HERE:
+            self._lock.acquire()
+        except Timeout:
+            raise self._locked(self._holder_soon()) from None
+        except (OSError, NotImplementedError) as error:
+            number = errno.ENOSYS if isinstance(error, NotImplementedError) else error.errno
+            if number not in NO_LOCKS_HERE:
                 raise MachineError(
                     f"{self._state_dir}: can't lock this tree: {error}",
                     hint="make the directory writable for this user",
                 ) from error
             self._acquire_by_owner_file()
-            free = True
-        if not free:
-            raise self._locked(self._holder_soon())
         self.left_behind = read_owner(self._state_dir)
         if self.left_behind is not None:
             self._found = self._owner.read_bytes()
