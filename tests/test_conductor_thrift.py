@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildfarm.conductor.thrift import EXPLORED, Thrift
 
 HEADERS = 300_000  # bytes, packed
-MANY = 64  # slots
+MANY = 256  # slots
 
 
 def chosen(thrift: Thrift, slots: int = MANY, language: str = "c") -> float:
@@ -43,7 +43,7 @@ def test_nodes_that_take_long_over_headers_are_sent_texts() -> None:
     thrift.sent(1_000_000, 0.001)
     for _ in range(20):
         thrift.compiled("c", 0.5, pumped=False)
-        thrift.compiled("c", 1.5, pumped=True)
+        thrift.compiled("c", 3.5, pumped=True)
     assert chosen(thrift) == 0
     for _ in range(40):
         thrift.compiled("c", 0.5, pumped=True)

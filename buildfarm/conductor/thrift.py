@@ -17,7 +17,7 @@ FORGET = 8e6  # bytes after which an old measurement of the link counts half
 FIRST_SECONDS_PER_BYTE = 8e-9  # 1 Gbit/s, until something was sent
 FIRST_SECONDS = {"c": 0.015, "c++": 0.15}  # a preprocessing, on a desktop's core
 FIRST_BYTES = {"c": 80_000.0, "c++": 400_000.0}  # its text, packed
-FIRST_MORE_SECONDS = 0.1  # that a node takes for a unit with its headers, beyond what it takes for a text
+FIRST_MORE_SECONDS = 1.0  # that a node takes for headers beyond a text, until one has shown it: better too careful
 
 
 @dataclass(slots=True)
