@@ -226,9 +226,7 @@ def test_a_liars_results_that_recipes_moved_on_are_made_again_too(tmp_path: Path
     with Farm(count=1, jobs=4) as farm:
         swap = Swapper()
         with Proxy(farm.nodes[0].port, swap) as liar:
-            result = buildfarm(
-                "run", "-C", str(tree), "--hosts", f"{liar.address}/4,lzo", "--verify", "100", "--no-pump"
-            )
+            result = buildfarm("run", "-C", str(tree), "--hosts", f"{liar.address}/4,lzo", "--verify", "100")
     assert swap.swapped and result.code == 0, result.stderr
     assert "everything must be made anew" in result.stderr
     assert project.digests(tree) == expected

@@ -38,7 +38,6 @@ class Options:
     no_color: bool = False
     no_lookahead: bool = False
     pump: bool = False
-    no_pump: bool = False
     serial_order: bool = False
     jobs: int | None = None
 
@@ -61,8 +60,6 @@ class Options:
             record["no_lookahead"] = "yes"
         if self.pump:
             record["pump"] = "yes"
-        if self.no_pump:
-            record["no_pump"] = "yes"
         if self.serial_order:
             record["serial_order"] = "yes"
         if self.jobs is not None:
@@ -120,7 +117,6 @@ def from_spec(spec: BuildSpec, build: int, options: Options, environment: Mappin
         no_color=options.no_color,
         no_lookahead=options.no_lookahead or "no_lookahead" in record,
         pump=options.pump or "pump" in record,
-        no_pump=options.no_pump or "no_pump" in record,
         serial_order=options.serial_order or "serial_order" in record,
         jobs=options.jobs if options.jobs is not None else _number(record.get("jobs")),
     )
@@ -177,7 +173,7 @@ def _request(
         verify=next((v for v in (options.verify, config.verify) if v is not None), VERIFY_PERCENT),
         allow_public=options.allow_public or bool(config.allow_public),
         lookahead=not options.no_lookahead,
-        pump=False if options.no_pump else True if options.pump else None,
+        pump=options.pump,
         serial_order=options.serial_order,
         plain=options.plain or terminal.get("TERM", "dumb") == "dumb",
         color=not options.no_color and not terminal.get("NO_COLOR"),

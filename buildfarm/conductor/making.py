@@ -110,7 +110,7 @@ class Maker:
         token: str,
         workroom: Path,
         estimates: Mapping[str, float],
-        pump: bool | None = None,
+        pump: bool = False,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -123,8 +123,7 @@ class Maker:
         self._estimates = estimates
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
-        self._pump = None if pump is False else Pump()
-        self._always_pump = pump is True
+        self._pump = Pump() if pump else None
         self._thrift = Thrift(len(os.sched_getaffinity(0)))
 
     # -- what is to be made -----------------------------------------------------------------------------------
@@ -256,7 +255,7 @@ class Maker:
         except Unclear:
             return None
         size = sum(len(file.wire or b"") for file in prepared.job.files)
-        pays = self._always_pump or self._thrift.pump_pays(str(task.unit.language), size, self._farm.slots)
+        pays = self._thrift.pump_pays(str(task.unit.language), size, self._farm.slots)
         return prepared if pays else None
 
     async def read(self, task: Task) -> Modules:
