@@ -24,7 +24,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildfarm.conductor import headstart
+from buildfarm.conductor import headstart, limits
 from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.words import print_left
@@ -100,6 +100,7 @@ class Build:
                 if news:
                     self._reporters.note(news)
             nodes = membership.nodes
+            open_files = limits.make_room(sum(node.slots for node in nodes) + self._cores)
             if headstart.is_likely_to_work(journal.last_build()):
                 headstart.begin(membership, nodes)
             reused = self._sweep(journal, lock)
@@ -134,7 +135,7 @@ class Build:
                     make=make,
                     words=words,
                     environment=environment,
-                    process=self._process(make, words, environment),
+                    process=self._process(make, words, environment, open_files),
                     listener=listener,
                     prelude=Prelude(listener),
                     signals=signals,
@@ -214,7 +215,9 @@ class Build:
             )
         )
 
-    def _process(self, make: RealMake, words: tuple[str, ...], environment: dict[str, str]) -> MakeProcess:
+    def _process(
+        self, make: RealMake, words: tuple[str, ...], environment: dict[str, str], open_files: tuple[int, int]
+    ) -> MakeProcess:
         return MakeProcess(
             make,
             words,
@@ -222,6 +225,7 @@ class Build:
             environment=environment,
             stdout=self._reporters.make_stdout,
             stderr=self._reporters.make_stderr,
+            open_files=open_files,
         )
 
     def _jobs(self, slots: int) -> tuple[str, ...]:

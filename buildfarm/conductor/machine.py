@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.conductor.limits import files_needed
 from buildfarm.conductor.room import memory_available
 from buildfarm.dispatch import lzo
 from buildfarm.state import durable
 
 DISK_BYTES = 500 << 20
 MEMORY_BYTES = 300 << 20
-FILES_A_SLOT = 4  # a connection, two memory files and a pipe, at most
-FILES_BESIDE = 200
 _PACKAGES = {"make": "make", "gcc": "gcc", "g++": "g++", "gfortran": "gfortran", "objcopy": "binutils"}
 _NEEDED = ("make", "gcc")
 # Two connections that commit at once could lose a commit until these (sqlite.org/src, "WAL-reset bug").
@@ -116,13 +115,13 @@ def _memory() -> list[Check]:
 
 def _files(slots: int) -> list[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = FILES_BESIDE + FILES_A_SLOT * slots
+    needed = files_needed(slots)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return [Check("open files", True, f"limit {soft}")]
-    fix = f"ulimit -n {needed}"
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        fix = f"echo '* hard nofile {needed}' | sudo tee -a /etc/security/limits.conf   (then log in again)"
-    return [Check("open files", False, f"limit {soft}, {slots} slots need {needed}", fix)]
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        return [Check("open files", True, f"limit {soft}, raised to {needed} while a build runs")]
+    fix = f"echo '* hard nofile {needed}' | sudo tee -a /etc/security/limits.conf   (then log in again)"
+    return [Check("open files", False, f"limit {hard}, {slots} slots need {needed}", fix)]
 
 
 def _packing() -> Check:

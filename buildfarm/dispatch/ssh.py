@@ -53,9 +53,10 @@ class Tunnel:
     def __init__(self, node: Node) -> None:
         """Raises OSError when ssh can't be started."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._complaints = os.memfd_create("ssh")
+        self._complaints = -1
         try:
             with theirs:
+                self._complaints = os.memfd_create("ssh")
                 self._process = subprocess.Popen(
                     command(node, _control()),
                     stdin=theirs.fileno(),
@@ -65,7 +66,8 @@ class Tunnel:
                 )
         except BaseException:
             ours.close()
-            os.close(self._complaints)
+            if self._complaints >= 0:
+                os.close(self._complaints)
             raise
         ours.setblocking(False)
         self.socket = ours

@@ -41,6 +41,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from buildfarm.errors import UsageError
@@ -257,8 +258,8 @@ async def _spawn(
     """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe."""
     directory, scratch, *rest = words
     os.makedirs(scratch)
-    out, err, report = (os.memfd_create(name) for name in ("plan-stdout", "plan-stderr", "plan-report"))
-    try:
+    with ExitStack() as files:
+        out, err, report = (_memory_file(name, files) for name in ("plan-stdout", "plan-stderr", "plan-report"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", confine.__file__, directory, scratch, str(report), *rest],
             cwd=cwd,
@@ -282,9 +283,13 @@ async def _spawn(
                 pass
             process.wait()
         return status, _content(out), _content(err), _content(report) or "free"
-    finally:
-        for fd in (out, err, report):
-            os.close(fd)
+
+
+def _memory_file(name: str, files: ExitStack) -> int:
+    """Its descriptor, closed with `files`.  Raises OSError."""
+    descriptor = os.memfd_create(name)
+    files.callback(os.close, descriptor)
+    return descriptor
 
 
 async def _ended(pid: int) -> None:

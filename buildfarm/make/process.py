@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,7 @@ class MakeProcess:
         environment: Mapping[str, str],
         stdout: int | None = None,
         stderr: int | None = None,
+        open_files: tuple[int, int] | None = None,
     ) -> None:
         self._make = make
         self._arguments = tuple(arguments)
@@ -88,6 +90,7 @@ class MakeProcess:
         self._environment = dict(environment)
         self._stdout = stdout  # a descriptor instead of ours, e.g. the live view's terminal
         self._stderr = stderr
+        self._open_files = open_files  # RLIMIT_NOFILE (soft, hard) that it is to have, if not ours
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -107,6 +110,7 @@ class MakeProcess:
             environment=self._environment,
             stdout=self._stdout,
             stderr=self._stderr,
+            open_files=self._open_files,
         )
 
     def start(self) -> None:
@@ -126,6 +130,8 @@ class MakeProcess:
             )
         except OSError as error:
             raise MachineError(f"{error.filename or self._make.path}: can't start make: {error.strerror}") from error
+        if self._open_files is not None:
+            resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._open_files)
 
     def reap(self) -> int:
         """As `wait`, for one that is known to have ended, without an event loop."""
