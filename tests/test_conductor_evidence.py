@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.conductor.evidence import ABSENT, Evidence, Witness
+from buildfarm.conductor.evidence import ABSENT, RACY_NS, Evidence, Witness
 from buildfarm.graph.classify import classify
 from buildfarm.model import Unit
 
@@ -122,6 +123,18 @@ def test_a_file_changed_while_it_was_read_proves_nothing(tree: Path) -> None:
     begun = time.time_ns()
     (tree / "a.c").write_text("int v;\n")
     assert Witness().take(compile_unit, str(tree), (str(tree / "a.c"),), {}, begun) is None
+
+
+def test_what_reads_a_file_that_was_just_made_waits_until_it_can_be_vouched_for(tree: Path) -> None:
+    made = tree / "made.h"
+    made.write_text("int made;\n")
+    asyncio.run(Witness().settled([str(made), str(tree / "not there")]))
+    assert time.time_ns() - made.stat().st_mtime_ns >= RACY_NS
+
+
+def test_a_file_from_the_future_is_not_waited_for(tree: Path) -> None:
+    os.utime(tree / "a.c", ns=(0, time.time_ns() + 3_600_000_000_000))
+    asyncio.run(asyncio.wait_for(Witness().settled([str(tree / "a.c")]), 10))
 
 
 def test_every_header_that_gcc_prefers_is_on_the_list_of_absences(tree: Path) -> None:

@@ -252,4 +252,5 @@ def test_an_honest_node_is_not_accused_over_fortran_and_c_plus_plus(tmp_path: Pa
         result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--verify", "100", "--fallback", "never")
         assert result.code == 0, result.stderr
         (node,) = status(tmp_path)["nodes"]
-    assert (node["state"], node["done"], node["reason"]) == ("up", 3, None)
+    assert (node["state"], node["reason"]) == ("up", None)
+    assert node["done"] >= 3  # more where `b` was made ahead from a module that came as it was read

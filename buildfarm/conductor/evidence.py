@@ -12,6 +12,7 @@ one `stat`.  A file that was changed about when it was read (`RACY_NS`, as git d
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -42,6 +43,13 @@ class Witness:
     def __init__(self) -> None:
         self._digests: dict[str, tuple[Stamp, str]] = {}
         self._names: dict[str, tuple[int, frozenset[str]]] = {}
+
+    async def settled(self, paths: Iterable[str]) -> None:
+        """Wait, `RACY_NS` at most, until none was changed so lately that nobody can vouch for it."""
+        found = [status[0] for status in map(stamp, paths) if status is not None]
+        young = max(found, default=0) + RACY_NS - time.time_ns()
+        if young > 0:
+            await asyncio.sleep(min(young, RACY_NS) / 1e9)
 
     def take(
         self,

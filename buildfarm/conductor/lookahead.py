@@ -298,6 +298,7 @@ class Lookahead:
 
     async def _make(self, entry: _Entry) -> bool:
         """One C or C++ unit; False: try again later."""
+        await self._witness.settled(entry.waits_for)
         async with self._gate.place(entry.urgency):
             entry.sent = True
             task = await self._task(entry)
@@ -309,6 +310,7 @@ class Lookahead:
         chapter = Chapter(entry.outputs[0])
         try:
             try:
+                await self._witness.settled(entry.waits_for)
                 task = await self._task(entry)
                 read = await self._phases.read(chapter, task)
             finally:
