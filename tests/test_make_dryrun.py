@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import select
 import subprocess
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 
-from buildfarm.make import confine
+from buildfarm.make import buffering, confine
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance, split_flags
 
@@ -21,7 +23,13 @@ def plan(directory: Path, *words: str, timeout: float = 60, **environment: str) 
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     level = int(environment.get("MAKELEVEL", "0"))
     instance = MakeInstance(str(directory), ("make", *words), {**base, **environment}, level)
-    return asyncio.run(dry_run(instance, timeout))
+    return asyncio.run(dry_run(instance, timeout, library=library()))
+
+
+@functools.cache
+def library() -> Path | None:
+    """Kept with the stubs that tests use."""
+    return buffering.prepare(user_cache_path("buildfarm"))
 
 
 def snapshot(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:

@@ -18,6 +18,7 @@ from buildfarm.errors import UsageError
 from buildfarm.graph.classify import classify
 from buildfarm.graph.makedb import complaints, parse
 from buildfarm.graph.plan import InstancePlan, make_plan
+from buildfarm.make import buffering
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
 
@@ -72,10 +73,19 @@ async def plan_instance(
     instance: MakeInstance, *, make: str | None = None, tree: str | None = None
 ) -> tuple[InstancePlan | None, str | None]:
     """The plan of one make instance, and what went wrong with it, if anything."""
-    output = await dry_run(instance, SECONDS, make=make, tree=tree)
+    library = await asyncio.to_thread(_library)
+    output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library)
     if output.error is not None:
         return None, output.error
     return await asyncio.to_thread(_understand, instance, output)
+
+
+@functools.cache
+def _library() -> Path | None:
+    """What makes dry runs cheaper; compiled if it has never been."""
+    from platformdirs import user_cache_path
+
+    return buffering.prepare(user_cache_path("buildfarm"))
 
 
 def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstancePlan, str | None]:

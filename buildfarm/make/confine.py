@@ -4,9 +4,10 @@ It does not hide files, and does not stop reading, the network, signals, or `chm
 is a program of its own (run by path, so it imports only the standard library) because a user namespace can't be
 entered by a process with threads:
 
-    python -I -S confine.py DIRECTORY SCRATCH REPORT_FD TREE... -- WRITABLE... -- PROGRAM ARGV0 ARGUMENT...
+    python -I -S confine.py DIRECTORY SCRATCH REPORT_FD TREE... -- WRITABLE... -- LIBRARY PROGRAM ARGV0 ARGUMENT...
 
-It writes one word to REPORT_FD, `overlay`, `refused` or `free`, and becomes PROGRAM with the environment that it got.
+It writes one word to REPORT_FD, `overlay`, `refused` or `free`, and becomes PROGRAM with the environment that it got,
+LIBRARY preloaded before all others unless it is empty.
 
 Theory of operation.  In a mount namespace of its own (without root: in a user namespace that maps the user to
 itself) an overlay with its upper layer in memory is mounted over each tree, so that probes which write succeed
@@ -83,6 +84,7 @@ def become(
     report: int,
     trees: Sequence[str],
     writable: Sequence[str],
+    library: str,
     program: str,
     argv: Sequence[str],
 ) -> None:
@@ -94,7 +96,11 @@ def become(
     os.close(report)
     with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
         entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
-    os.execve(program, list(argv), {name: value for name, _, value in entries})
+    environment = {name: value for name, _, value in entries}
+    if library:
+        others = environment.get(b"LD_PRELOAD")
+        environment[b"LD_PRELOAD"] = os.fsencode(library) + (b":" + others if others is not None else b"")
+    os.execve(program, list(argv), environment)
 
 
 def _overlay(trees: Sequence[str], scratch: str) -> bool:
@@ -202,8 +208,8 @@ def main(words: Sequence[str]) -> None:
     directory, scratch, report, *rest = words
     first = rest.index("--")
     second = rest.index("--", first + 1)
-    program, *argv = rest[second + 1 :]
-    become(directory, scratch, int(report), rest[:first], rest[first + 1 : second], program, argv)
+    library, program, *argv = rest[second + 1 :]
+    become(directory, scratch, int(report), rest[:first], rest[first + 1 : second], library, program, argv)
 
 
 if __name__ == "__main__":

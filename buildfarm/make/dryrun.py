@@ -23,6 +23,9 @@ refuses the rest, temporary files and devices aside.  Where the kernel permits n
 plan only (a less clever plan, an untouched tree); where it has no Landlock either, such calls do run once more than
 make alone would run them.  `confinement` says which.
 
+make writes line by line, even to a file, which costs as much as half of the rest; so it is preloaded with
+`buffer.c`.  It flushes before it starts anything, so records stay where they belong.
+
 Rejected: `SHELL=` on the command line (the makefile's own SHELL is lost, `$(SHELL)` is changed in recipes);
 following the text of -n alone (no environment for recursive calls, `+` lines do harm); no -n with a shell that
 does nothing (a process for each line, and make sees that no target changed).
@@ -43,6 +46,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from buildfarm.errors import UsageError
 from buildfarm.make import confine
@@ -115,13 +119,19 @@ class DryRunOutput:
 
 
 async def dry_run(
-    instance: MakeInstance, timeout: float, *, make: str | None = None, tree: str | None = None
+    instance: MakeInstance,
+    timeout: float,
+    *,
+    make: str | None = None,
+    tree: str | None = None,
+    library: Path | None = None,
 ) -> DryRunOutput:
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
     `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
     in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
-    where make works).  After a timeout, or when cancelled, make and all that it started are killed.
+    where make works).  `library` is `buffering.prepare`'s.  After a timeout, or when cancelled, make and all that it
+    started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -140,7 +150,7 @@ async def dry_run(
         return _refused(f"{directory}: no such directory yet")
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     try:
-        return await _run(instance, words, program, private, timeout, tree)
+        return await _run(instance, words, program, private, timeout, tree, library)
     except OSError as error:
         return _refused(f"{program}: {error.strerror or error}")
     finally:
@@ -161,7 +171,13 @@ def _real_make(instance: MakeInstance) -> str | None:
 
 
 async def _run(
-    instance: MakeInstance, words: MakeArguments, program: str, private: str, timeout: float, tree: str | None
+    instance: MakeInstance,
+    words: MakeArguments,
+    program: str,
+    private: str,
+    timeout: float,
+    tree: str | None,
+    library: Path | None,
 ) -> DryRunOutput:
     token = f"buildfarm-{secrets.token_hex(8)}"
     names = {
@@ -196,13 +212,14 @@ async def _run(
         "--",
         *writable,
         "--",
+        str(library or ""),
         program,
         *command,
     ]
     returncode, out, err, confinement = await _spawn(confine_words, directory, environment, timeout)
     seconds = time.monotonic() - began
     text, records = _records(out, token)
-    restored = [RecursiveLine(line, _restored(env, instance, words)) for line, env in records]
+    restored = [RecursiveLine(line, _restored(env, instance, words, library)) for line, env in records]
     probe = f": {token}"
     recipe_environment = next((r.environment for r in restored if r.line == probe), {})
     text = _without_probe(text, names, token)
@@ -218,7 +235,7 @@ async def _run(
         seconds=seconds,
         returncode=-1 if returncode is None else returncode,
         submakes=tuple(restored),
-        environment=recipe_environment or _restored(environment, instance, words),
+        environment=recipe_environment or _restored(environment, instance, words, library),
         confinement=confinement,
         error=error,
     )
@@ -345,9 +362,16 @@ def _without_probe(text: str, names: Mapping[str, object], token: str) -> str:
     return "".join((*parts, text[kept:]))
 
 
-def _restored(environment: Mapping[str, str], instance: MakeInstance, words: MakeArguments) -> dict[str, str]:
+def _restored(
+    environment: Mapping[str, str], instance: MakeInstance, words: MakeArguments, library: Path | None
+) -> dict[str, str]:
     """Undo what the dry run itself changed in an environment that make handed down."""
     restored = dict(environment)
+    first, colon, others = restored.get("LD_PRELOAD", "").partition(":")
+    if first and first == str(library):  # a static make has not loaded it, so it did not go
+        restored.pop("LD_PRELOAD")
+        if colon:
+            restored["LD_PRELOAD"] = others
     for name in _OURS:
         restored.pop(name, None)
         if name in instance.environment:

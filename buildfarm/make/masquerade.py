@@ -15,18 +15,18 @@ own directory.  Everything is made under a private name and renamed, so that two
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.errors import MachineError
+from buildfarm.make import native
 
 #: A directory that holds this file is a masquerade directory; stub.c and stub.py know the name too.
 MARKER = ".buildfarm-masquerade"
@@ -48,7 +48,6 @@ _NAMES = re.compile(
     re.VERBOSE,
 )
 _PLAIN_NAMES = frozenset({"make", "gmake", "ccache"})
-_COMPILERS = ("cc", "gcc", "clang", "tcc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = 
     names = sorted({*find_names(directories), *extra_names})
     try:
         stub, kind = _prepare_stub(cache / "stub", directories)
-        key = _hash(stub.parent.name, *names)
+        key = native.digest(stub.parent.name, *names)
         directory = cache / "masquerade" / key
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (directory / MARKER).touch()
@@ -162,13 +161,13 @@ def _link(link: Path, target: str) -> None:
 
 def _prepare_stub(directory: Path, path: list[str]) -> tuple[Path, str]:
     """The stub for this machine, compiled if need be, else the Python one.  Raises OSError, MachineError."""
-    source = _source("stub.c")
-    stub = _place(directory, _hash(source, platform.machine(), platform.libc_ver()[0]))
+    source = native.source("stub.c")
+    stub = _place(directory, native.digest(source, platform.machine(), platform.libc_ver()[0]))
     if _runs(stub) or _compile(source, stub, path):
         return stub, "c"
-    script = _source("stub.py")
+    script = native.source("stub.py")
     text = f"#!{_interpreter()} -ISE\n".encode() + script
-    stub = _place(directory, _hash(text))
+    stub = _place(directory, native.digest(text))
     if not _runs(stub):
         _install(text, stub)
         if not _runs(stub):
@@ -188,45 +187,13 @@ def _place(directory: Path, key: str) -> Path:
 
 def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
     """Compile stub.c to `stub`, static if that links; whether there is a stub that runs now."""
-    return _build(source, stub, path, (("-static",), ()), _runs)
-
-
-def _build(
-    source: bytes,
-    product: Path,
-    path: list[str],
-    choices: Iterable[tuple[str, ...]],
-    works: Callable[[Path], bool],
-) -> bool:
-    """Compile C `source` to `product` with the first compiler and options whose result works; whether there is one."""
-    search = os.pathsep.join(path)
-    import tempfile  # once for each machine; it takes longer to import than to find a stub that is there
-
-    foreign = ("BUILDFARM_", "LD_PRELOAD")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {"PATH": search}
-    with tempfile.TemporaryDirectory(dir=product.parent, prefix=".compile-") as scratch:
-        program = Path(scratch) / product.name
-        text = Path(scratch) / "source.c"
-        text.write_bytes(source)
-        for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
-            for options in choices:
-                command = [compiler, "-O2", "-o", str(program), str(text), *options]
-                try:
-                    result = subprocess.run(
-                        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
-                    )
-                except (OSError, subprocess.TimeoutExpired):
-                    break
-                if result.returncode == 0 and works(program):
-                    program.replace(product)
-                    return True
-    return False
+    return native.build(source, stub, path, (("-static",), ()), _runs)
 
 
 def _prepare_hook(stub: Path, path: list[str]) -> Path | None:
     """The exec hook for this machine, compiled if need be; None where it does not work.  Raises OSError."""
-    source = _source("hook.c")
-    home = stub.parent.parent / _hash(source, platform.machine(), platform.libc_ver()[0])
+    source = native.source("hook.c")
+    home = stub.parent.parent / native.digest(source, platform.machine(), platform.libc_ver()[0])
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     hook = home / HOOK
     if re.search(r"[:\s]", str(hook)):
@@ -234,7 +201,7 @@ def _prepare_hook(stub: Path, path: list[str]) -> Path | None:
     refused = home / "does-not-work"
     if refused.exists():
         return None
-    if hook.exists() or _build(source, hook, path, (("-shared", "-fPIC", "-ldl"),), _Catches(stub)):
+    if hook.exists() or native.build(source, hook, path, (("-shared", "-fPIC", "-ldl"),), _Catches(stub)):
         return hook
     refused.touch()
     return None
@@ -305,15 +272,3 @@ def _interpreter() -> str:
         f"{sys.executable}: neither a C compiler nor a Python with a short path without blanks was found",
         hint="install a C compiler (gcc), or python3 in /usr/bin",
     )
-
-
-def _source(name: str) -> bytes:
-    """A file of this package, which is never zipped: a compiler could not read it there."""
-    return Path(__file__).with_name(name).read_bytes()
-
-
-def _hash(*parts: str | bytes) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(os.fsencode(part) + b"\0")
-    return digest.hexdigest()

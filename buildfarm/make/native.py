@@ -1,0 +1,59 @@
+"""Compiles this package's C sources on their first use, with the system's compiler, for the user's cache.
+
+It knows no source and no place: `masquerade` has the stub and the hook, `buffering` has what a dry run's make is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+_COMPILERS = ("cc", "gcc", "clang", "tcc")
+
+
+def build(
+    text: bytes,
+    product: Path,
+    path: list[str],
+    choices: Iterable[tuple[str, ...]],
+    works: Callable[[Path], bool],
+) -> bool:
+    """Compile C `text` to `product` with the first compiler and options whose result works; whether there is one."""
+    search = os.pathsep.join(path)
+    import tempfile  # once for each machine; it takes longer to import than to find a stub that is there
+
+    foreign = ("BUILDFARM_", "LD_PRELOAD")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {"PATH": search}
+    with tempfile.TemporaryDirectory(dir=product.parent, prefix=".compile-") as scratch:
+        program = Path(scratch) / product.name
+        source = Path(scratch) / "source.c"
+        source.write_bytes(text)
+        for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
+            for options in choices:
+                command = [compiler, "-O2", "-o", str(program), str(source), *options]
+                try:
+                    result = subprocess.run(
+                        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+                    )
+                except (OSError, subprocess.TimeoutExpired):
+                    break
+                if result.returncode == 0 and works(program):
+                    program.replace(product)
+                    return True
+    return False
+
+
+def source(name: str) -> bytes:
+    """A file of this package, which is never zipped: a compiler could not read it there."""
+    return Path(__file__).with_name(name).read_bytes()
+
+
+def digest(*parts: str | bytes) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        found.update(os.fsencode(part) + b"\0")
+    return found.hexdigest()

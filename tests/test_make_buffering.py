@@ -1,0 +1,107 @@
+"""The library that lets a dry run's make buffer its output: fewer writes, the same words in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from buildfarm.make import buffering, native
+from buildfarm.make.dryrun import DryRunOutput, dry_run
+from buildfarm.make.instance import MakeInstance
+
+MAKEFILE = """\
+$(info read)
+include made.mk
+X := $(shell echo "said $${LD_PRELOAD-none}" >&2; echo "$${LD_PRELOAD-none}")
+all: a.o b.o sub
+\techo $(X) $(LD_PRELOAD)
+%.o: ; cc -c $*.c -o $@
+\t+echo $@ is there
+sub: export B = 1
+sub: ; $(MAKE) -C $@
+\techo behind
+made.mk: ; +echo > $@
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = buffering.prepare(tmp_path_factory.mktemp("cache"))
+    assert found is not None
+    return found
+
+
+def run(directory: Path, library: Path | None, **environment: str) -> DryRunOutput:
+    instance = MakeInstance(str(directory), ("make",), {"PATH": os.environ["PATH"], **environment})
+    return asyncio.run(dry_run(instance, 60, library=library))
+
+
+def trace(output: DryRunOutput) -> str:
+    return output.text.partition("\n# GNU Make ")[0]
+
+
+@pytest.mark.parametrize("preloaded", [None, "", "libm.so.6", "libm.so.6:libdl.so.2"])
+def test_a_buffered_dry_run_says_the_same_in_the_same_order(
+    tmp_path: Path, library: Path, preloaded: str | None
+) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    environment = {} if preloaded is None else {"LD_PRELOAD": preloaded}
+    line_by_line, buffered = (run(tmp_path, choice, **environment) for choice in (None, library))
+    assert trace(buffered).count("\x1e") >= 3
+    assert trace(buffered) == trace(line_by_line)
+    assert len(buffered.text.splitlines()) == len(line_by_line.text.splitlines())
+
+    def told(output: DryRunOutput) -> list[tuple[str, dict[str, str]]]:
+        return [(line.line, dict(line.environment)) for line in output.submakes if line.line[:1] != ":"]
+
+    assert told(buffered) == told(line_by_line)
+    assert buffered.environment == line_by_line.environment
+    assert (buffered.stderr, buffered.returncode) == (line_by_line.stderr, line_by_line.returncode)
+    assert f"said {preloaded if preloaded is not None else 'none'}\n" in buffered.stderr
+
+
+def writes(directory: Path, environment: dict[str, str]) -> list[bytes]:
+    """What each write(2) of `make -n -p` brings."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        ours,
+        subprocess.Popen(["make", "-n", "-p"], cwd=directory, stdout=theirs.fileno(), env=environment) as process,
+    ):
+        theirs.close()
+        found = list(iter(lambda: ours.recv(1 << 20), b""))
+        assert process.wait() == 0
+    return found
+
+
+def test_make_writes_blocks_not_lines(tmp_path: Path, library: Path) -> None:
+    (tmp_path / "Makefile").write_text("all: ; @echo\n")
+    environment = {"PATH": os.environ["PATH"]}
+    lines = writes(tmp_path, environment)
+    blocks = writes(tmp_path, {**environment, "LD_PRELOAD": str(library)})
+    assert len(lines) > 500
+    assert len(blocks) < len(lines) / 10
+    assert b"buildfarm-buffer" not in b"".join(blocks)
+
+
+def test_what_a_static_make_hands_down_is_not_told(tmp_path: Path, library: Path) -> None:
+    (tmp_path / "Makefile").write_text(f"export LD_PRELOAD = {library}:libm.so.6\nall: ; echo\n")
+    environment = run(tmp_path, library).environment
+    assert environment["LD_PRELOAD"] == "libm.so.6"
+
+
+def test_without_a_compiler_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert buffering.prepare(tmp_path / "cache") is None
+    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("tried again"))
+    assert buffering.prepare(tmp_path / "cache") is None
+
+
+def test_a_cache_that_can_t_be_used_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert buffering.prepare(tmp_path / "file") is None
+    assert buffering.prepare(tmp_path / "a b") is None
