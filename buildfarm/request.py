@@ -43,7 +43,7 @@ class RunRequest:
     verify: float = VERIFY_PERCENT  # percent of the nodes' units that are compiled here too and compared
     allow_public: bool = False  # nodes whose address the whole Internet can reach
     lookahead: bool = True
-    pump: bool = False  # nodes may preprocess C and C++, where that is cheaper
+    pump: bool = True  # nodes may preprocess C and C++, where that is cheaper
     serial_order: bool = False
 
     plain: bool = False  # lines, never the live view

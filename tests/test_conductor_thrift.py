@@ -5,12 +5,13 @@ from __future__ import annotations
 from buildfarm.conductor.thrift import EXPLORED, Thrift
 
 HEADERS = 300_000  # bytes, packed
+FILES = 150
 MANY = 256  # slots
 
 
 def chosen(thrift: Thrift, slots: int = MANY, language: str = "c") -> float:
     """The share of units that nodes preprocess, those apart that go each way in any case."""
-    answers = [thrift.pump_pays(language, HEADERS, slots) for _ in range(EXPLORED)]
+    answers = [thrift.pump_pays(language, HEADERS, FILES, slots) for _ in range(EXPLORED)]
     return sum(answers[2:]) / (EXPLORED - 2)
 
 
@@ -42,19 +43,26 @@ def test_nodes_that_take_long_over_headers_are_sent_texts() -> None:
     thrift = Thrift(2)
     thrift.sent(1_000_000, 0.001)
     for _ in range(20):
-        thrift.compiled("c", 0.5, pumped=False)
-        thrift.compiled("c", 3.5, pumped=True)
+        thrift.compiled("c", 0.5, pumped=None)
+        thrift.compiled("c", 3.5, pumped=FILES)
     assert chosen(thrift) == 0
     for _ in range(40):
-        thrift.compiled("c", 0.5, pumped=True)
+        thrift.compiled("c", 0.5, pumped=FILES)
     assert chosen(thrift) == 1
+
+
+def test_a_unit_whose_headers_stay_here_is_preprocessed_there_even_on_a_small_farm() -> None:
+    thrift = Thrift(2)
+    thrift.sent(1_000_000, 1_000_000 * 8e-8)
+    answers = [thrift.pump_pays("c", 1_000, 4, 2) for _ in range(EXPLORED)]
+    assert answers[0] is False and all(answers[1:])
 
 
 def test_one_unit_in_many_goes_each_way() -> None:
     for slots in (1, 1000):
         thrift = Thrift(2)
         thrift.sent(1_000_000, 0.0)
-        answers = [thrift.pump_pays("c++", HEADERS, slots) for _ in range(2 * EXPLORED)]
+        answers = [thrift.pump_pays("c++", HEADERS, FILES, slots) for _ in range(2 * EXPLORED)]
         assert (answers[0], answers[1], answers[EXPLORED], answers[EXPLORED + 1]) == (False, True, False, True)
 
 

@@ -47,9 +47,9 @@ int main() { std::map<int, std::vector<Hidden>> m; m[1].push_back({}); std::cout
 """
 
 
-@pytest.fixture(scope="module")
-def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trip]:
-    with Trip(tmp_path_factory.mktemp("pump") / "tree") as running:
+@pytest.fixture(scope="module", params=[False, True], ids=["any node", "node alike"])
+def trip(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Trip]:
+    with Trip(tmp_path_factory.mktemp("pump") / "tree", alike=request.param) as running:
         running.write("inc/a.h", HEADER)
         running.write("inc/there.h", "extern int there;\n")
         running.write("inc/w.h", "static int odd(void) { int i; }\n")

@@ -9,7 +9,7 @@ from buildfarm.dispatch.headers import Headers, SearchPath
 from tests.farm import Farm
 from tests.tool import buildfarm, environment
 
-UNITS = 12
+UNITS = 40
 MAKEFILE = """\
 OBJECTS := $(patsubst %.c,%.o,$(sort $(wildcard u*.c)))
 CFLAGS = -O1 -Wall -Wextra -Iinclude -MMD -MP
@@ -52,31 +52,39 @@ def made_by_make(root: Path) -> tuple[dict[str, bytes], str]:
     return expected, done.stderr
 
 
-def preprocessing_nodes(farm: Farm) -> int:
-    """How many nodes were given a unit with its headers."""
-    return sum("-nostdinc" in node.text() for node in farm.nodes)
+def preprocessed_there(farm: Farm) -> int:
+    """How many units the nodes preprocessed."""
+    return sum("-ffile-prefix-map=bf__R" in command for command in farm.started())
+
+
+def proofs(farm: Farm) -> int:
+    """How often nodes were asked what system headers they have."""
+    return sum(
+        node.text().count("forking to execute: gcc -frandom-seed=bf-probe -fno-toplevel-reorder") for node in farm.nodes
+    )
 
 
 def test_objects_depfiles_and_words_are_makes(tmp_path: Path) -> None:
     tree = write(tmp_path / "p")
     expected, words = made_by_make(tree)
-    with Farm(count=2, jobs=2) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--pump")
+    with Farm(count=2, jobs=1) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j2", "--no-lookahead")
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) > UNITS
-        assert preprocessing_nodes(farm) >= 1
+        assert preprocessed_there(farm) > UNITS / 2 and proofs(farm) >= 2
+        assert not any("-nostdinc" in command for command in farm.started()), "system headers travelled"
     assert files(tree) == expected
     for line in words.splitlines():
         assert line in result.stderr
 
 
-def test_nothing_travels_with_headers_unless_that_is_asked_for(tmp_path: Path) -> None:
+def test_nobody_else_preprocesses_where_the_user_wants_that_done_here(tmp_path: Path) -> None:
     tree = write(tmp_path / "p")
     expected, _ = made_by_make(tree)
     with Farm(count=1, jobs=4) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--no-pump")
         assert result.code == 0, result.stderr
-        assert preprocessing_nodes(farm) == 0
+        assert preprocessed_there(farm) == proofs(farm) == 0
     assert files(tree) == expected
 
 
@@ -87,7 +95,7 @@ def test_a_compile_error_is_told_in_the_local_compilers_words(tmp_path: Path) ->
     by_make = subprocess.run(["make", "-k"], cwd=tree, env=environment(), capture_output=True, text=True, check=False)
     subprocess.run("rm -f *.o *.d program include/made.h", shell=True, cwd=tree, check=True)
     with Farm(count=1, jobs=4) as farm:
-        result = buildfarm("run", "-k", "-C", str(tree), "--hosts", farm.hosts, "--pump")
+        result = buildfarm("run", "-k", "-C", str(tree), "--hosts", farm.hosts)
     assert result.code == by_make.returncode == 2
     for line in by_make.stderr.splitlines():
         if "error:" in line:
@@ -99,10 +107,10 @@ def test_headers_are_read_once_for_many_units(tmp_path: Path) -> None:
     (tree / "include" / "made.h").write_text("#define MADE 1\n")
     search = SearchPath((), (str(tree / "include"), "/usr/include"))
     headers = Headers()
-    first = headers.closure(str(tree / "u00.c"), (), str(tree), search)
-    second = headers.closure(str(tree / "u01.c"), (), str(tree), search)
+    first = headers.closure(str(tree / "u00.c"), (), str(tree), search).files
+    second = headers.closure(str(tree / "u01.c"), (), str(tree), search).files
     assert [a is b for a, b in zip(first[1:], second[1:], strict=True)] == [True] * (len(first) - 1)
     (tree / "include" / "made.h").write_text("#define MADE 22\n")
-    third = headers.closure(str(tree / "u00.c"), (), str(tree), search)
+    third = headers.closure(str(tree / "u00.c"), (), str(tree), search).files
     changed = [a.path for a, b in zip(first, third, strict=True) if a is not b]
     assert changed == [str(tree / "include" / "made.h")]

@@ -58,8 +58,10 @@ class Result:
 class Trip:
     """A tree of sources and one node that can't see it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, alike: bool = False) -> None:
+        """`alike`: system headers are known to be the same there, and stay here."""
         self.root = root
+        self.alike = alike
         root.mkdir()
         self._work = Path(tempfile.mkdtemp(prefix="bf-trip-"))
         self._farm = Farm(count=1, jobs=2)
@@ -145,7 +147,8 @@ class Trip:
         prepared = self.prepare_pumped(command, cwd) if pumped else self.prepare(command, cwd)
         unit = self.unit(command)
         directory = self.root / cwd
-        answer = self.send(prepared.job)
+        full = prepared.in_full
+        answer = self.send(prepared.job if full is None or self.alike else full())
         local = subprocess.run(shlex.split(command), cwd=directory, env=ENVIRONMENT, capture_output=True, check=False)
         wanted = (directory / unit.output).read_bytes() if local.returncode == 0 else b""
         told, by = prepared.words(answer.stderr), prepared.job.recipe

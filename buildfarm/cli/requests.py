@@ -37,7 +37,7 @@ class Options:
     plain: bool = False
     no_color: bool = False
     no_lookahead: bool = False
-    pump: bool = False
+    no_pump: bool = False
     serial_order: bool = False
     jobs: int | None = None
 
@@ -58,8 +58,8 @@ class Options:
             record["config"] = str(self.config.absolute())
         if self.no_lookahead:
             record["no_lookahead"] = "yes"
-        if self.pump:
-            record["pump"] = "yes"
+        if self.no_pump:
+            record["no_pump"] = "yes"
         if self.serial_order:
             record["serial_order"] = "yes"
         if self.jobs is not None:
@@ -116,7 +116,7 @@ def from_spec(spec: BuildSpec, build: int, options: Options, environment: Mappin
         plain=options.plain,
         no_color=options.no_color,
         no_lookahead=options.no_lookahead or "no_lookahead" in record,
-        pump=options.pump or "pump" in record,
+        no_pump=options.no_pump or "no_pump" in record,
         serial_order=options.serial_order or "serial_order" in record,
         jobs=options.jobs if options.jobs is not None else _number(record.get("jobs")),
     )
@@ -173,7 +173,7 @@ def _request(
         verify=next((v for v in (options.verify, config.verify) if v is not None), VERIFY_PERCENT),
         allow_public=options.allow_public or bool(config.allow_public),
         lookahead=not options.no_lookahead,
-        pump=options.pump,
+        pump=not options.no_pump,
         serial_order=options.serial_order,
         plain=options.plain or terminal.get("TERM", "dumb") == "dumb",
         color=not options.no_color and not terminal.get("NO_COLOR"),

@@ -41,7 +41,7 @@ def build_options(callback: Callback) -> Callback:
                 help="Append every check-out, check-in, retry and node change as a line of JSON.",
             ),
             click.option("--no-lookahead", is_flag=True, help="Compile nothing before make asks for it."),
-            click.option("--pump", is_flag=True, help="Let nodes preprocess C and C++, where that is cheaper."),
+            click.option("--no-pump", is_flag=True, help="Preprocess every C and C++ unit here."),
             click.option(
                 "--serial-order",
                 is_flag=True,

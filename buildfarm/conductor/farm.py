@@ -154,6 +154,10 @@ class Farm:
         """Whether a node compiles this language, or may turn out to once its probe is back."""
         return self._scheduler.can_take(language)
 
+    def compiling(self, language: str) -> list[tuple[Node, int]]:
+        """The nodes that are up and compile this language, and their usable slots."""
+        return self._scheduler.compiling(language)
+
     def join(self, nodes: tuple[Node, ...], local_slots: int | None = None) -> None:
         """Make the host list `nodes`: new ones are probed, missing ones drain; `local_slots` None: as before."""
         self._feed(s.Join(nodes, local_slots))

@@ -17,8 +17,9 @@ from typing import TypeGuard
 from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, Stamp, ordinary, stamps, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.membership import Membership
-from buildfarm.conductor.thrift import Thrift
+from buildfarm.conductor.pumping import Pumping
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
@@ -32,11 +33,10 @@ from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
-from buildfarm.dispatch.recipe_pump import Pump, Unclear
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
-from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Language, Node, Unit
+from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
 
 CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
@@ -60,6 +60,7 @@ class Task:
     workdir: Path  # for what is made here before the object comes back
     urgency: Urgency = field(default_factory=Urgency)
     ahead: bool = False  # begun before make asked for it
+    seat: Seat = NO_SEAT  # of the call that waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Maker:
         token: str,
         workroom: Path,
         estimates: Mapping[str, float],
-        pump: bool = False,
+        pumping: Pumping,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -123,8 +124,7 @@ class Maker:
         self._estimates = estimates
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
-        self._pump = Pump() if pump else None
-        self._thrift = Thrift(len(os.sched_getaffinity(0)))
+        self._pumping = pumping
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -136,6 +136,7 @@ class Maker:
         *,
         urgency: Urgency | None = None,
         ahead: bool = False,
+        seat: Seat = NO_SEAT,
     ) -> Task | str:
         """The unit ready to go, or the reason why it is compiled here."""
         typed = invocation.argv
@@ -161,7 +162,8 @@ class Maker:
             workdir.mkdir()
         except OSError as error:
             return f"{workdir}: {error.strerror}"
-        return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency or Urgency(), ahead)
+        urgency = urgency or Urgency()
+        return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat)
 
     def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str) -> Task:
         """The task of a result that an earlier moment made; it is only to be delivered.  Raises OSError."""
@@ -198,12 +200,16 @@ class Maker:
     async def compile(self, task: Task) -> Compiled | Stranded | Here:
         """Compile on a node, or say why the master must do it."""
         source = os.path.join(task.invocation.cwd, task.unit.source)
-        pumps = self._pump is not None and task.unit.language in (Language.C, Language.CXX)
+        pumps = self._pumping.may_carry(task.unit)
         for _ in range(EDITS_TOLERATED + pumps):
             before = stamps([source])
             begun = time.time_ns()
             try:
-                prepared = await self._pumped(task) if pumps else None
+                prepared = (
+                    await self._pumping.prepare(task.unit, task.invocation, task.tool_path, task.workdir)
+                    if pumps
+                    else None
+                )
                 if prepared is None:
                     prepared = await self._prepared(task)
                 result = await self._dispatch(task, prepared, begun, before)
@@ -238,25 +244,8 @@ class Maker:
                 workdir=task.workdir,
                 scan=scan_unit,
             )
-            self._thrift.preprocessed(str(task.unit.language), time.monotonic() - started)
+            self._pumping.thrift.preprocessed(str(task.unit.language), time.monotonic() - started)
         return prepared
-
-    async def _pumped(self, task: Task) -> Prepared | None:
-        """The unit with its headers, if that can be done and is cheaper.  Raises OSError."""
-        assert self._pump is not None, "BUG: no pump"
-        try:
-            prepared = await self._pump.prepare(
-                task.unit,
-                task.invocation,
-                task.tool_path,
-                node_tool=os.path.basename(task.tool_path),
-                workdir=task.workdir,
-            )
-        except Unclear:
-            return None
-        size = sum(len(file.wire or b"") for file in prepared.job.files)
-        pays = self._thrift.pump_pays(str(task.unit.language), size, self._farm.slots)
-        return prepared if pays else None
 
     async def read(self, task: Task) -> Modules:
         """Phase one of a Fortran unit, first half: its text.  Raises CannotTravel, OSError."""
@@ -314,24 +303,26 @@ class Maker:
     ) -> Compiled | Stranded | Here:
         """Have it compiled.  `before`: what inputs looked like before they were read."""
         before = {**(stamps(prepared.inputs) if prepared.seen is None else prepared.seen), **before}
-        settlement = await self._farm.compile(
-            Work(
-                unit=task.step,
-                language=str(task.unit.language),
-                attempt=self._attempts(task, prepared),
-                estimate=self._estimates.get(task.outputs[0]),
-                priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
-                demanded=task.urgency.value == DEMANDED,
+        async with task.seat.away():
+            settlement = await self._farm.compile(
+                Work(
+                    unit=task.step,
+                    language=str(task.unit.language),
+                    attempt=self._attempts(task, prepared),
+                    estimate=self._estimates.get(task.outputs[0]),
+                    priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
+                    demanded=task.urgency.value == DEMANDED,
+                )
             )
-        )
         if not isinstance(settlement, Won):
             return settlement
         answer = settlement.answer
-        self._thrift.compiled(str(task.unit.language), settlement.seconds, pumped=prepared.settle is not None)
+        self._pumping.thrift.compiled(str(task.unit.language), settlement.seconds, pumped=_files(prepared))
         inputs, made = prepared.inputs, prepared.outputs_made
         if prepared.settle is not None:
             settled = prepared.settle(answer)
             if settled is None:
+                self._pumping.unclear(settlement.node, prepared)
                 return Here(UNCLEAR)
             inputs, made = settled.inputs, _written(settled.made)
             before = {path: before[path] for path in inputs}
@@ -384,11 +375,11 @@ class Maker:
                 name, unfit = await self._membership.tool_name(node, task.unit.language, task.tool_path)
                 if unfit is not None:
                     return Unfit(unfit)
-                job = _called(prepared.job, name)
+                job = _called(self._pumping.job(node, prepared), name)
                 stopwatch = _Stopwatch()
                 answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline), on_phase=stopwatch)
                 text_of = None if job.pump else str(task.unit.language)
-                self._thrift.sent(answer.bytes_sent, stopwatch.sending, text_of)
+                self._pumping.thrift.sent(answer.bytes_sent, stopwatch.sending, text_of)
             except NodeFault as fault:
                 return _faulty(node, fault)
             judged = verdict.judge(answer)
@@ -475,6 +466,11 @@ def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
     return isinstance(result, Here) and (
         result.reason == UNCLEAR or (result.status is not None and HEADER_MISSED in result.stderr)
     )
+
+
+def _files(prepared: Prepared) -> int | None:
+    """How many files travel, if the node preprocesses."""
+    return None if prepared.settle is None else len(prepared.job.files)
 
 
 def _written(made: Sequence[Made]) -> tuple[Made, ...]:

@@ -17,7 +17,7 @@ FORGET = 8e6  # bytes after which an old measurement of the link counts half
 FIRST_SECONDS_PER_BYTE = 8e-9  # 1 Gbit/s, until something was sent
 FIRST_SECONDS = {"c": 0.015, "c++": 0.15}  # a preprocessing, on a desktop's core
 FIRST_BYTES = {"c": 80_000.0, "c++": 400_000.0}  # its text, packed
-FIRST_MORE_SECONDS = 1.0  # that a node takes for headers beyond a text, until one has shown it: better too careful
+SECONDS_PER_FILE = 0.001  # that a node takes over each file that it is sent: distccd writes and removes them all
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _Costs:
     bytes: float  # of a preprocessed text
     asked: int = 0
     plain: float | None = None  # seconds on a node, with what was preprocessed here
-    pumped: float | None = None  # and with what was not
+    pumped: float | None = None  # and with what was not, the files' share left out
 
 
 @dataclass(slots=True)
@@ -38,8 +38,8 @@ class Thrift:
     _sent: float = 0.0
     _seconds: float = 0.0
 
-    def pump_pays(self, language: str, bytes_: int, slots: int) -> bool:
-        """Whether sending `bytes_` of sources and headers to one of `slots` is cheaper than preprocessing first."""
+    def pump_pays(self, language: str, bytes_: int, files: int, slots: int) -> bool:
+        """Whether sending sources and headers to one of `slots` is cheaper than preprocessing first."""
         costs = self._costs(language)
         turn = costs.asked % EXPLORED
         costs.asked += 1
@@ -47,7 +47,7 @@ class Thrift:
             return turn == 1
         rate = self.seconds_per_byte
         plain = costs.plain or 0.0
-        pumped = plain + FIRST_MORE_SECONDS if costs.pumped is None else costs.pumped
+        pumped = (plain if costs.pumped is None else costs.pumped) + files * SECONDS_PER_FILE
         here = costs.preprocessing / self.cores + costs.bytes * rate + plain / max(1, slots)
         return bytes_ * rate + pumped / max(1, slots) <= here
 
@@ -56,11 +56,11 @@ class Thrift:
         costs = self._costs(language)
         costs.preprocessing += WEIGHT * (seconds - costs.preprocessing)
 
-    def compiled(self, language: str, seconds: float, *, pumped: bool) -> None:
-        """A node had one unit for so long."""
+    def compiled(self, language: str, seconds: float, *, pumped: int | None) -> None:
+        """A node had one unit for so long; `pumped`: of so many files."""
         costs = self._costs(language)
-        if pumped:
-            costs.pumped = _mean(costs.pumped, seconds)
+        if pumped is not None:
+            costs.pumped = _mean(costs.pumped, max(0.0, seconds - pumped * SECONDS_PER_FILE))
         else:
             costs.plain = _mean(costs.plain, seconds)
 

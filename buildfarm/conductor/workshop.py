@@ -20,10 +20,12 @@ from buildfarm.conductor.farm import Farm
 from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lending import Lending
 from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership, read_again
 from buildfarm.conductor.pulse import pulse
+from buildfarm.conductor.pumping import Pumping
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
 from buildfarm.conductor.watching import Watcher
@@ -31,6 +33,7 @@ from buildfarm.conductor.words import Words
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
 from buildfarm.make import orphans
+from buildfarm.make.jobserver import JobServer
 from buildfarm.make.process import MakeProcess
 from buildfarm.make.server import StubServer
 from buildfarm.model import BuildState, Invocation
@@ -140,6 +143,8 @@ class Workshop:
         trust = Trust(request.verify, begun.workroom, condemn, tasks)
         stack.push_async_callback(trust.close)
         here = Here(ledger, begun.cores, Words(begun.workroom))
+        pumping = Pumping(farm, membership, tasks, enabled=request.pump)
+        stack.push_async_callback(pumping.close)
         places = membership.preparations or begun.cores + 1
         maker = Maker(
             farm,
@@ -151,7 +156,7 @@ class Workshop:
             token=begun.token,
             workroom=begun.workroom,
             estimates=durations,
-            pump=request.pump,
+            pumping=pumping,
         )
         lookahead = Lookahead(
             maker,
@@ -161,7 +166,9 @@ class Workshop:
             enabled=request.lookahead and bool(begun.nodes),
         )
         foresight = Foresight(str(request.directory), ledger, toolbox, durations, lookahead.foresee)
-        units = Units(farm, here, ledger, maker, lookahead, token=begun.token)
+        lending = Lending(JobServer.of(request.environment), lambda: farm.slots, ledger.note)
+        stack.push_async_callback(lending.close)
+        units = Units(farm, here, ledger, maker, lookahead, lending, token=begun.token)
         calls = Calls(units, here, ledger, foresight, toolbox)
         server = StubServer(None, calls.handle, tasks)
         await server.start(begun.listener)

@@ -15,7 +15,7 @@ that they had; both are looked at for each unit, each once.  A directory that ch
 again within one tick of its clock, so its names are not kept.
 
 distcc's include server works like this too; it expects system headers to be the same on all nodes, which is nothing
-to rely on, so here they travel as well.
+to rely on, so nodes must prove it (`alike`), or they are sent those too.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Asked:
 
     how: How
     name: str
+    probe: bool = False  # by `__has_include`: that nothing is found may be all that the asking file wants to know
 
 
 Asking = tuple[str, str, tuple[str, ...], tuple[Asked, ...]]
@@ -86,9 +87,10 @@ class SearchPath:
 
     quote: tuple[str, ...]
     bracket: tuple[str, ...]
+    own: tuple[str, ...] = ()  # the compiler's own among them, each with a slash at its end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Header:
     """One file that was read."""
 
@@ -97,6 +99,7 @@ class Header:
     sent: SentFile
     asks: tuple[Asked, ...]
     once: bytes | None  # digest, if the compiler may compare its bytes with another file's
+    system: bool  # it says that it is a system header, wherever it stands
     unclear: str | None
 
 
@@ -107,6 +110,29 @@ class _Reach:
     files: tuple[Header, ...]
     directories: tuple[tuple[str, int | None], ...]  # mtime in ns, None: not there
     unclear: str | None
+    notes: Notes
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What else was seen on the way through a unit's headers."""
+
+    absent: frozenset[str] = frozenset()  # paths in the compiler's own directories that are probed for in vain
+    strays: bool = False  # a file outside of these may be read by one of the compiler's own headers
+
+    def and_also(self, other: Notes) -> Notes:
+        return self if other is NOTHING else Notes(self.absent | other.absent, self.strays or other.strays)
+
+
+NOTHING = Notes()
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What a compile may read, its source first."""
+
+    files: tuple[Header, ...]
+    notes: Notes
 
 
 class Headers:
@@ -122,7 +148,7 @@ class Headers:
         self._mtimes: dict[str, int | None] = {}
         self._listed: dict[str, frozenset[str]] = {}
 
-    def closure(self, source: str, included: Sequence[str], cwd: str, search: SearchPath) -> tuple[Header, ...]:
+    def closure(self, source: str, included: Sequence[str], cwd: str, search: SearchPath) -> Closure:
         """All files that the compile of `source` may read, the source first.
 
         `source` is absolute; `included` are the operands of `-include` and `-imacros` in order.  Raises Unclear.
@@ -137,9 +163,7 @@ class Headers:
         unclear = first.unclear if first.unclear is not None else reach.unclear
         if unclear is not None:
             raise Unclear(unclear)
-        if first in reach.files:
-            return (first, *(header for header in reach.files if header is not first))
-        return (first, *reach.files)
+        return Closure((first, *(header for header in reach.files if header is not first)), reach.notes)
 
     def _included(self, asking: Asking, search: SearchPath) -> _Reach:
         """What a source leads to: sources that ask the same from the same place share it."""
@@ -149,15 +173,20 @@ class Headers:
         directory, cwd, included, asked_there = asking
         found: dict[str, Header] = {}
         looked: dict[str, None] = {}
+        notes = NOTHING
         asks = [(Asked(How.QUOTE, name), cwd) for name in included]
         asks += [(asked, directory) for asked in asked_there]
         for asked, place in asks:
             absolute = asked.name.startswith("/")  # only an operand may be: a directive's would not be led there
-            for path in (asked.name,) if absolute else self._find(asked, place, search, looked):
+            paths = [asked.name] if absolute else self._find(asked, place, search, looked)
+            if asked.probe and not paths:
+                notes = notes.and_also(Notes(_own_places(asked, place, search)))
+            for path in paths:
                 reach = self._reach(path, search)
                 found.update((header.path, header) for header in reach.files)
                 looked.update(dict.fromkeys(name for name, _ in reach.directories))
-        reach = self._reached(found, looked)
+                notes = notes.and_also(reach.notes)
+        reach = self._reached(found, looked, notes)
         if self._lasts(reach):
             if len(self._sources) >= SOURCES_KEPT:
                 del self._sources[next(iter(self._sources))]
@@ -171,6 +200,7 @@ class Headers:
             return known
         files: dict[str, Header] = {}
         looked: dict[str, None] = {}
+        notes = NOTHING
         waiting = [path]
         while waiting:
             here = waiting.pop()
@@ -181,19 +211,25 @@ class Headers:
                 continue
             files[here] = header
             directory = os.path.dirname(here)
+            own = here.startswith(search.own) if search.own else False
             for asked in header.asks:
-                waiting += self._find(asked, directory, search, looked)
-        reach = self._reached(files, looked)
+                paths = self._find(asked, directory, search, looked)
+                if asked.probe and not paths:
+                    notes = notes.and_also(Notes(_own_places(asked, directory, search)))
+                if own and not all(path.startswith(search.own) for path in paths):
+                    notes = notes.and_also(Notes(strays=True))
+                waiting += paths
+        reach = self._reached(files, looked, notes)
         if self._lasts(reach):
             self._reaches[search, path] = reach
         return reach
 
-    def _reached(self, files: Mapping[str, Header], looked: Iterable[str]) -> _Reach:
+    def _reached(self, files: Mapping[str, Header], looked: Iterable[str], notes: Notes) -> _Reach:
         unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
         once = [header.once for header in files.values() if header.once is not None]
         if len(set(once)) != len(once):
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
-        return _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in looked), unclear)
+        return _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in looked), unclear, notes)
 
     def _lasts(self, reach: _Reach) -> bool:
         """Whether the directories' times tell of every change: those that changed just now do not."""
@@ -212,7 +248,7 @@ class Headers:
                 return False
         return True
 
-    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: dict[str, None]) -> Iterable[str]:
+    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: dict[str, None]) -> list[str]:
         """The files that the name may lead to: the first, or all for `#include_next`; `looked`: where was looked."""
         places: tuple[str, ...] = search.bracket
         if asked.how is not How.ANGLE:
@@ -304,7 +340,8 @@ def _scanned(path: str, stamp: Stamp, content: bytes) -> Header:
     if name != path and not _same(name, path):
         unclear = "`..` behind a link"
     once = hashlib.blake2b(content, digest_size=16).digest() if _ONCE.search(content) else None
-    return Header(path, stamp, protocol.packed(SentFile(name, content)), asks, once, unclear)
+    system = b"system_header" in content
+    return Header(path, stamp, protocol.packed(SentFile(name, content)), asks, once, system, unclear)
 
 
 def _asks(content: bytes) -> tuple[tuple[Asked, ...], str | None]:
@@ -323,7 +360,7 @@ def _asks(content: bytes) -> tuple[tuple[Asked, ...], str | None]:
         if not _ask(found, match[2], match[1] == b"include_next") and not _in_comment(content, match.start()):
             return (), f"`#include {os.fsdecode(match[2][:40])}`"
     for match in _HAS_INCLUDE.finditer(content):
-        if not _ask(found, match[2], match[1] is not None):
+        if not _ask(found, match[2], match[1] is not None, probe=True):
             return (), f"`__has_include({os.fsdecode(match[2][:40])}`"
     return tuple(found), None
 
@@ -336,7 +373,7 @@ def _in_comment(content: bytes, at: int) -> bool:
     return not content[content.rfind(b"\n", 0, begun) + 1 : begun].strip()
 
 
-def _ask(found: dict[Asked, None], operand: bytes, beyond: bool) -> bool:
+def _ask(found: dict[Asked, None], operand: bytes, beyond: bool, *, probe: bool = False) -> bool:
     """Note the name that a directive's operand is; False: it is none."""
     name = _NAME.match(operand)
     if name is None:
@@ -345,8 +382,14 @@ def _ask(found: dict[Asked, None], operand: bytes, beyond: bool) -> bool:
     if text.startswith("/"):
         return False  # it would lead out of the node's tree
     how = How.NEXT if beyond else How.ANGLE if name[1] is not None else How.QUOTE
-    found[Asked(how, text)] = None
+    found[Asked(how, text, probe)] = None
     return True
+
+
+def _own_places(asked: Asked, directory: str, search: SearchPath) -> frozenset[str]:
+    """Where in the compiler's own directories the name would have been found."""
+    places = search.bracket if asked.how is How.ANGLE else (directory, *search.bracket)
+    return frozenset(f"{place}/{asked.name}" for place in places if f"{place}/".startswith(search.own))
 
 
 def _same(one: str, other: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from buildfarm.dispatch.headers import Header
 from buildfarm.model import Answer, Job
 
 
@@ -61,6 +62,7 @@ class Prepared:
 
     `words(SERR)` is the whole text that a local compile would print, if the node's SERR tells it; else None, and
     `repeat(SERR)` is a job whose answer does.  If that is None too, only a local compile knows the text.
+    `relies_on` and `in_full` belong together.
     With `settle`, `inputs` is a superset, and the answer says what was read; None: the answer is not to be used, and
     the unit goes another way.
     """
@@ -73,3 +75,5 @@ class Prepared:
     repeat: Callable[[bytes], Repeat | None] = _no_repeat
     seen: Mapping[str, tuple[int, int, int, int]] | None = None  # mtime ns, size, inode, ctime ns
     settle: Callable[[Answer], Settled | None] | None = None
+    relies_on: frozenset[Header | str] = frozenset()  # files that the node must have, and paths that it must not have
+    in_full: Callable[[], Job] | None = None  # the job for a node that may have others: these are sent too

@@ -6,23 +6,38 @@ preprocessed; so it does after an answer that shows anything of the node's own (
 *Theory of operation.*  `headers` finds a superset of the files that the unit reads, which are sent as they are, packed
 once for the whole build; `search_path` makes the node look them up as this machine would.  The unit's object, its
 messages and its depfile then hold the user's names, because names in the node's tree are relative ones, or begin with
-`bf__R/`, which is mapped back.  With debug information the node's directory would get into the object, and sanitizers
-write down names that no option maps: such units are not for this recipe.  What the unit has really read is told by the
-depfile that comes with the answer.
+`bf__R/`, which is mapped back.  What the unit has really read is told by the depfile that comes with the answer.
+
+Headers in the compiler's own directories stay here where the node has proved that it has the same (`alike`).  A file
+that the unit would find there and not here is on the answer's list.  Only what `__has_include` asks for in vain leaves
+no trace: that it is not there must be proved too.
+
+With debug information the node's directory would get into the object, and sanitizers write down names that no option
+maps: such units are not for this recipe.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildfarm.dispatch import depfile
 from buildfarm.dispatch.driver import is_gcc
-from buildfarm.dispatch.headers import Header, Headers, SearchPath, Unclear
+from buildfarm.dispatch.headers import Closure, Header, Headers, SearchPath, Unclear
 from buildfarm.dispatch.prepared import Made, Prepared, Settled
-from buildfarm.dispatch.search_path import PREFIX_MAP, PREINCLUDED, ROOT, Compilers, Options, led, search_path, sort
+from buildfarm.dispatch.search_path import (
+    PREFIX_MAP,
+    PREINCLUDED,
+    ROOT,
+    Compilers,
+    Options,
+    led,
+    repeated,
+    search_path,
+    sort,
+)
 from buildfarm.dispatch.tree import Tree
 from buildfarm.model import Answer, Invocation, Job, Language, SentFile, Unit
 
@@ -39,12 +54,12 @@ class _Settler:
     cwd: str
     source: str  # as the compiler lists it
     files: Mapping[str, str]  # the path that was looked up, by its normal form
-    system: tuple[str, ...]  # files that a list without system headers leaves out
+    own: tuple[str, ...]  # the compiler's own directories
     wanted: depfile.Wanted | None
     made: Made | None
 
     def __call__(self, answer: Answer) -> Settled | None:
-        """None: the answer tells of the node's own directories, or lists what was not sent."""
+        """None: the answer tells of the node's own directories, or lists what is not here."""
         listed = depfile.read(answer.depfile)
         if listed is None or any(mark in answer.object for mark in _MARKS):
             return None
@@ -57,10 +72,103 @@ class _Settler:
             if path is None:
                 return None
             inputs[path] = None
-        inputs.update(dict.fromkeys(self.system))
         if self.made is None or self.wanted is None:
             return Settled(tuple(inputs))
+        if not self.wanted.system:
+            users = [_restored(name) for name in listed if not name.startswith(self.own)]
+            if len(users) == len(names):  # the list was without system headers
+                inputs.update((path, None) for path in self.files.values() if path.startswith(self.own))
+            names = users
         return Settled(tuple(inputs), (replace(self.made, content=depfile.write(self.wanted, names)),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """A unit and all that was found out of it."""
+
+    unit: Unit
+    node_tool: str
+    cwd: str
+    options: Options
+    own: tuple[str, ...]  # the directories that the compiler searches by itself
+    search: SearchPath
+    included: tuple[str, ...]
+    closure: Closure
+    wanted: depfile.Wanted | None
+
+    @property
+    def system_headers(self) -> frozenset[Header]:
+        return frozenset(header for header in self.closure.files if header.path.startswith(self.search.own))
+
+    def job(self) -> Job:
+        """For any node: all headers travel, and no other is found."""
+        preincluded = len(self.included) - len(self.options.included)
+        argv = (
+            *(f"-include{name}" for name in self.included[:preincluded]),
+            *self.options.sent,
+            *self._compiling(),
+            "-nostdinc",
+            *(("-nostdinc++",) if self.unit.language is Language.CXX else ()),
+            *(f"-isystem{led(name)}" for name in self.own),
+            PREFIX_MAP,
+            *(() if self.wanted is not None and not self.wanted.system else ("-MD",)),
+        )
+        return self._job(argv, self.closure.files)
+
+    def short_job(self) -> Job | None:
+        """For a node with the same system headers, which stay at home; None: it could tell the difference."""
+        ignored = repeated(self.options, self.own, self.cwd)
+        if ignored is None or not self.options.own_headers:
+            return None
+        stay = self.system_headers
+        if self.wanted is not None and not self.wanted.system and self._lists_by_more_than_place():
+            return None
+        places = tuple(
+            f"{place}/"
+            for place in (self.cwd, *self.search.quote, *self.search.bracket)
+            if f"{place}/" not in self.search.own
+        )
+        sent = [header for header in self.closure.files if header not in stay or header.path.startswith(places)]
+        repeats = {f"-I{led(name)}" for name in ignored}
+        argv = (
+            *(argument for argument in self.options.sent if argument not in repeats),
+            *(argument for argument in self.options.others if argument == "-nostdinc++"),
+            *self._compiling(),
+            PREFIX_MAP,
+            "-MD",
+        )
+        return self._job(argv, sent)
+
+    def _lists_by_more_than_place(self) -> bool:
+        """Whether -MMD leaves out more than the files of the compiler's own directories."""
+        return bool(
+            self.options.system
+            or self.options.after
+            or self.closure.notes.strays
+            or any(header.system for header in self.closure.files if not header.path.startswith(self.search.own))
+        )
+
+    def _compiling(self) -> tuple[str, ...]:
+        before = set(self.unit.preprocess_arguments)
+        return tuple(argument for argument in self.unit.compile_arguments if argument not in before)
+
+    def _job(self, argv: tuple[str, ...], files: Iterable[Header]) -> Job:
+        return Job(
+            (self.node_tool, *argv, "-c", led(self.unit.source), "-o", _TARGET),
+            cwd=self.cwd,
+            files=_tree(files, self.options, self.search, self.cwd),
+            recipe="P3",
+        )
+
+    def settler(self, made: Made | None) -> _Settler:
+        return _Settler(
+            self.cwd,
+            _spelled(_restored(led(self.unit.source))),
+            {header.sent.name: header.path for header in self.closure.files},
+            self.search.own,
+            self.wanted,
+            made,
+        )
 
 
 class Pump:
@@ -84,47 +192,22 @@ class Pump:
         own = await self._compilers.directories(tool_path, unit.language, options, cwd=cwd, env=invocation.env)
         search = search_path(options, own, cwd)
         included = self._included(options, search, cwd)
-        files = self._headers.closure(os.path.join(cwd, unit.source), included, cwd, search)
-        made = None
-        if unit.depfile is not None:
-            final = os.path.join(cwd, unit.depfile.path)
-            made = Made(str(workdir / (os.path.basename(final) or "depfile")), final)
-        source = led(unit.source)
-        preincluded = len(included) - len(options.included)
-        before = set(unit.preprocess_arguments)
-        argv = (
-            node_tool,
-            *(f"-include{name}" for name in included[:preincluded]),
-            *options.sent,
-            *(argument for argument in unit.compile_arguments if argument not in before),
-            "-nostdinc",
-            *(("-nostdinc++",) if unit.language is Language.CXX else ()),
-            *(f"-isystem{led(name)}" for name in own),
-            PREFIX_MAP,
-            *(() if wanted is not None and not wanted.system else ("-MD",)),
-            "-c",
-            source,
-            "-o",
-            _TARGET,
-        )
-        job = Job(argv, cwd=cwd, files=_tree(files, options, search, cwd), recipe="P3")
-        unlisted = tuple(f"{place}/" for place in own) if wanted is not None and not wanted.system else ()
-        settle = _Settler(
-            cwd,
-            _spelled(_restored(source)),
-            {header.sent.name: header.path for header in files},
-            tuple(header.path for header in files if header.path.startswith(unlisted)) if unlisted else (),
-            wanted,
-            made,
-        )
+        closure = self._headers.closure(os.path.join(cwd, unit.source), included, cwd, search)
+        final = None if unit.depfile is None else os.path.join(cwd, unit.depfile.path)
+        made = None if final is None else Made(str(workdir / (os.path.basename(final) or "depfile")), final)
+        trip = _Trip(unit, node_tool, cwd, options, own, search, included, closure, wanted)
+        full = trip.job
+        short = trip.short_job()
         return Prepared(
-            job,
-            inputs=tuple(header.path for header in files),
+            full() if short is None else short,
+            inputs=tuple(header.path for header in closure.files),
             outputs_made=() if made is None else (made,),
             stderr=b"",
             words=_restored_words,
-            seen={header.path: header.stamp for header in files},
-            settle=settle,
+            seen={header.path: header.stamp for header in closure.files},
+            settle=trip.settler(made),
+            relies_on=frozenset() if short is None else trip.system_headers | closure.notes.absent,
+            in_full=None if short is None else full,
         )
 
     def _included(self, options: Options, search: SearchPath, cwd: str) -> tuple[str, ...]:
@@ -140,7 +223,7 @@ class Pump:
         return (PREINCLUDED, *options.included)
 
 
-def _tree(files: tuple[Header, ...], options: Options, search: SearchPath, cwd: str) -> tuple[SentFile, ...]:
+def _tree(files: Iterable[Header], options: Options, search: SearchPath, cwd: str) -> tuple[SentFile, ...]:
     """What is sent: the files, the link to the tree's root, and the user's directories, which must be there."""
     tree = Tree()
     for directory in (cwd, *(os.path.join(cwd, name) for name in (*options.quote, *options.angle))):

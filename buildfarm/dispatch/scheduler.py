@@ -343,6 +343,14 @@ class Scheduler:
         """Whether a unit of this language could go to a node now or after a probe that is under way."""
         return any(self._could(member, language) for member in self._nodes.values())
 
+    def compiling(self, language: str) -> list[tuple[Node, int]]:
+        """The nodes that are up and compile this language, and their usable slots."""
+        return [
+            (member.node, member.health.usable)
+            for member in self._nodes.values()
+            if member.health.usable and language in member.health.languages
+        ]
+
     def statuses(self) -> list[NodeStatus]:
         """Every node's standing, in the order of the host list."""
         result = []

@@ -3,8 +3,9 @@
 It reads no header.  It asks the compiler once for the directories that it searches by itself.
 
 *Theory of operation.*  Locally `#include` searches the user's directories, then the compiler's own.  A node is given
-the user's as they are typed and the compiler's own as `-isystem`, behind `-nostdinc`, so that no header of the node's
-is ever found.  Absolute names are led into the temporary tree through a link `bf__R` to its root, in the working
+the user's as they are typed.  Its compiler's own are searched there too if the node has proved that it has what is
+here (`alike`); else they are sent and named by `-isystem`, behind `-nostdinc`, so that no header of the node's is ever
+found.  Absolute names are led into the temporary tree through a link `bf__R` to its root, in the working
 directory; `-ffile-prefix-map=bf__R/=/` gives `__FILE__` the user's names back.  Directories that are not there and
 those that are another one's double are dropped as gcc drops them (`gcc/incpath.cc: remove_duplicates`).
 """
@@ -131,12 +132,37 @@ def _parsed(text: str) -> tuple[str, ...]:
 
 
 def search_path(options: Options, own: Sequence[str], cwd: str) -> SearchPath:
-    """The directories that are searched now."""
+    """The directories that are searched now; `own` are the compiler's."""
     seen: set[tuple[int, int]] = set()
     system = _existing((*options.system, *own, *options.after), cwd, seen)
     own_or_system = set(seen)
     angle = _existing(options.angle, cwd, seen)
-    return SearchPath(_existing(options.quote, cwd, set(own_or_system)), (*angle, *system))
+    return SearchPath(
+        _existing(options.quote, cwd, set(own_or_system)), (*angle, *system), tuple(f"{place}/" for place in own)
+    )
+
+
+def repeated(options: Options, own: Sequence[str], cwd: str) -> frozenset[str] | None:
+    """The operands of -I that gcc ignores because they name one of its own directories (`remove_duplicates`).
+
+    None: another option names one, which changes the order of the compiler's own.
+    """
+    if not (options.angle or options.system or options.after or options.quote):
+        return frozenset()
+    identities = {identity for name in own if (identity := _identity(name)) is not None}
+    if any(
+        _identity(os.path.join(cwd, name)) in identities for name in (*options.system, *options.after, *options.quote)
+    ):
+        return None
+    return frozenset(name for name in options.angle if _identity(os.path.join(cwd, name)) in identities)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _existing(names: Sequence[str], cwd: str, seen: set[tuple[int, int]]) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""Whether, how and where units are preprocessed by nodes: brings recipe, proofs and costs together for one build.
+
+It compiles nothing.  `making` asks it for a unit's job and tells it what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from buildfarm.conductor.farm import Farm
+from buildfarm.conductor.membership import Membership
+from buildfarm.conductor.thrift import Thrift
+from buildfarm.dispatch.alike import Alike
+from buildfarm.dispatch.faults import NodeFault
+from buildfarm.dispatch.prepared import Prepared
+from buildfarm.dispatch.recipe_pump import Pump, Unclear
+from buildfarm.model import Invocation, Job, Language, Node, Unit
+
+LANGUAGES = (Language.C, Language.CXX)
+
+
+class Pumping:
+    """What one build knows of its headers and of its nodes'."""
+
+    def __init__(self, farm: Farm, membership: Membership, tasks: asyncio.TaskGroup, *, enabled: bool) -> None:
+        self._farm = farm
+        self._membership = membership
+        self._tasks = tasks
+        self._enabled = enabled
+        self._pump = Pump()
+        self._alike = Alike()
+        self._proofs: dict[str, asyncio.Task[None]] = {}  # by node
+        self.thrift = Thrift(len(os.sched_getaffinity(0)))
+
+    def may_carry(self, unit: Unit) -> bool:
+        """Whether it is worth asking for a job of this unit."""
+        return self._enabled and unit.language in LANGUAGES
+
+    async def prepare(self, unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> Prepared | None:
+        """The unit as it is, to be preprocessed on a node; None: it is preprocessed here.  Raises OSError."""
+        try:
+            prepared = await self._pump.prepare(
+                unit, invocation, tool_path, node_tool=os.path.basename(tool_path), workdir=workdir
+            )
+        except Unclear:
+            return None
+        if not self._most_nodes_can(unit, tool_path, prepared):
+            return None
+        files = prepared.job.files
+        size = sum(len(file.wire or b"") for file in files)
+        pays = self.thrift.pump_pays(str(unit.language), size, len(files), self._farm.slots)
+        return prepared if pays else None
+
+    def job(self, node: Node, prepared: Prepared) -> Job:
+        """What this node is sent."""
+        if prepared.in_full is None or self._alike.holds(node.key, prepared.relies_on):
+            return prepared.job
+        return prepared.in_full()
+
+    def unclear(self, node: Node, prepared: Prepared) -> None:
+        """Its answer told of files that are not here."""
+        if prepared.in_full is not None:
+            self._alike.doubt(node.key)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        proofs = tuple(self._proofs.values())
+        for proof in proofs:
+            proof.cancel()
+        await asyncio.gather(*proofs, return_exceptions=True)
+
+    def _most_nodes_can(self, unit: Unit, tool_path: str, prepared: Prepared) -> bool:
+        """Whether most slots are of nodes that have what the job relies on; the others are asked."""
+        if not prepared.relies_on:
+            return True
+        proved = unproved = 0
+        for node, slots in self._farm.compiling(str(unit.language)):
+            if self._alike.holds(node.key, prepared.relies_on):
+                proved += slots
+                continue
+            unproved += slots
+            if self._alike.want(node.key, prepared.relies_on) and node.key not in self._proofs:
+                self._proofs[node.key] = self._tasks.create_task(self._prove(node, unit.language, tool_path))
+        return proved > unproved
+
+    async def _prove(self, node: Node, language: Language, tool_path: str) -> None:
+        try:
+            name, unfit = await self._membership.tool_name(node, language, tool_path)
+            if unfit is not None:
+                self._alike.doubt(node.key)
+            else:
+                await self._alike.prove(node, name)
+        except (NodeFault, OSError):
+            pass  # it will be asked again with the next unit
+        finally:
+            del self._proofs[node.key]
