@@ -2,17 +2,56 @@
 
 It knows no make, no nodes and no clock.  An edge `a -> b` says that `a` must be done before `b`; durations are
 seconds, a vertex without one takes none.  Everything is linear in vertices and edges.
+
+`WorkGraph` is all of a graph that is needed here; a networkx graph serves as well, at four times the memory and time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
-
-import networkx as nx
+from typing import Generic, Protocol, TypeVar
 
 V = TypeVar("V", bound=Hashable)
+
+
+class Work(Protocol[V]):
+    """A graph, as far as it matters here: `pred` and `succ` are what comes right before and after each vertex."""
+
+    @property
+    def pred(self) -> Mapping[V, Collection[V]]: ...
+    @property
+    def succ(self) -> Mapping[V, Collection[V]]: ...
+    def __iter__(self) -> Iterator[V]: ...
+    def remove_edges_from(self, ebunch: Iterable[tuple[V, V]], /) -> None: ...
+
+
+class WorkGraph(Generic[V]):
+    """A graph that keeps its vertices, and the edges of each, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.pred: dict[V, list[V]] = {}
+        self.succ: dict[V, list[V]] = {}
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self.pred)
+
+    def add_node(self, vertex: V) -> None:
+        """A vertex that is there already stays as it is."""
+        if vertex not in self.pred:
+            self.pred[vertex], self.succ[vertex] = [], []
+
+    def add_edge(self, first: V, second: V) -> None:
+        """An edge that is not there yet, with its vertices."""
+        self.add_node(first)
+        self.add_node(second)
+        self.pred[second].append(first)
+        self.succ[first].append(second)
+
+    def remove_edges_from(self, edges: Iterable[tuple[V, V]], /) -> None:
+        for first, second in edges:
+            self.pred[second].remove(first)
+            self.succ[first].remove(second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +73,14 @@ class Bounds:
         return max(self.critical, self.work / slots)
 
 
-def drop_cycles(graph: nx.DiGraph[V]) -> tuple[tuple[V, V], ...]:
+def drop_cycles(graph: Work[V]) -> tuple[tuple[V, V], ...]:
     """Remove, in place, the edges that close a cycle, and return them.
 
     Like make ("Circular a <- b dependency dropped"): the prerequisites are followed in their order, and an edge from
     a vertex that is being followed already is dropped.
     """
+    if len(in_order(graph)) == len(graph.pred):
+        return ()
     dropped: list[tuple[V, V]] = []
     done: set[V] = set()
     for root in graph:
@@ -64,16 +105,29 @@ def drop_cycles(graph: nx.DiGraph[V]) -> tuple[tuple[V, V], ...]:
     return tuple(dropped)
 
 
-def remaining_path(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> dict[V, float]:
+def in_order(graph: Work[V]) -> list[V]:
+    """All vertices, each behind those that come before it; vertices on a cycle are left out."""
+    waiting = {vertex: len(before) for vertex, before in graph.pred.items()}
+    ready = [vertex for vertex, count in waiting.items() if not count]
+    for vertex in ready:
+        for follower in graph.succ[vertex]:
+            waiting[follower] -= 1
+            if not waiting[follower]:
+                ready.append(follower)
+    return ready
+
+
+def remaining_path(graph: Work[V], durations: Mapping[V, float]) -> dict[V, float]:
     """Seconds from the start of each vertex to the end of all that waits for it.  The graph must have no cycle."""
     remaining: dict[V, float] = {}
-    for vertex in reversed(list(nx.topological_sort(graph))):
-        after = max((remaining[follower] for follower in graph.succ[vertex]), default=0.0)
+    for vertex in reversed(in_order(graph)):
+        followers = graph.succ[vertex]
+        after = max([remaining[follower] for follower in followers]) if followers else 0.0
         remaining[vertex] = durations.get(vertex, 0.0) + after
     return remaining
 
 
-def overlapping_path(graph: nx.DiGraph[V], durations: Mapping[V, float], early: Mapping[V, float]) -> dict[V, float]:
+def overlapping_path(graph: Work[V], durations: Mapping[V, float], early: Mapping[V, float]) -> dict[V, float]:
     """As `remaining_path`, where some vertices hold each other up for a part of their time only.
 
     A vertex of `early` is ready for another one of them, be it behind vertices that take no time, after these seconds:
@@ -82,7 +136,7 @@ def overlapping_path(graph: nx.DiGraph[V], durations: Mapping[V, float], early: 
     remaining: dict[V, float] = {}
     soft: dict[V, float] = {}  # of what is behind it, the longest that can begin early, and
     hard: dict[V, float] = {}  # the longest that must wait for the end
-    for vertex in reversed(list(nx.topological_sort(graph))):
+    for vertex in reversed(in_order(graph)):
         after_early = max((soft[follower] for follower in graph.succ[vertex]), default=0.0)
         after_end = max((hard[follower] for follower in graph.succ[vertex]), default=0.0)
         seconds = durations.get(vertex, 0.0)
@@ -97,7 +151,7 @@ def overlapping_path(graph: nx.DiGraph[V], durations: Mapping[V, float], early: 
     return remaining
 
 
-def critical_path(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> tuple[list[V], float]:
+def critical_path(graph: Work[V], durations: Mapping[V, float]) -> tuple[list[V], float]:
     """The longest path, first vertex first, and its seconds.  Of equal ones the one that comes first in the graph."""
     remaining = remaining_path(graph, durations)
     path: list[V] = []
@@ -108,7 +162,7 @@ def critical_path(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> tuple[l
     return path, remaining[path[0]] if path else 0.0
 
 
-def bounds(graph: nx.DiGraph[V], durations: Mapping[V, float]) -> Bounds:
+def bounds(graph: Work[V], durations: Mapping[V, float]) -> Bounds:
     """Work and critical path of the whole graph."""
     remaining = remaining_path(graph, durations)
     work = sum(durations.get(vertex, 0.0) for vertex in graph)

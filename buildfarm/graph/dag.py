@@ -25,7 +25,16 @@ from itertools import pairwise
 
 import networkx as nx
 
-from buildfarm.graph.critical import Bounds, bounds, critical_path, drop_cycles, overlapping_path, remaining_path
+from buildfarm.graph.critical import (
+    Bounds,
+    WorkGraph,
+    bounds,
+    critical_path,
+    drop_cycles,
+    in_order,
+    overlapping_path,
+    remaining_path,
+)
 from buildfarm.graph.plan import InstancePlan, PlannedCall, SubMake, Target
 
 
@@ -209,7 +218,7 @@ class BuildGraph:
         found: dict[str, tuple[str, ...]] = {}
         result: dict[str, tuple[str, ...]] = {}
         units = self._derived.units
-        for vertex in nx.topological_sort(order):
+        for vertex in in_order(order):
             before = tuple(order.pred[vertex])
             if len(before) == 1 and not wanted(before[0]):
                 found[vertex] = found[before[0]]
@@ -246,11 +255,15 @@ class _Derived:
     @cached_property
     def needs(self) -> dict[str, dict[str, str]]:
         """For each target what it needs, and the kind of the edge."""
-        needs: dict[str, dict[str, str]] = {key: {} for key in self.views}
-        for key, targets in self.views.items():
-            for target in targets:
-                for kind, sources in self._sources(target):
-                    needs[key].update((source, kind) for source in sources if source != key)
+        return {key: self._needs_of(key, targets) for key, targets in self.views.items()}
+
+    def _needs_of(self, key: str, targets: Iterable[Target]) -> dict[str, str]:
+        needs: dict[str, str] = {}
+        for target in targets:
+            for kind, sources in self._sources(target):
+                for source in sources:
+                    if source != key:
+                        needs[source] = kind
         return needs
 
     @cached_property
@@ -327,44 +340,40 @@ class _Derived:
         )
 
     @cached_property
-    def order(self) -> nx.DiGraph[str]:
+    def order(self) -> WorkGraph[str]:
         """Targets and calls: a target's calls stand, one after the other, between what it needs and itself."""
-        order: nx.DiGraph[str] = nx.DiGraph()
-        by_target: dict[str, list[PlannedCall]] = {}
+        order: WorkGraph[str] = WorkGraph()
+        by_target: dict[str, list[str]] = {}
         for call in self.calls:
-            by_target.setdefault(call.target, []).append(call)
-        for key in self.needs:
-            chain = [call.key for call in by_target.get(key, ())]
+            by_target.setdefault(call.target, []).append(call.key)
+        for key, targets in self.views.items():
             order.add_node(key)
-            order.add_nodes_from(chain)
-            steps = [*chain, key]
-            order.add_edges_from(pairwise(steps))
-            for source, kind in self.needs[key].items():
+            steps = [*by_target.get(key, ()), key]
+            for first, second in pairwise(steps):
+                order.add_edge(first, second)
+            for source, kind in self._needs_of(key, targets).items():
                 order.add_edge(source, key if kind == "submake" else steps[0])
         drop_cycles(order)
         return order
 
 
-def _at_home(calls: Iterable[PlannedCall]) -> tuple[PlannedCall, ...]:
+def _at_home(calls: Collection[PlannedCall]) -> tuple[PlannedCall, ...]:
     """Without the commands for objects of another directory, where that directory's own instance plans them too.
 
     An archive that names `../text/format.o` has make find an implicit rule for it as long as it is not there; by
     the time that instance runs, the object is made.
     """
-    kept = list(calls)
+    inside = {cwd: os.path.normpath(cwd).rstrip("/") + "/" for cwd in {call.cwd for call in calls}}
     home: dict[str, int] = {}
-    for call in kept:
+    for call in calls:
         for output in call.outputs[:1]:
-            home[output] = max(home.get(output, 0), _closeness(call, output))
-    return tuple(
-        call for call in kept if not call.outputs or _closeness(call, call.outputs[0]) == home[call.outputs[0]]
-    )
+            home[output] = max(home.get(output, 0), _closeness(inside[call.cwd], output))
+    return tuple([c for c in calls if not c.outputs or _closeness(inside[c.cwd], c.outputs[0]) == home[c.outputs[0]]])
 
 
-def _closeness(call: PlannedCall, output: str) -> int:
-    """How deep the call's directory lies above its output; 0: it does not."""
-    cwd = os.path.normpath(call.cwd)
-    return len(cwd) if output.startswith(cwd.rstrip("/") + "/") else 0
+def _closeness(directory: str, output: str) -> int:
+    """How deep the directory, with a slash at its end, lies above the output; 0: it does not."""
+    return len(directory) if output.startswith(directory) else 0
 
 
 def _quoted(text: str) -> str:

@@ -23,10 +23,10 @@ def compiles(argv: Sequence[str], read: Callable[[str], str | None]) -> tuple[tu
 
     `read(path)` gives the text of the script of that name, as typed, or None.
     """
-    words = list(argv[1:] if os.path.basename(argv[0]) in _SHELLS else argv)
-    if len(words) < 3 or not os.path.basename(words[0]).endswith("libtool"):
+    first = 1 if os.path.basename(argv[0]) in _SHELLS else 0
+    if len(argv) < first + 3 or not argv[first].endswith("libtool"):
         return ()
-    script, tags, mode = words.pop(0), [], ""
+    script, words, tags, mode = argv[first], list(argv[first + 1 :]), [], ""
     while words and words[0].startswith("-"):
         word = words.pop(0)
         if word.startswith("--tag="):

@@ -35,6 +35,7 @@ class PlannedCall:
     cwd: str
     argv: tuple[str, ...]
     call: ToolCall
+    outputs: tuple[str, ...]  # absolute paths
     environment: Mapping[str, str]
     line: str  # the whole recipe line
     certain: bool  # False: the line may skip it (`||`, `if`, behind a test)
@@ -42,11 +43,6 @@ class PlannedCall:
     @property
     def is_unit(self) -> bool:
         return self.call.unit is not None
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Absolute paths."""
-        return tuple(os.path.normpath(os.path.join(self.cwd, name)) for name in self.call.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,12 @@ def _is_not_there(_: str) -> bool:
 
 
 def vertex(directory: str, name: str, *, phony: bool) -> str:
-    return f"{directory}//{name}" if phony else os.path.normpath(os.path.join(directory, name))
+    return f"{directory}//{name}" if phony else _absolute(directory, name)
+
+
+def _absolute(directory: str, name: str) -> str:
+    """`name`, seen from the absolute `directory`, as a normalised path."""
+    return os.path.normpath(name if name.startswith("/") else f"{directory.rstrip('/')}/{name}")
 
 
 def make_plan(
@@ -171,7 +172,7 @@ class _Recipe:
 
 
 def _digest(cwd: str, argv: Sequence[str]) -> str:
-    words = b"\0".join(os.fsencode(word) for word in (cwd, *argv))
+    words = os.fsencode("\0".join((cwd, *argv)))
     return hashlib.blake2b(words, digest_size=8).hexdigest()
 
 
@@ -197,14 +198,22 @@ class _Builder:
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
         self._keys: dict[str, str] = {}  # by name
+        self._shared: dict[str, str] = {}  # one copy of each word and path
         self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
 
     def key(self, name: str) -> str:
         found = self._keys.get(name)
         if found is None:
             rule = self.database.rules.get(name)
-            found = self._keys[name] = vertex(self.directory, name, phony=rule is not None and rule.phony)
+            found = self._shared_of(vertex(self.directory, name, phony=rule is not None and rule.phony))
+            self._keys[name] = found
         return found
+
+    def _keys_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple([self.key(name) for name in names]) if names else ()
+
+    def _shared_of(self, text: str) -> str:
+        return self._shared.setdefault(text, text)
 
     def add_steps(self) -> None:
         for step in self.database.steps:
@@ -224,14 +233,16 @@ class _Builder:
     def _read_line(self, recipe: _Recipe, step: Step, line: str, environment: Mapping[str, str]) -> None:
         recipe.lines.append(line)
         target = self.key(step.target)
+        share = self._shared.setdefault
         for command in shell.parse(line, self.directory, environment, self.exists).commands:
             own = {**environment, **command.environment} if command.environment else environment
-            if os.path.basename(command.argv[0]) in ("make", "gmake"):
+            if command.argv[0].rpartition("/")[2] in ("make", "gmake"):
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)
                 recipe.submakes.append(submake)
                 continue
             calls, added = self._tool_calls(command)
-            for argv in calls:
+            for words in calls:
+                argv = tuple([share(word, word) for word in words])
                 call = self.classify(argv)
                 if call.kind in _TOOL_KINDS:
                     recipe.calls.append(
@@ -241,6 +252,7 @@ class _Builder:
                             cwd=command.cwd,
                             argv=argv,
                             call=call,
+                            outputs=tuple([self._shared_of(_absolute(command.cwd, name)) for name in call.outputs]),
                             environment={**added, **own} if added else own,
                             line=line,
                             certain=command.certain,
@@ -280,8 +292,8 @@ class _Builder:
             name=rule.name,
             directory=self.directory,
             phony=rule.phony,
-            prerequisites=tuple(self.key(name) for name in rule.prerequisites),
-            order_only=tuple(self.key(name) for name in rule.order_only),
+            prerequisites=self._keys_of(rule.prerequisites),
+            order_only=self._keys_of(rule.order_only),
             grouped_with=self.key(maker) if maker is not None else None,
             recipe=tuple(recipe.lines) if recipe else (),
             place=(recipe.place if recipe else None) or rule.place,
