@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from buildfarm.errors import UsageError
+from buildfarm.graph.alike import Alike
 from buildfarm.graph.classify import classify
 from buildfarm.graph.makedb import complaints, parse
 from buildfarm.graph.plan import InstancePlan, make_plan
@@ -101,7 +102,7 @@ def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstanceP
         directory=database.directory or instance.directory,
         environment=output.environment,
         recorded=[line.environment for line in output.submakes],
-        classify=lambda argv: classify(argv, environment=output.environment),
+        classify=Alike(functools.partial(classify, environment=output.environment)),
         read=functools.lru_cache(_read),
         exists=os.path.isfile,
     )

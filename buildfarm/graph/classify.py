@@ -26,6 +26,7 @@ from buildfarm.graph.names import (
     LANGUAGES,
     OTHER_REASONS,
     SUFFIXES,
+    is_conftest,
     is_device,
     tool_of,
 )
@@ -128,7 +129,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     outputs = tuple(path for path in (output, depfile.path if depfile else "") if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
-    if _is_conftest(source) or _is_conftest(output):
+    if is_conftest(source) or is_conftest(output):
         return _other(command, _CONFTEST_REASON, outputs)
     unit = _unit(command, source, language, output, depfile, environment)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
@@ -160,7 +161,7 @@ def _without_object(command: Command) -> ToolCall:
     if header:
         return _other(command, OTHER_REASONS[".h"], outputs)
     if not command.mode:
-        if any(_is_conftest(name) for name, _ in command.inputs):
+        if any(is_conftest(name) for name, _ in command.inputs):
             return _other(command, _CONFTEST_REASON, outputs)
         return ToolCall(Kind.LINK, command.name, outputs)
     if command.mode == "syntax" and _language(command, *command.inputs[0]) is Language.FORTRAN:
@@ -318,11 +319,6 @@ def _local_reason(
     if command.mode == "S" and command.debug:
         return "-S with -g: debug information would name another producer"
     return command.native
-
-
-def _is_conftest(path: str) -> bool:
-    """Whether autoconf made `path` to try something out."""
-    return os.path.basename(path).startswith(("conftest.", "conftest-")) or os.path.basename(path) == "conftest"
 
 
 def _with_suffix(path: str) -> str:

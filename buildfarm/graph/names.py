@@ -70,3 +70,9 @@ def tool_of(name: str) -> Tool:
 def is_device(path: str) -> bool:
     """Whether `path` lies under /dev: never an output to record or to sweep."""
     return path.startswith("/dev/")
+
+
+def is_conftest(path: str) -> bool:
+    """Whether autoconf made `path` to try something out."""
+    name = path.rpartition("/")[2]
+    return name.startswith("conftest") and name[8:9] in ("", ".", "-")
