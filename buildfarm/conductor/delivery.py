@@ -17,7 +17,6 @@ from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 
-Stamp = tuple[int, int, int, int] | None
 MODULE_SUFFIXES = (".mod", ".smod")
 UNORDINARY = "its output is a link, no regular file, or in a directory that is not there"
 
@@ -92,20 +91,6 @@ def write(path: str, content: bytes) -> None:
             view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
-
-
-def stamps(paths: Sequence[str]) -> dict[str, Stamp]:
-    """(mtime in ns, size, inode, ctime in ns) of each file; None where there is none.  Cheap: one stat each."""
-    return {path: stamp(path) for path in paths}
-
-
-def stamp(path: str) -> Stamp:
-    """(mtime in ns, size, inode, ctime in ns), or None; an edit may restore the others, never ctime."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def _record(path: str, final: str, digest: str) -> OutputRecord:

@@ -19,13 +19,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from buildfarm.conductor.delivery import Stamp, stamp
+from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 
 RACY_NS = 20_000_000
 ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there
-SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/usr/share/")
 
 _COMPILERS_OWN = re.compile(r"c\+\+|[\d.]+|[^-]+-.+-.+")
 
@@ -95,7 +94,7 @@ class Witness:
                 return False
         return True
 
-    def _digest(self, path: str, now: Stamp) -> str | None:
+    def _digest(self, path: str, now: Stamp | None) -> str | None:
         if now is None:
             return None
         known = self._digests.get(path)
@@ -153,7 +152,7 @@ class Witness:
         return names
 
 
-def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, Stamp]) -> str | None:
+def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, Stamp | None]) -> str | None:
     """A digest of what a unit's inputs, and the directories where they were searched, look like.
 
     `seen` holds the inputs' stamps.  Two that are equal: no input was changed, moved or replaced in between, nor its

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
-from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, Stamp, ordinary, stamps, temporary_name
+from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, ordinary, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
@@ -33,6 +33,7 @@ from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
@@ -40,7 +41,7 @@ from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
 
 CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
-NOTHING_KNOWN: Mapping[str, Stamp] = {}
+NOTHING_KNOWN: Mapping[str, Stamp | None] = {}
 UNCLEAR = "what it is made of was not clear"
 HEADER_MISSED = b"fatal error: "  # in the words of a node that preprocesses: there may be a header that it was not sent
 WORDS_LOST = "its warnings can only be told by a local compile"
@@ -79,7 +80,9 @@ class Compiled:
     bytes_received: int = 0
     since_ns: int = 0  # when its preparation began
     stable: bool = True  # no input changed while it was away
-    seen: Mapping[str, Stamp] = field(default_factory=dict)  # what its inputs looked like when that was last looked at
+    seen: Mapping[str, Stamp | None] = field(
+        default_factory=dict
+    )  # what its inputs looked like when that was last looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,7 @@ class Maker:
         self._farm.demand(task.step)
 
     async def _dispatch(
-        self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp] = NOTHING_KNOWN
+        self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp | None] = NOTHING_KNOWN
     ) -> Compiled | Stranded | Here:
         """Have it compiled.  `before`: what inputs looked like before they were read."""
         before = {**(stamps(prepared.inputs) if prepared.seen is None else prepared.seen), **before}
@@ -480,7 +483,7 @@ def _written(made: Sequence[Made]) -> tuple[Made, ...]:
     return tuple(made)
 
 
-def _touched(seen: Mapping[str, Stamp], since_ns: int) -> bool:
+def _touched(seen: Mapping[str, Stamp | None], since_ns: int) -> bool:
     """Whether a file was written after `since_ns`: it may have been read before or after that.
 
     A file from the future says nothing: the clock was set back, or the disk is another machine's.  Module files are

@@ -17,9 +17,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from buildfarm.conductor.delivery import stamp, stamps
 from buildfarm.conductor.evidence import Witness, appearance, newcomers
 from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.dispatch.stamps import stamp, stamps
 from buildfarm.dispatch.wrappers import is_wrapper
 from buildfarm.graph.classify import classify
 from buildfarm.model import Invocation, Unit

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from buildfarm.conductor.delivery import Stamp, stamps
+from buildfarm.dispatch.stamps import Stamp, stamps
 
 LOOK_SECONDS = 1.0
 SETTLE_SECONDS = 0.15  # an editor truncates first and writes then; no look at what is between
@@ -53,7 +53,7 @@ class Watcher:
             if observer is not None:
                 observer.stop()
 
-    async def _settled(self, now: dict[str, Stamp]) -> dict[str, Stamp]:
+    async def _settled(self, now: dict[str, Stamp | None]) -> dict[str, Stamp | None]:
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
             later = stamps(self._paths)

@@ -4,8 +4,8 @@ It sends no unit and chooses no way for one; `conductor.making` asks before each
 
 *Theory of operation.*  The node assembles a small source whose section holds the bytes of the files in question
 (`.incbin`), each behind a mark that nobody can guess; what comes back is compared with what is here.  Paths that must
-not be there are asked for by `__has_include`.  One missing file spoils the answer for its batch, which is then halved, a
-few times.  Nothing is proved twice in a build, and nothing is kept beyond it: headers are replaced with packages,
+not be there are asked for by `__has_include`.  One missing file spoils the answer for its batch, which is then halved,
+a few times.  Nothing is proved twice in a build, and nothing is kept beyond it: headers are replaced with packages,
 between builds.
 
 A node whose headers change while a build runs would compile with others than it has proved.  So would its compiler, and

@@ -10,9 +10,10 @@ was overlooked would, so files with forms that this scan does not see through (a
 comment inside a directive) make their unit `Unclear`, as does what tells one file from another by time or place
 (`#pragma once` in files of the same bytes, `__TIMESTAMP__`).
 
-What was found for a header holds while the files that were read and the directories that were searched have the stamps
-that they had; both are looked at for each unit, each once.  A directory that changed in the last moment may change
-again within one tick of its clock, so its names are not kept.
+What was found for a header holds while the files that were read have the stamps that they had, and the directories
+that were searched still have those, and only those, of the names that were looked up; both are looked at for each unit,
+each once.  A directory whose time has not changed is not read again, unless that changed in the last moment: it may
+change again within one tick of its clock.
 
 distcc's include server works like this too; it expects system headers to be the same on all nodes, which is nothing
 to rely on, so nodes must prove it (`alike`), or they are sent those too.
@@ -23,15 +24,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from buildfarm.dispatch import protocol
+from buildfarm.dispatch.stamps import Stamp, file_stamp
 from buildfarm.model import SentFile
 
+NEVER: tuple[int, frozenset[str]] = (-1, frozenset())
 RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
 
 # Each begins with a literal, which is searched for fast.
@@ -52,8 +54,6 @@ _ODD_WORDS = (
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
 
 SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered
-
-Stamp = tuple[int, int, int, int]  # mtime in ns, size, inode, ctime in ns
 
 
 class Unclear(Exception):
@@ -104,11 +104,21 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class _Looked:
+    """A directory where names were looked up."""
+
+    path: str
+    mtime: int | None  # in ns; None: not there
+    names: frozenset[str]
+    there: frozenset[str]  # of these
+
+
+@dataclass(frozen=True, slots=True)
 class _Reach:
     """What a header leads to, and what it was seen by."""
 
     files: tuple[Header, ...]
-    directories: tuple[tuple[str, int | None], ...]  # mtime in ns, None: not there
+    directories: tuple[_Looked, ...]
     unclear: str | None
     notes: Notes
 
@@ -172,7 +182,7 @@ class Headers:
             return known
         directory, cwd, included, asked_there = asking
         found: dict[str, Header] = {}
-        looked: dict[str, None] = {}
+        looked: dict[str, set[str]] = {}
         notes = NOTHING
         asks = [(Asked(How.QUOTE, name), cwd) for name in included]
         asks += [(asked, directory) for asked in asked_there]
@@ -184,13 +194,13 @@ class Headers:
             for path in paths:
                 reach = self._reach(path, search)
                 found.update((header.path, header) for header in reach.files)
-                looked.update(dict.fromkeys(name for name, _ in reach.directories))
+                for seen in reach.directories:
+                    looked.setdefault(seen.path, set()).update(seen.names)
                 notes = notes.and_also(reach.notes)
         reach = self._reached(found, looked, notes)
-        if self._lasts(reach):
-            if len(self._sources) >= SOURCES_KEPT:
-                del self._sources[next(iter(self._sources))]
-            self._sources[search, asking] = reach
+        if len(self._sources) >= SOURCES_KEPT:
+            del self._sources[next(iter(self._sources))]
+        self._sources[search, asking] = reach
         return reach
 
     def _reach(self, path: str, search: SearchPath) -> _Reach:
@@ -199,7 +209,7 @@ class Headers:
         if known is not None and self._holds(known):
             return known
         files: dict[str, Header] = {}
-        looked: dict[str, None] = {}
+        looked: dict[str, set[str]] = {}
         notes = NOTHING
         waiting = [path]
         while waiting:
@@ -220,20 +230,19 @@ class Headers:
                     notes = notes.and_also(Notes(strays=True))
                 waiting += paths
         reach = self._reached(files, looked, notes)
-        if self._lasts(reach):
-            self._reaches[search, path] = reach
+        self._reaches[search, path] = reach
         return reach
 
-    def _reached(self, files: Mapping[str, Header], looked: Iterable[str], notes: Notes) -> _Reach:
+    def _reached(self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes) -> _Reach:
         unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
         once = [header.once for header in files.values() if header.once is not None]
         if len(set(once)) != len(once):
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
-        return _Reach(tuple(files.values()), tuple((name, self._mtime(name)) for name in looked), unclear, notes)
-
-    def _lasts(self, reach: _Reach) -> bool:
-        """Whether the directories' times tell of every change: those that changed just now do not."""
-        return all(mtime is None or self._names.get(name, (None,))[0] == mtime for name, mtime in reach.directories)
+        directories = []
+        for path, names in looked.items():
+            there = self._list(path) & names
+            directories.append(_Looked(path, self._mtimes[path], frozenset(names), there))
+        return _Reach(tuple(files.values()), tuple(directories), unclear, notes)
 
     def _holds(self, reach: _Reach) -> bool:
         stamps = self._stamps
@@ -243,12 +252,16 @@ class Headers:
             if now != header.stamp:
                 return False
         mtimes = self._mtimes
-        for name, mtime in reach.directories:
-            if (mtimes[name] if name in mtimes else self._mtime(name)) != mtime:
+        for seen in reach.directories:
+            path = seen.path
+            mtime = mtimes[path] if path in mtimes else self._mtime(path)
+            if mtime == seen.mtime and (mtime is None or self._names.get(path, NEVER)[0] == mtime):
+                continue
+            if self._list(path) & seen.names != seen.there:
                 return False
         return True
 
-    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: dict[str, None]) -> list[str]:
+    def _find(self, asked: Asked, directory: str, search: SearchPath, looked: dict[str, set[str]]) -> list[str]:
         """The files that the name may lead to: the first, or all for `#include_next`; `looked`: where was looked."""
         places: tuple[str, ...] = search.bracket
         if asked.how is not How.ANGLE:
@@ -257,11 +270,12 @@ class Headers:
         for place in places:
             path = f"{place}/{asked.name}"
             parent, _, base = path.rpartition("/")
-            looked[parent] = None
+            compiled = f"{base}.gch"
+            looked.setdefault(parent, set()).update((base, compiled))
             names = self._list(parent)
             if base not in names:
                 continue
-            if f"{base}.gch" in names:
+            if compiled in names:
                 raise Unclear(f"{path}.gch is a precompiled header")
             if self._stamp(path) is None:
                 continue  # a directory of that name: the search goes on
@@ -291,14 +305,7 @@ class Headers:
 
     def _stamp(self, path: str) -> Stamp | None:
         """None: no regular file."""
-        try:
-            found = os.stat(path)
-        except (OSError, ValueError):
-            now = None
-        else:
-            now = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
-            if not stat.S_ISREG(found.st_mode):
-                now = None
+        now = file_stamp(path)
         self._stamps[path] = now
         return now
 
