@@ -1,6 +1,7 @@
 """Compiles units before make asks for them, on slots that would be idle, and keeps the results until it does.
 
-It delivers nothing (`units` does, when make's own recipe makes the very same call) and plans nothing (`foresight`).
+It delivers nothing (`units` does, when make's own recipe makes the very same call) and plans nothing (`foresight`).  It
+is one thing, a guess from when it is foreseen until make asks for it, and long for all that may become of one meanwhile.
 
 Theory of operation.  A foreseen unit is *known by its fingerprint*: directory, words, relevant environment.  It is
 made as soon as what it reads is there, the longest remaining path first, in a share of the slots that leaves room
@@ -28,6 +29,7 @@ from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.making import Compiled, Maker, Task
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.workbench import Urgency, Workbench
@@ -75,6 +77,7 @@ class _Entry:
     inputs: Mapping[str, str] = field(default_factory=dict)
     in_store: bool = False
     tries: int = 0
+    seat: Seat = NO_SEAT  # of the call for which it was begun
 
 
 class Lookahead:
@@ -152,7 +155,9 @@ class Lookahead:
                     self._begin_phases(entry)
             self.pump()
 
-    async def take(self, invocation: Invocation, unit: Unit, outputs: tuple[str, ...]) -> Ahead | Declined | None:
+    async def take(
+        self, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat = NO_SEAT
+    ) -> Ahead | Declined | None:
         """Make asks for this call: what was made ahead, waited for if it is under way, if it still fits.
 
         None: nothing is known of it; make it now.  A Fortran unit is never unknown: it is made in phases here.
@@ -166,13 +171,16 @@ class Lookahead:
             stored = await self._from_store(mark, invocation)
             if stored is not None or unit.fortran is None or not unit.may_travel:
                 return stored
-            entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True)
+            entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True, seat=seat)
             self._begin_phases(entry)
+            meanwhile = NO_SEAT  # what it does here it does for this call
         else:
             self._want(entry)
+            meanwhile = seat
         assert entry.job is not None, "BUG: nothing to wait for"
         try:
-            await asyncio.wait((entry.job,))
+            async with meanwhile.away():
+                await asyncio.wait((entry.job,))
         except asyncio.CancelledError:  # make was killed; what is under way may still be of use
             entry.wanted = False
             self._entries[mark] = entry
@@ -289,7 +297,12 @@ class Lookahead:
 
     async def _task(self, entry: _Entry) -> Task:
         task = await self._maker.task(
-            entry.unit, entry.invocation, entry.outputs, urgency=entry.urgency, ahead=not entry.wanted
+            entry.unit,
+            entry.invocation,
+            entry.outputs,
+            urgency=entry.urgency,
+            ahead=not entry.wanted,
+            seat=entry.seat,
         )
         if isinstance(task, str):
             raise CannotTravel(task)

@@ -20,6 +20,7 @@ from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
 from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.lending import Lending, Seat
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
 from buildfarm.dispatch import modules
@@ -34,22 +35,35 @@ class Units:
     """Serves the compile calls of one build."""
 
     def __init__(
-        self, farm: Farm, here: Here, ledger: Ledger, maker: Maker, lookahead: Lookahead, *, token: str
+        self,
+        farm: Farm,
+        here: Here,
+        ledger: Ledger,
+        maker: Maker,
+        lookahead: Lookahead,
+        lending: Lending,
+        *,
+        token: str,
     ) -> None:
         self._farm = farm
         self._here = here
         self._ledger = ledger
         self._maker = maker
         self._lookahead = lookahead
+        self._lending = lending
         self._token = token
 
     async def serve(self, call: StubCall, tool_call: ToolCall) -> None:
         """Answer one compile call."""
+        async with self._lending.seat(call.pid, call.invocation.env) as seat:
+            await self._serve(call, tool_call, seat)
+
+    async def _serve(self, call: StubCall, tool_call: ToolCall, seat: Seat) -> None:
         unit = tool_call.unit
         assert unit is not None, "BUG: a compile call without a unit"
         invocation = call.invocation
         outputs = absolute_outputs(tool_call, invocation)
-        known = await self._look_ahead(call, invocation, unit, outputs)
+        known = await self._look_ahead(call, invocation, unit, outputs, seat)
         if isinstance(known, Ahead) and not self._maker.trust.believes(known.compiled.node):
             known = None
         try:
@@ -60,14 +74,14 @@ class Units:
                 case Declined(task, verdict):
                     await self._decline(call, tool_call, task, verdict)
                 case None:
-                    await self._make_now(call, tool_call, unit, invocation, outputs)
+                    await self._make_now(call, tool_call, unit, outputs, seat)
         finally:
             self._lookahead.made(outputs)
 
     async def _make_now(
-        self, call: StubCall, tool_call: ToolCall, unit: Unit, invocation: Invocation, outputs: tuple[str, ...]
+        self, call: StubCall, tool_call: ToolCall, unit: Unit, outputs: tuple[str, ...], seat: Seat
     ) -> None:
-        task = await self._maker.task(unit, invocation, outputs)
+        task = await self._maker.task(unit, call.invocation, outputs, seat=seat)
         if isinstance(task, str):
             await self._run_here(call, tool_call, self._ledger.new_step(), task)
             return
@@ -77,10 +91,10 @@ class Units:
             self._maker.discard(task)
 
     async def _look_ahead(
-        self, call: StubCall, invocation: Invocation, unit: Unit, outputs: tuple[str, ...]
+        self, call: StubCall, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat
     ) -> Ahead | Declined | None:
         """What lookahead knows of the call, waited for if it is under way.  Raises StubLost when make was killed."""
-        asked = asyncio.create_task(self._lookahead.take(invocation, unit, outputs))
+        asked = asyncio.create_task(self._lookahead.take(invocation, unit, outputs, seat))
         if not await _while_wanted(call, asked):
             raise StubLost(f"{call.name} is gone")
         return asked.result()

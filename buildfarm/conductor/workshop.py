@@ -166,7 +166,9 @@ class Workshop:
             enabled=request.lookahead and bool(begun.nodes),
         )
         foresight = Foresight(str(request.directory), ledger, toolbox, durations, lookahead.foresee)
-        lending = Lending(JobServer.of(request.environment), lambda: farm.slots, ledger.note)
+        lending = Lending(
+            JobServer.of(request.environment), lambda: sum(node.slots for node in membership.nodes), ledger.note
+        )
         stack.push_async_callback(lending.close)
         units = Units(farm, here, ledger, maker, lookahead, lending, token=begun.token)
         calls = Calls(units, here, ledger, foresight, toolbox)
