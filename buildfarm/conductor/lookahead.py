@@ -24,7 +24,6 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildfarm.conductor.delivery import Stamp, stamps
 from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
@@ -34,6 +33,7 @@ from buildfarm.conductor.making import Compiled, Maker, Task
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.prepared import CannotTravel, Made
+from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.model import Invocation, Unit
 from buildfarm.state.store import ObjectStore, StoredResult
 
@@ -407,6 +407,6 @@ class Lookahead:
         self.wasted += 1
 
 
-def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp]:
+def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp | None]:
     """What the files among `inputs` look like now."""
     return stamps(tuple(path for path, digest in inputs.items() if digest))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildfarm.conductor.delivery import UNORDINARY, Placement, ordinary, place, stamps
+from buildfarm.conductor.delivery import UNORDINARY, Placement, ordinary, place
 from buildfarm.conductor.evidence import appearance
 from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
@@ -25,6 +25,7 @@ from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
 from buildfarm.dispatch import modules
 from buildfarm.dispatch.prepared import CannotTravel
+from buildfarm.dispatch.stamps import stamps
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
 
