@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.farm import Farm
 from tests.fidelity.cases import Case
-from tests.fidelity.duel import FAULTY_COMPILER, fight
+from tests.fidelity.duel import FAULTY_COMPILER, comparable, fight
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -27,6 +28,12 @@ CASES = {
     "command_v_shows_the_users_path": "144:2.settings",
     "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
 }
+
+# What make itself leaves to chance: the time in an archive's members (-t), a sub-make with -j3 below -j1.
+CHANCE = (
+    "6441108:0.recursion_by_other_words,1.depfiles,2.implicit,3.implicit",
+    "6440212:0.libtool_like,1.recursion,2.settings",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +58,19 @@ def test_trees_recipes_words_and_statuses_are_makes_own(nodes: Farm, tmp_path: P
 def test_what_once_differed_does_so_no_more(nodes: Farm, tmp_path: Path) -> None:
     told = fight(tmp_path / "t", [Case.parse(name) for name in CASES.values()], nodes.hosts)
     assert not told, "\n".join(line for case, lines in told.items() for line in (f"--- {case.name}", *lines))
+
+
+def test_make_beside_make_differs_in_nothing(tmp_path: Path) -> None:
+    told = fight(tmp_path / "t", [Case.parse(name) for name in CHANCE], "", rehearse=True)
+    assert not told, "\n".join(line for case, lines in told.items() for line in (f"--- {case.name}", *lines))
+
+
+def test_archives_are_compared_without_the_times_of_their_members(tmp_path: Path) -> None:
+    seen = set[bytes]()
+    for second, text in ((1_600_000_000, "one"), (1_700_000_000, "one"), (1_600_000_000, "two")):
+        member, archive = tmp_path / "member.o", tmp_path / f"{len(seen)}{second}.a"
+        member.write_text(text)
+        os.utime(member, (second, second))
+        subprocess.run(["ar", "rcU", archive, member], check=True)
+        seen.add(comparable(archive))
+    assert len(seen) == 2

@@ -16,6 +16,7 @@ from tests.fidelity import more_pieces as more_pieces  # they register themselve
 from tests.fidelity.pieces import WRITERS, Piece
 
 EPOCH = 1_600_000_000  # sources are old, and each has its own second
+_OWN_JOBS = re.compile(r"-j *[2-9]")  # a recursive make that is parallel whatever the first one is
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class Case:
 
     @property
     def serial(self) -> tuple[bool, bool]:
-        return "-j1" in self.options(0), "-j1" in self.options(1)
+        """Whether the first and the second build do one thing after the other, recursive makes included."""
+        texts = (text for piece in self.pieces() for text in (piece.makefile, *piece.files.values()))
+        alone = not any(_OWN_JOBS.search(text) for text in texts)
+        return alone and "-j1" in self.options(0), alone and "-j1" in self.options(1)
 
     def write(self, root: Path) -> None:
         """Write the project; every file has its own old time."""
