@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from buildfarm.dispatch.headers import Headers, SearchPath
@@ -76,6 +77,41 @@ def test_objects_depfiles_and_words_are_makes(tmp_path: Path) -> None:
     assert files(tree) == expected
     for line in words.splitlines():
         assert line in result.stderr
+
+
+OTHER_BYTES = """#!/bin/sh
+/usr/bin/gcc "$@" || exit
+case "$*" in *bf_alike.c*)
+    for word in "$@"; do case $word in *.o) sed -i s/fputs/FPUTS/ "$word" ;; esac; done ;;
+esac
+"""
+
+
+def test_a_node_with_other_system_headers_is_sent_ours(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    expected, _ = made_by_make(tree)
+    with Farm(count=3, jobs=1) as farm:
+        farm.nodes[0].install("gcc", OTHER_BYTES)
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j3", "--no-lookahead")
+        assert result.code == 0, result.stderr
+        assert any("-nostdinc" in command for command in farm.nodes[0].started())
+        assert not any("-nostdinc" in command for node in farm.nodes[1:] for command in node.started())
+        assert preprocessed_there(farm) > UNITS / 3
+    assert files(tree) == expected
+
+
+def test_an_answer_that_tells_of_headers_of_the_nodes_own_is_not_used(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    expected, _ = made_by_make(tree)
+    with tempfile.TemporaryDirectory(prefix="bf-headers-") as name:
+        Path(name).chmod(0o755)
+        (Path(name) / "string.h").write_text("#include_next <string.h>\nint of_the_node;\n")
+        with Farm(count=1, jobs=2) as farm:
+            farm.nodes[0].install("gcc", f'#!/bin/sh\nexec /usr/bin/gcc -I{name} "$@"\n')
+            result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j2", "--no-lookahead")
+            assert result.code == 0, result.stderr
+            assert 0 < preprocessed_there(farm) < UNITS, "after the first such answer it is sent all headers, or texts"
+    assert files(tree) == expected
 
 
 def test_nobody_else_preprocesses_where_the_user_wants_that_done_here(tmp_path: Path) -> None:
