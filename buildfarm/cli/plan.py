@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
     from buildfarm.conductor.planner import plan_build
     from buildfarm.state.reader import steps
 
+    gc.disable()  # one plan is made and told, of millions of values without a cycle
     request = from_words(make_words, Options(config=config), dict(os.environ))
     planned = plan_build(str(request.directory), request.make_words, request.environment)
     if not planned.graph.plans:
@@ -59,8 +61,7 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
     elif as_dot:
         click.echo(planned.graph.to_dot(), nl=False)
     else:
-        for line in describe(planned, str(request.directory), durations):
-            click.echo(line)
+        click.echo("\n".join(describe(planned, str(request.directory), durations)))
     for trouble in planned.troubles:
         click.echo(f"buildfarm: {printable(trouble)}", err=True)
     return 0
@@ -81,11 +82,12 @@ def describe(planned: Planned, directory: str, durations: dict[str, float]) -> l
         lines.append(f"  critical path {duration(seconds)} of {duration(work)} of work: {wide:.1f} at once at best")
     elif path:
         lines.append(f"  critical path {count(len(path), 'step')} (no durations are known before a first build)")
-    width = max((len(_name(call, directory)) for call in calls), default=0)
-    for call in calls:
+    names = [_name(call, directory) for call in calls]
+    width = max(map(len, names), default=0)
+    for call, name in zip(calls, names, strict=True):
         mark = "*" if call.key in critical else " "
         cost = duration(durations[call.key]) if call.key in durations else ""
-        lines.append(f"  {mark} {_name(call, directory):<{width}}  {cost:>8}  {_place(call)}".rstrip())
+        lines.append(f"  {mark} {name:<{width}}  {cost:>8}  {_place(call)}".rstrip())
     if critical:
         lines.append("  (* on the critical path)")
     for instance in graph.plans.values():

@@ -14,7 +14,6 @@ as that last took, so that many instances cost linear time.  Planning begins wit
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import re
 import time
@@ -193,11 +192,7 @@ class Foresight:
         if len(self._whole) >= MOST_INSTANCES:
             return
         begun = time.monotonic()
-        async with asyncio.TaskGroup() as group:  # the dry run begins at once; meanwhile networkx, which takes long
-            planning = group.create_task(plan_instance(instance, tree=self._top))
-            if self._graph is None:
-                group.create_task(asyncio.to_thread(importlib.import_module, "buildfarm.graph.dag"))
-        plan, _ = planning.result()
+        plan, _ = await plan_instance(instance, tree=self._top)
         self.seconds += time.monotonic() - begun
         self._whole[key] = plan is not None and plan.whole
         if plan is None:
@@ -214,10 +209,12 @@ class Foresight:
                 self._enqueue(MakeInstance(where, submake.argv, submake.environment, submake.makelevel), False)
 
     async def _look(self) -> None:
+        from buildfarm.conductor.planner import uncollected
+
         assert self._graph is not None, "BUG: a look at no graph"
         begun = time.monotonic()
         self._view = await asyncio.to_thread(
-            look, self._graph, self._toolbox, self._durations, all(self._whole.values())
+            uncollected, look, self._graph, self._toolbox, self._durations, all(self._whole.values())
         )
         self._dirty = False
         self._named.update(self._view.units)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.alike import Alike
 from buildfarm.graph.classify import classify
-from buildfarm.graph.makedb import complaints, parse
+from buildfarm.graph.makedb import MakeDatabase, complaints, parse
 from buildfarm.graph.plan import InstancePlan, make_plan
 from buildfarm.make import buffering
 from buildfarm.make.dryrun import DryRunOutput, dry_run
@@ -26,6 +27,7 @@ from buildfarm.make.instance import MakeInstance
 if TYPE_CHECKING:
     from buildfarm.graph.dag import BuildGraph
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_INSTANCES = 500
@@ -78,7 +80,20 @@ async def plan_instance(
     output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library)
     if output.error is not None:
         return None, output.error
-    return await asyncio.to_thread(_understand, instance, output)
+    database = await asyncio.to_thread(uncollected, parse, output.text)
+    output = replace(output, text="")  # a kilobyte for each target
+    return await asyncio.to_thread(uncollected, _understand, instance, database, output)
+
+
+def uncollected(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Do `work`, which makes millions of values and no cycles, without looking for cycles: a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return work(*arguments, **named)
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @functools.cache
@@ -89,9 +104,10 @@ def _library() -> Path | None:
     return buffering.prepare(user_cache_path("buildfarm"))
 
 
-def _understand(instance: MakeInstance, output: DryRunOutput) -> tuple[InstancePlan, str | None]:
-    """What a dry run said; pure and slow enough for a thread."""
-    database = parse(output.text)
+def _understand(
+    instance: MakeInstance, database: MakeDatabase, output: DryRunOutput
+) -> tuple[InstancePlan, str | None]:
+    """What a dry run said; slow enough for a thread."""
     complained = complaints(output.stderr)
     plan = make_plan(
         database,

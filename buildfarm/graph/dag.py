@@ -1,4 +1,4 @@
-"""The DAG of a whole build: the plans of all its make instances, joined in one networkx graph.
+"""The DAG of a whole build: the plans of all its make instances, joined in one graph.
 
 It parses no text, runs nothing and keeps no run state: what is compiled, waiting or done is the scheduler's.  A
 plan of an instance that was planned before replaces the earlier plan.
@@ -10,8 +10,9 @@ a recursive make that `b`'s recipe calls).  A recursive call and the plan made f
 words.  What is *not* an edge: the order of the calls in a recipe that runs several makes, and what such a recipe's
 target needs before its sub-makes start.  That is make's barrier, not the work's, and lookahead goes around it.
 
-Cycles are dropped as make does, in the graph that units are ordered by, not in `graph` itself.  Everything derived
-is computed on demand and kept until the next `merge`.
+Cycles are dropped as make does, in the graph that units are ordered by (`critical.WorkGraph`), not in `graph` itself,
+which is networkx's, for those who walk it in other ways.  Everything derived is computed on demand and kept until the
+next `merge`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from buildfarm.graph.critical import (
     Bounds,
@@ -36,6 +36,9 @@ from buildfarm.graph.critical import (
     remaining_path,
 )
 from buildfarm.graph.plan import InstancePlan, PlannedCall, SubMake, Target
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,8 @@ class _Derived:
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
+        import networkx as nx  # a tenth of a second, and a build that only orders its units does without
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from((key, {"targets": targets}) for key, targets in self.views.items())
         for key, needs in self.needs.items():
