@@ -24,7 +24,7 @@ from tests.tool import environment
 
 TIMEOUT = 600.0
 _PID = re.compile(r"\bcc[A-Za-z0-9]{6}\b|/tmp/cc[A-Za-z0-9]{6}|/tmp/GMfifo\d+")  # make 4.4's job server has one
-_MEMBER_HEAD = re.compile(rb"([^\n]{16})[0-9 ]{12}([0-9 ]{30}`\n)")  # ar(5): name, date, owner, group, mode, size
+_MEMBER_HEAD = re.compile(rb"([^\n]{16})[0-9 \0]{12}([0-9 ]{30}`\n)")  # ar(5): name, date, owner, group, mode, size
 
 FAULTY_COMPILER = """#!/bin/sh
 case " $* " in *bf-probe*|*" -v "*|*-dump*|*--version*) exec {real} "$@";; esac
@@ -138,7 +138,8 @@ def _tree(root: Path) -> Iterable[tuple[str, str]]:
 def comparable(path: Path) -> bytes:
     """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer.
 
-    `make -t` writes the time into the archive for a member that it touches (arscan.c): an archive's are left out.
+    `make -t` writes the time into the archive for a member that it touches, and a NUL behind it (arscan.c): an archive's
+    are left out.
     """
     if path.name.endswith(".a"):
         return _MEMBER_HEAD.sub(rb"\1\2", path.read_bytes())
