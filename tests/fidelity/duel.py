@@ -138,8 +138,8 @@ def _tree(root: Path) -> Iterable[tuple[str, str]]:
 def comparable(path: Path) -> bytes:
     """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer.
 
-    `make -t` writes the time into the archive for a member that it touches, and a NUL behind it (arscan.c): an archive's
-    are left out.
+    `make -t` writes the time into the archive for a member that it touches, with a NUL behind it (arscan.c): that of
+    each member is left out.
     """
     if path.name.endswith(".a"):
         return _MEMBER_HEAD.sub(rb"\1\2", path.read_bytes())
