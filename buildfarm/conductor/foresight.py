@@ -18,7 +18,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -169,7 +169,7 @@ class Foresight:
     def planning(self, wasted: int) -> Planning:
         """What the plans were worth so far."""
         if self._dirty and self._graph is not None:  # a plan came after the last look
-            self._named.update(_mark(self._toolbox, call) for call in self._graph.units())
+            self._named.update(_marks(self._toolbox, self._graph.units()))
         predicted = len(self._units & self._named)
         return Planning(len(self._units), self._foreseen, predicted, wasted, len(self._whole), self.seconds)
 
@@ -259,15 +259,16 @@ def look(graph: BuildGraph, toolbox: Toolbox, durations: Mapping[str, float], wh
     modules = {call.key: MODULE_SHARE * estimates[call.key] for call in calls if _is_fortran(call)}
     path = graph.overlapping_path(with_links, modules)
     waits = graph.waits_for()
+    unplanned = graph.unplanned()
+    graph.forget()
     units = {}
-    for call in calls:
-        mark = _mark(toolbox, call)
+    for call, mark in zip(calls, _marks(toolbox, calls), strict=True):
         key = call.key
         units[mark] = Foreseen(call, mark, estimates[key], remaining[key], path[key], waits.get(key, ()))
     recorded = sum(estimates[key] for key, seconds in known.items() if seconds is not None)
     return View(
         units,
-        whole and not graph.unplanned(),
+        whole and not unplanned,
         {output: path[key] for key, output in links.items() if with_links[key]},
         recorded > 0.5 * sum(estimates.values()),
     )
@@ -277,8 +278,11 @@ def _is_fortran(call: PlannedCall) -> bool:
     return call.call.unit is not None and call.call.unit.language is Language.FORTRAN
 
 
-def _mark(toolbox: Toolbox, call: PlannedCall) -> str:
-    return toolbox.mark(Invocation(call.argv, os.path.realpath(call.cwd), call.environment))
+def _marks(toolbox: Toolbox, calls: Collection[PlannedCall]) -> Iterator[str]:
+    """The fingerprint of each call."""
+    real = {cwd: os.path.realpath(cwd) for cwd in {call.cwd for call in calls}}
+    for call in calls:
+        yield toolbox.mark(Invocation(call.argv, real[call.cwd], call.environment))
 
 
 def estimate(calls: tuple[PlannedCall, ...], known: Mapping[str, float | None]) -> dict[str, float]:

@@ -12,7 +12,7 @@ target needs before its sub-makes start.  That is make's barrier, not the work's
 
 Cycles are dropped as make does, in the graph that units are ordered by (`critical.WorkGraph`), not in `graph` itself,
 which is networkx's, for those who walk it in other ways.  Everything derived is computed on demand and kept until the
-next `merge`.
+next `merge` or `forget`.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ class BuildGraph:
     def merge(self, plan: InstancePlan) -> None:
         """Take in an instance's plan, in place of the earlier one of the same key."""
         self._plans[plan.key] = plan
+        self._derived = _Derived(tuple(self._plans.values()))
+
+    def forget(self) -> None:
+        """Drop what was derived from the plans, several times their size; it is computed anew when it is asked for."""
         self._derived = _Derived(tuple(self._plans.values()))
 
     @property

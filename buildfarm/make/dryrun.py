@@ -218,11 +218,13 @@ async def _run(
     ]
     returncode, out, err, confinement = await _spawn(confine_words, directory, environment, timeout)
     seconds = time.monotonic() - began
-    text, records = _records(out, token)
+    marked, records = _records(out, token)
+    del out  # of all that make said, a kilobyte for each target, there are never more than two copies
     restored = [RecursiveLine(line, _restored(env, instance, words, library)) for line, env in records]
     probe = f": {token}"
     recipe_environment = next((r.environment for r in restored if r.line == probe), {})
-    text = _without_probe(text, names, token)
+    marked = _without_probe(marked, names, token)
+    text = os.fsdecode(marked)
     error = None
     if returncode is None:
         error = f"make had not finished its dry run after {timeout:g} s"
@@ -271,7 +273,7 @@ def default_makefile(directory: str) -> str | None:
 
 async def _spawn(
     words: Sequence[str], cwd: str, environment: Mapping[str, str], timeout: float
-) -> tuple[int | None, str, str, str]:
+) -> tuple[int | None, bytes, str, str]:
     """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe."""
     directory, scratch, *rest = words
     os.makedirs(scratch)
@@ -299,7 +301,7 @@ async def _spawn(
             except ProcessLookupError:
                 pass
             process.wait()
-        return status, _content(out), _content(err), _content(report) or "free"
+        return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
 
 
 def _memory_file(name: str, files: ExitStack) -> int:
@@ -321,45 +323,49 @@ async def _ended(pid: int) -> None:
         os.close(handle)
 
 
-def _content(fd: int) -> str:
+def _content(fd: int) -> bytes:
     size = min(os.fstat(fd).st_size, _LARGEST_OUTPUT)
     parts = []
     offset = 0
     while offset < size and (part := os.pread(fd, size - offset, offset)):
         parts.append(part)
         offset += len(part)
-    return os.fsdecode(b"".join(parts))
+    return b"".join(parts)
 
 
-def _records(out: str, token: str) -> tuple[str, list[tuple[str, dict[str, str]]]]:
+def _records(out: bytes, token: str) -> tuple[bytes, list[tuple[str, dict[str, str]]]]:
     """The text with a numbered mark for each record, and the records: line and environment."""
     records: list[tuple[str, dict[str, str]]] = []
-    pattern = re.compile(f"\x1e{token}\n([^\x1e]*(?:\x1e(?!{token})[^\x1e]*)*)\x1e{token}\n")
-
-    def number(found: re.Match[str]) -> str:
-        environment, _, line = found[1].rpartition("\0\x1e")
+    pattern = f"\x1e{token}\n([^\x1e]*(?:\x1e(?!{token})[^\x1e]*)*)\x1e{token}\n".encode()
+    whole = memoryview(out)
+    parts: list[bytes | memoryview] = []
+    kept = 0  # up to there
+    for found in re.finditer(pattern, out):
+        environment, _, line = os.fsdecode(found[1]).rpartition("\0\x1e")
         pairs = (entry.partition("=") for entry in environment.split("\0") if "=" in entry)
+        parts += [whole[kept : found.start()], b"\x1e%d\n" % len(records)]
+        kept = found.end()
         records.append((line, {name: value for name, _, value in pairs}))
-        return f"\x1e{len(records) - 1}\n"
-
-    return pattern.sub(number, out), records
+    return b"".join((*parts, whole[kept:])) if records else out, records
 
 
-def _without_probe(text: str, names: Mapping[str, object], token: str) -> str:
+def _without_probe(text: bytes, names: Mapping[str, object], token: str) -> bytes:
     """Take out the steps that made our own makefile's probe: a line of the trace, the recipe, its record's number."""
-    probe = re.compile(rf".*:\d+: (?:update )?target '{re.escape(str(names['probe']))}'.*")
-    recipe = f"\n: {token}\n\x1e"
-    parts = []
+    name = re.escape(os.fsencode(str(names["probe"])))
+    probe = re.compile(rb".*:\d+: (?:update )?target '" + name + rb"'.*")
+    recipe = f"\n: {token}\n\x1e".encode()
+    whole = memoryview(text)
+    parts: list[bytes | memoryview] = []
     kept = 0  # up to there
     at = text.find(recipe)
     while at >= 0:
-        begin = text.rfind("\n", 0, at) + 1
-        end = text.find("\n", at + len(recipe)) + 1
+        begin = text.rfind(b"\n", 0, at) + 1
+        end = text.find(b"\n", at + len(recipe)) + 1
         if probe.fullmatch(text, begin, at) and end:
-            parts.append(text[kept:begin])
+            parts.append(whole[kept:begin])
             kept = end
         at = text.find(recipe, at + 1)
-    return "".join((*parts, text[kept:]))
+    return b"".join((*parts, whole[kept:])) if parts else text
 
 
 def _restored(
