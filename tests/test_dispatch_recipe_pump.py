@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from buildfarm.dispatch.debug_paths import restored, working_directory
 from buildfarm.dispatch.recipe_pump import Unclear
 from tests.travel import ENVIRONMENT, Trip
 
@@ -83,6 +86,57 @@ def test_objects_and_words_are_identical(trip: Trip, command: str) -> None:
     assert (result.recipe, result.status, result.local_status) == ("P3", 0, 0), result.remote_stderr
     assert result.raw
     assert result.words == "same"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -g -Iinc -c a.c",
+        "gcc -g3 -O2 -Iinc -MMD -c a.c",
+        "gcc -ggdb -O2 -I{root}/inc -c {root}/a.c -o {root}/a.o",
+        "gcc -g -gdwarf-4 -O2 -I inc -c sub/b.c -o b.o",
+        "g++ -g -O1 -Iinc -c t.cc",
+    ],
+)
+def test_debug_information_says_the_same_as_the_local_compilers(trip: Trip, command: str) -> None:
+    result = trip.go(command.format(root=trip.root), pumped=True)
+    assert result.recipe == "P3" and result.stripped and result.words == "same"
+    output = trip.unit(command.format(root=trip.root)).output
+    local = (trip.root / output).read_bytes()
+    assert str(trip.root).encode() + b"\0" in result.object, "the directory where the user compiles"
+    assert dwarf(result.object) == dwarf(local)
+
+
+def dwarf(content: bytes) -> list[str]:
+    """What debuggers read; without the places of strings, which are others where some are shorter."""
+    with tempfile.NamedTemporaryFile(suffix=".o") as file:
+        file.write(content)
+        file.flush()
+        words = ["readelf", "--debug-dump=info,decodedline,macro", file.name]
+        told = subprocess.run(words, capture_output=True, check=True, text=True).stdout
+    return re.sub(r"offset: (0x)?[0-9a-f]+", "", told).replace(file.name, "").splitlines()
+
+
+def test_a_directory_by_another_name_is_called_as_the_shell_calls_it(trip: Trip) -> None:
+    other = trip.root.parent / "another-name"
+    other.symlink_to(trip.root)
+    cwd, named = str(trip.root), str(other)
+    assert working_directory(cwd, {"PWD": named}) == named
+    assert working_directory(cwd, {"PWD": "/"}) == working_directory(cwd, {}) == cwd
+    other.unlink()
+
+
+def test_what_is_not_understood_is_not_restored(trip: Trip) -> None:
+    prepared = trip.prepare_pumped("gcc -g -O1 -Iinc -c a.c")
+    content = trip.send(prepared.job).object
+    sent = str(trip.root)
+    assert restored(content, sent, sent) is not None
+    assert restored(content, sent, sent + "/" + "x" * 200) is None, "there is no room for that name"
+    assert restored(content, "/another", "/another") is None
+    assert restored(content + b"/tmp/distccd_0a1b/home", sent, sent) is None
+    assert restored(b"no object", sent, sent) is None
+    prepared = trip.prepare_pumped("gcc -g -O1 -Wa,--compress-debug-sections -Iinc -c a.c")
+    assert restored(trip.send(prepared.job).object, sent, sent) is None
 
 
 def test_in_a_subdirectory_the_names_stay_as_typed(trip: Trip) -> None:
@@ -197,7 +251,7 @@ def test_what_is_not_clear_is_refused(trip: Trip, text: str) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    ["-g", "-fsanitize=undefined", "-ffile-prefix-map=a=b", "--sysroot=/", "-x c", "-MD -MG", "-Wunused-macros"],
+    ["-g -gz", "-fsanitize=undefined", "-ffile-prefix-map=a=b", "--sysroot=/", "-x c", "-MD -MG", "-Wunused-macros"],
 )
 def test_options_of_other_recipes_are_refused(trip: Trip, flags: str) -> None:
     with pytest.raises(Unclear):

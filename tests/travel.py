@@ -51,6 +51,7 @@ class Result:
     words_by: str  # the recipe whose answer told them
     made: Mapping[str, bool]  # base name of each file made here: same as the local compile's
     inputs: tuple[str, ...]
+    object: bytes  # the node's, as it is delivered
     remote_stderr: bytes
     local_stderr: bytes
 
@@ -154,19 +155,19 @@ class Trip:
         told, by = prepared.words(answer.stderr), prepared.job.recipe
         if told is None and answer.status == 0 and (repeat := prepared.repeat(answer.stderr)) is not None:
             told, by = repeat.words(self.send(repeat.job).stderr), repeat.job.recipe
-        inputs, outputs_made = prepared.inputs, prepared.outputs_made
+        content, inputs, outputs_made = answer.object, prepared.inputs, prepared.outputs_made
         if prepared.settle is not None and answer.status == 0:
             settled = prepared.settle(answer)
             assert settled is not None, f"it tells of the node: {answer.depfile!r}"
-            inputs, outputs_made = settled.inputs, settled.made
+            content, inputs, outputs_made = settled.object, settled.inputs, settled.made
         if told is not None:
             told = self._at_delivery(unit, directory) + told
         return Result(
             recipe=prepared.job.recipe,
             status=answer.status,
             local_status=local.returncode,
-            raw=answer.object == wanted,
-            stripped=not unit.assembler_only and self._stripped(answer.object) == self._stripped(wanted),
+            raw=content == wanted,
+            stripped=not unit.assembler_only and self._stripped(content) == self._stripped(wanted),
             words="local" if told is None else "same" if told == local.stderr else "differ",
             words_by=by,
             made={
@@ -175,6 +176,7 @@ class Trip:
                 if local.returncode == 0
             },
             inputs=inputs,
+            object=content,
             remote_stderr=answer.stderr,
             local_stderr=local.stderr,
         )

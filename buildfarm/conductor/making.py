@@ -321,16 +321,16 @@ class Maker:
             return settlement
         answer = settlement.answer
         self._pumping.thrift.compiled(str(task.unit.language), settlement.seconds, pumped=_files(prepared))
-        inputs, made = prepared.inputs, prepared.outputs_made
+        content, inputs, made = answer.object, prepared.inputs, prepared.outputs_made
         if prepared.settle is not None:
             settled = prepared.settle(answer)
             if settled is None:
                 self._pumping.unclear(settlement.node, prepared)
                 return Here(UNCLEAR)
-            inputs, made = settled.inputs, _written(settled.made)
+            content, inputs, made = settled.object, settled.inputs, _written(settled.made)
             before = {path: before[path] for path in inputs}
         return Compiled(
-            object=answer.object,
+            object=content,
             stdout=answer.stdout,
             stderr=answer.stderr,
             made=made,

@@ -21,6 +21,19 @@ _IDENT = 16
 _DIRECTIVES = (b"\t.", b" .", b".")
 
 
+_COMPRESSED = 0x800  # SHF_COMPRESSED
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Where a section's bytes are in the file."""
+
+    name: bytes
+    begin: int
+    end: int
+    compressed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectIdentity:
     """The marks that all objects of one compiler with one family of flags share."""
@@ -50,6 +63,28 @@ def identify(data: bytes) -> ObjectIdentity | None:
     """The marks of an object that this machine's compiler has just made; None if it is no ELF object."""
     found = _parse(data)
     return None if isinstance(found, str) else found
+
+
+def sections(data: bytes) -> list[Section]:
+    """The sections that have bytes in the file, of an object that `inspect` has found well."""
+    bits, order = data[4], data[5]
+    header = struct.unpack_from(_ORDERS[order] + _HEADERS[bits][0], data, _IDENT)
+    table, count, names = header[5], header[11], header[12]
+    section = struct.Struct(_ORDERS[order] + _SECTIONS[bits])
+    first = section.unpack_from(data, table)
+    count, names = count or first[5], first[6] if names == 0xFFFF else names
+    rows = list(section.iter_unpack(memoryview(data)[table : table + count * section.size]))
+    strings = rows[names][4]
+    return [
+        Section(
+            data[strings + name : data.index(b"\0", strings + name)],
+            offset,
+            offset + length,
+            bool(flags & _COMPRESSED),
+        )
+        for name, kind, flags, _, offset, length, *_ in rows
+        if kind not in _BODILESS
+    ]
 
 
 def is_whole(data: bytes) -> bool:

@@ -50,8 +50,9 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What the answer to a job tells besides the object."""
+    """What the answer to a job tells."""
 
+    object: bytes  # with this machine's names
     inputs: tuple[str, ...]  # absolute paths of the files that were really read, the source first
     made: tuple[Made, ...] = ()  # with their content
 

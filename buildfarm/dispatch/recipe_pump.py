@@ -12,8 +12,8 @@ Headers in the compiler's own directories stay here where the node has proved th
 that the unit would find there and not here is on the answer's list.  Only what `__has_include` asks for in vain leaves
 no trace: that it is not there must be proved too.
 
-With debug information the node's directory would get into the object, and sanitizers write down names that no option
-maps: such units are not for this recipe.
+Debug information names the node's directory, which is set right in the object (`debug_paths`).  Sanitizers write down
+names that no option maps: such units are not for this recipe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildfarm.dispatch import depfile
+from buildfarm.dispatch.debug_paths import MARK, restored, working_directory
 from buildfarm.dispatch.driver import is_gcc
 from buildfarm.dispatch.headers import Closure, Header, Headers, SearchPath, Unclear
 from buildfarm.dispatch.prepared import Made, Prepared, Settled
@@ -43,7 +44,8 @@ from buildfarm.model import Answer, Invocation, Job, Language, SentFile, Unit
 
 __all__ = ["Pump", "Unclear"]
 
-_MARKS = (ROOT.encode(), b"distccd_")  # of the node's tree: in an object they tell of a name that was not mapped back
+_MARKS = (ROOT.encode(), MARK)  # of the node's tree: in an object they tell of a name that was not mapped back
+_ODD_DEBUG = ("-gz", "-gsplit", "-gstabs", "-gxcoff", "-gvms", "-gcoff", "-gbtf", "-gctf")
 _TARGET = "unit.o"
 
 
@@ -57,11 +59,15 @@ class _Settler:
     own: tuple[str, ...]  # the compiler's own directories
     wanted: depfile.Wanted | None
     made: Made | None
+    directory: str | None  # the working directory that debug information is to name; None: there is none
 
     def __call__(self, answer: Answer) -> Settled | None:
         """None: the answer tells of the node's own directories, or lists what is not here."""
         listed = depfile.read(answer.depfile)
-        if listed is None or any(mark in answer.object for mark in _MARKS):
+        content: bytes | None = answer.object
+        if self.directory is not None:
+            content = restored(answer.object, self.cwd, self.directory)
+        if listed is None or content is None or any(mark in content for mark in _MARKS):
             return None
         names = [_restored(name) for name in listed]
         if names[:1] != [self.source]:
@@ -73,13 +79,13 @@ class _Settler:
                 return None
             inputs[path] = None
         if self.made is None or self.wanted is None:
-            return Settled(tuple(inputs))
+            return Settled(content, tuple(inputs))
         if not self.wanted.system:
             users = [_restored(name) for name in listed if not name.startswith(self.own)]
             if len(users) == len(names):  # the list was without system headers
                 inputs.update((path, None) for path in self.files.values() if path.startswith(self.own))
             names = users
-        return Settled(tuple(inputs), (replace(self.made, content=depfile.write(self.wanted, names)),))
+        return Settled(content, tuple(inputs), (replace(self.made, content=depfile.write(self.wanted, names)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ class _Trip:
             recipe="P3",
         )
 
-    def settler(self, made: Made | None) -> _Settler:
+    def settler(self, made: Made | None, directory: str | None) -> _Settler:
         return _Settler(
             self.cwd,
             _spelled(_restored(led(self.unit.source))),
@@ -168,6 +174,7 @@ class _Trip:
             self.search.own,
             self.wanted,
             made,
+            directory,
         )
 
 
@@ -182,8 +189,10 @@ class Pump:
         self, unit: Unit, invocation: Invocation, tool_path: str, *, node_tool: str, workdir: Path
     ) -> Prepared:
         """The unit's job.  Raises Unclear, OSError."""
-        if unit.debug or unit.full_preprocessing or unit.assembler_only or not is_gcc(tool_path):
+        if unit.full_preprocessing or unit.assembler_only or not is_gcc(tool_path):
             raise Unclear("not for this recipe")
+        if unit.debug and any(argument.startswith(_ODD_DEBUG) for argument in unit.compile_arguments):
+            raise Unclear("its debug information is of an unusual form")
         wanted = depfile.wanted(unit.depfile.arguments, unit.source) if unit.depfile is not None else None
         if unit.depfile is not None and wanted is None:
             raise Unclear("its depfile is of an unusual form")
@@ -205,7 +214,7 @@ class Pump:
             stderr=b"",
             words=_restored_words,
             seen={header.path: header.stamp for header in closure.files},
-            settle=trip.settler(made),
+            settle=trip.settler(made, working_directory(cwd, invocation.env) if unit.debug else None),
             relies_on=frozenset() if short is None else trip.system_headers | closure.notes.absent,
             in_full=None if short is None else full,
         )

@@ -31,7 +31,7 @@ _ENVIRONMENT = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFI
 _ELSEWHERE = ("DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")
 _SEARCHED = ("-isystem", "-iquote", "-idirafter", "-I")  # -I last: the others begin with it in lower case only
 _INCLUDED = ("-include", "-imacros")
-_PLAIN = ("-D", "-U", "-W", "-O", "-m", "-std=", "--std=", "-f")
+_PLAIN = ("-D", "-U", "-W", "-O", "-g", "-m", "-std=", "--std=", "-f")
 _EXACT = frozenset({"-ansi", "-w", "-pthread", "-pedantic", "-pedantic-errors", "-pg", "-p", "-trigraphs", "-undef"})
 _UNCLEAR = (
     *("-fsanitize", "-fmodules", "-fpreprocessed", "-fdirectives-only", "-fworking-directory", "-fpch"),
