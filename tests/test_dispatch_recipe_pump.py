@@ -37,6 +37,7 @@ int first = __COUNTER__, line = __LINE__;
 int main(void) { printf("%s %s %d %s\\n", TEXT(FOO), __FILE__, T, here); assert(line); return level(line); }
 """
 WARNED = """#include "a.h"
+#define NEVER 1
 #include "w.h"
 #warning look
 int warned(void) { int unused; return "x" + T; }
@@ -150,6 +151,7 @@ def test_in_a_subdirectory_the_names_stay_as_typed(trip: Trip) -> None:
         "gcc -O2 -Wall -Wextra -Iinc -c w.c",
         "gcc -O2 -Wall -Wextra -I{root}/inc -c {root}/w.c -o w.o",
         "gcc -Wall -Iinc -c sub/../w.c -o w.o",
+        "gcc -Wall -Wunused-macros -DUNUSED -Iinc -include pre.h -c w.c",
     ],
 )
 def test_warnings_are_told_in_the_local_compilers_words(trip: Trip, command: str) -> None:
@@ -251,7 +253,15 @@ def test_what_is_not_clear_is_refused(trip: Trip, text: str) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    ["-g -gz", "-fsanitize=undefined", "-ffile-prefix-map=a=b", "--sysroot=/", "-x c", "-MD -MG", "-Wunused-macros"],
+    [
+        "-g -gz",
+        "-fsanitize=undefined",
+        "-ffile-prefix-map=a=b",
+        "--sysroot=/",
+        "-x c",
+        "-MD -MG",
+        "-frecord-gcc-switches",
+    ],
 )
 def test_options_of_other_recipes_are_refused(trip: Trip, flags: str) -> None:
     with pytest.raises(Unclear):

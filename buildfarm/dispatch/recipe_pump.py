@@ -189,7 +189,7 @@ class Pump:
         self, unit: Unit, invocation: Invocation, tool_path: str, *, node_tool: str, workdir: Path
     ) -> Prepared:
         """The unit's job.  Raises Unclear, OSError."""
-        if unit.full_preprocessing or unit.assembler_only or not is_gcc(tool_path):
+        if unit.assembler_only or not is_gcc(tool_path):
             raise Unclear("not for this recipe")
         if unit.debug and any(argument.startswith(_ODD_DEBUG) for argument in unit.compile_arguments):
             raise Unclear("its debug information is of an unusual form")

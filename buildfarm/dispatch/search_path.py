@@ -36,7 +36,7 @@ _EXACT = frozenset({"-ansi", "-w", "-pthread", "-pedantic", "-pedantic-errors", 
 _UNCLEAR = (
     *("-fsanitize", "-fmodules", "-fpreprocessed", "-fdirectives-only", "-fworking-directory", "-fpch"),
     *("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=", "-frandom-seed", "-fmodule-"),
-    *("-frecord-gcc-switches", "-Wunused-macros", "-Wp,", "-fprofile", "-fauto-profile", "-Wmissing-include-dirs"),
+    *("-frecord-gcc-switches", "-Wp,", "-fprofile", "-fauto-profile", "-Wmissing-include-dirs"),
     *("-fcanonical-system-headers", "-fno-canonical-system-headers", "-fdump", "-fcallgraph", "-fopt-info"),
 )
 _NO_SYSTEM = "-nostdinc"
