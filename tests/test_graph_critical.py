@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildfarm.graph.critical import Bounds, bounds, critical_path, drop_cycles, remaining_path
+from buildfarm.graph.critical import (
+    Bounds,
+    WorkGraph,
+    bounds,
+    critical_path,
+    drop_cycles,
+    in_order,
+    overlapping_path,
+    remaining_path,
+)
 
 EDGES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=60)
 
@@ -76,3 +85,26 @@ def test_the_critical_path_is_networkx_s_longest_path(edges: list[tuple[int, int
     graph.add_edges_from((a, b) for a, b in edges if a < b)
     seconds = dict.fromkeys(graph, 1.0)
     assert critical_path(graph, seconds)[1] == (nx.dag_longest_path_length(graph) + 1 if graph else 0)
+
+
+@given(EDGES, st.dictionaries(st.integers(0, 12), st.integers(0, 3)), st.sets(st.integers(0, 12)))
+def test_a_graph_of_ours_and_one_of_networkx_s_come_to_the_same(
+    edges: list[tuple[int, int]], durations: dict[int, int], early: set[int]
+) -> None:
+    theirs: nx.DiGraph[int] = nx.DiGraph()
+    ours: WorkGraph[int] = WorkGraph()
+    for vertex in range(13):
+        theirs.add_node(vertex)
+        ours.add_node(vertex)
+    for first, second in dict.fromkeys(edges):
+        theirs.add_edge(first, second)
+        ours.add_edge(first, second)
+    assert drop_cycles(ours) == drop_cycles(theirs)
+    assert in_order(ours) == in_order(theirs)
+    place = {vertex: number for number, vertex in enumerate(in_order(ours))}
+    assert all(place[first] < place[second] for first, second in theirs.edges)
+    seconds = {vertex: float(duration) for vertex, duration in durations.items()}
+    assert remaining_path(ours, seconds) == remaining_path(theirs, seconds)
+    assert critical_path(ours, seconds) == critical_path(theirs, seconds)
+    part = {vertex: seconds.get(vertex, 0.0) / 10 for vertex in early}
+    assert overlapping_path(ours, seconds, part) == overlapping_path(theirs, seconds, part)

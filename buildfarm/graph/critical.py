@@ -43,10 +43,15 @@ class WorkGraph(Generic[V]):
 
     def add_edge(self, first: V, second: V) -> None:
         """An edge that is not there yet, with its vertices."""
-        self.add_node(first)
-        self.add_node(second)
-        self.pred[second].append(first)
-        self.succ[first].append(second)
+        pred, succ = self.pred, self.succ
+        if first not in pred:
+            pred[first], succ[first] = [], [second]
+        else:
+            succ[first].append(second)
+        if second not in pred:
+            pred[second], succ[second] = [first], []
+        else:
+            pred[second].append(first)
 
     def remove_edges_from(self, edges: Iterable[tuple[V, V]], /) -> None:
         for first, second in edges:

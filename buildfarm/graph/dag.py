@@ -357,11 +357,15 @@ class _Derived:
             by_target.setdefault(call.target, []).append(call.key)
         for key, targets in self.views.items():
             order.add_node(key)
-            steps = [*by_target.get(key, ()), key]
-            for first, second in pairwise(steps):
-                order.add_edge(first, second)
+            first = key
+            if (chain := by_target.get(key)) is not None:
+                first = chain[0]
+                for before, after in pairwise((*chain, key)):
+                    order.add_edge(before, after)
+            if len(targets) == 1 and not targets[0].needs_anything:  # nearly all sources
+                continue
             for source, kind in self._needs_of(key, targets).items():
-                order.add_edge(source, key if kind == "submake" else steps[0])
+                order.add_edge(source, key if kind == "submake" else first)
         drop_cycles(order)
         return order
 

@@ -82,6 +82,11 @@ class Target:
     submakes: tuple[SubMake, ...] = ()
 
     @property
+    def needs_anything(self) -> bool:
+        """Whether something stands before it in the graph, as far as its own instance knows."""
+        return bool(self.prerequisites or self.order_only or self.submakes or self.grouped_with is not None)
+
+    @property
     def generates(self) -> bool:
         """A file that make would make now by other means than compiling, linking or archiving."""
         return self.remade and not self.phony and not self.calls
@@ -274,7 +279,7 @@ class _Builder:
         seen = set(stack)
         while stack:
             name = stack.pop()
-            if _SPECIAL.fullmatch(name):
+            if name.startswith(".") and _SPECIAL.fullmatch(name):
                 continue
             rule = self.database.rules.get(name) or Rule(name, is_target=False)
             target = self._target(rule)
