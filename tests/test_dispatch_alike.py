@@ -68,6 +68,13 @@ def test_what_must_not_be_there_is_asked_for_too(node: Node, tmp_path: Path) -> 
     assert prove(alike, node, headers(tmp_path)), "one that differs says nothing of others"
 
 
+def test_a_directory_that_is_missing_here_must_lack_the_name_there_too(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("#if __has_include(<not/there.h>)\n#endif\n")
+    search = SearchPath((), ("/usr/include",), ("/usr/include/",), ("/usr/local/missing",))
+    notes = Headers().closure(str(tmp_path / "a.c"), (), str(tmp_path), search).notes
+    assert notes.absent == {"/usr/include/not/there.h", "/usr/local/missing/not/there.h"}
+
+
 def test_names_that_the_assembler_would_read_otherwise_are_not_proved(node: Node, tmp_path: Path) -> None:
     alike = Alike()
     assert not prove(alike, node, frozenset({str(tmp_path / 'od"d.h')}))

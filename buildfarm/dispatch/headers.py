@@ -88,6 +88,7 @@ class SearchPath:
     quote: tuple[str, ...]
     bracket: tuple[str, ...]
     own: tuple[str, ...] = ()  # the compiler's own among them, each with a slash at its end
+    missing: tuple[str, ...] = ()  # where the compiler would search too, if they were there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -396,7 +397,8 @@ def _ask(found: dict[Asked, None], operand: bytes, beyond: bool, *, probe: bool 
 def _own_places(asked: Asked, directory: str, search: SearchPath) -> frozenset[str]:
     """Where in the compiler's own directories the name would have been found."""
     places = search.bracket if asked.how is How.ANGLE else (directory, *search.bracket)
-    return frozenset(f"{place}/{asked.name}" for place in places if f"{place}/".startswith(search.own))
+    own = [place for place in places if f"{place}/".startswith(search.own)]
+    return frozenset(f"{place}/{asked.name}" for place in (*own, *search.missing))
 
 
 def _same(one: str, other: str) -> bool:

@@ -204,7 +204,7 @@ class Pump:
         closure = self._headers.closure(os.path.join(cwd, unit.source), included, cwd, search)
         final = None if unit.depfile is None else os.path.join(cwd, unit.depfile.path)
         made = None if final is None else Made(str(workdir / (os.path.basename(final) or "depfile")), final)
-        trip = _Trip(unit, node_tool, cwd, options, own, search, included, closure, wanted)
+        trip = _Trip(unit, node_tool, cwd, options, own.directories, search, included, closure, wanted)
         full = trip.job
         short = trip.short_job()
         return Prepared(

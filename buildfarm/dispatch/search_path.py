@@ -13,6 +13,7 @@ those that are another one's double are dropped as gcc drops them (`gcc/incpath.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _UNCLEAR = (
     *("-fcanonical-system-headers", "-fno-canonical-system-headers", "-fdump", "-fcallgraph", "-fopt-info"),
 )
 _NO_SYSTEM = "-nostdinc"
+_MISSING = re.compile(r'^ignoring nonexistent directory "(.*)"$', re.MULTILINE)
 _END = "End of search list."
 
 
@@ -101,44 +103,55 @@ def led(name: str) -> str:
     return ROOT + name if name.startswith("/") else name
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The absolute directories that a compiler searches by itself, in order; those that it would, were they there."""
+
+    directories: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class Compilers:
     """The directories that compilers search by themselves, asked once for each set of options."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._known: dict[tuple[str, ...], Own] = {}
 
     async def directories(
         self, tool_path: str, language: Language, options: Options, *, cwd: str, env: Mapping[str, str]
-    ) -> tuple[str, ...]:
-        """Absolute, in order.  Raises Unclear, OSError."""
+    ) -> Own:
+        """Raises Unclear, OSError."""
         key = (tool_path, str(language), *options.others)
         known = self._known.get(key)
         if known is None:
             argv = [tool_path, *options.others, "-E", "-v", "-x", str(language), os.devnull, "-o", os.devnull]
             told = await local.run(argv, cwd=cwd, env={**env, "LC_ALL": "C"})
-            known = self._known[key] = _parsed(os.fsdecode(told.stderr)) if told.succeeded else ()
-        if not known and options.own_headers:
+            known = self._known[key] = _parsed(os.fsdecode(told.stderr)) if told.succeeded else Own()
+        if not known.directories and options.own_headers:
             raise Unclear("the compiler does not tell where it looks for headers")
         return known
 
 
-def _parsed(text: str) -> tuple[str, ...]:
+def _parsed(text: str) -> Own:
     """The list behind `#include <...> search starts here:`."""
     _, found, rest = text.partition("#include <...> search starts here:\n")
     listed, end, _ = rest.partition(_END)
     if not found or not end or "(framework directory)" in listed:
-        return ()
-    return tuple(line.strip() for line in listed.splitlines())
+        return Own()
+    return Own(tuple(line.strip() for line in listed.splitlines()), tuple(_MISSING.findall(text)))
 
 
-def search_path(options: Options, own: Sequence[str], cwd: str) -> SearchPath:
-    """The directories that are searched now; `own` are the compiler's."""
+def search_path(options: Options, own: Own, cwd: str) -> SearchPath:
+    """The directories that are searched now."""
     seen: set[tuple[int, int]] = set()
-    system = _existing((*options.system, *own, *options.after), cwd, seen)
+    system = _existing((*options.system, *own.directories, *options.after), cwd, seen)
     own_or_system = set(seen)
     angle = _existing(options.angle, cwd, seen)
     return SearchPath(
-        _existing(options.quote, cwd, set(own_or_system)), (*angle, *system), tuple(f"{place}/" for place in own)
+        _existing(options.quote, cwd, set(own_or_system)),
+        (*angle, *system),
+        tuple(f"{place}/" for place in own.directories),
+        own.missing,
     )
 
 
