@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from tests.farm import Farm
 from tests.fidelity.cases import Case
-from tests.fidelity.duel import FAULTY_COMPILER, comparable, fight
+from tests.fidelity.duel import FAULTY_COMPILER, fight
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,7 +28,7 @@ CASES = {
     "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
 }
 
-# What make itself leaves to chance: the time in an archive's members (-t), a sub-make with -j3 below -j1.
+# What make itself leaves to chance: the time that -t writes into an archive's members, a sub-make with -j3 below -j1.
 CHANCE = (
     "6441108:0.recursion_by_other_words,1.depfiles,2.implicit,3.implicit",
     "6440212:0.libtool_like,1.recursion,2.settings",
@@ -63,18 +62,3 @@ def test_what_once_differed_does_so_no_more(nodes: Farm, tmp_path: Path) -> None
 def test_make_beside_make_differs_in_nothing(tmp_path: Path) -> None:
     told = fight(tmp_path / "t", [Case.parse(name) for name in CHANCE], "", rehearse=True)
     assert not told, "\n".join(line for case, lines in told.items() for line in (f"--- {case.name}", *lines))
-
-
-def test_archives_are_compared_without_the_times_of_their_members(tmp_path: Path) -> None:
-    (tmp_path / "member.o").write_text("text")
-    (tmp_path / "Makefile").write_text("one.a: one.a(member.o)\nmember.o: ;\n")
-    os.utime(tmp_path / "member.o", (1_600_000_000, 1_600_000_000))
-    for name in ("one.a", "two.a"):
-        subprocess.run(["ar", "rcU", name, "member.o"], cwd=tmp_path, check=True)
-    os.utime(tmp_path / "member.o")
-    subprocess.run(["make", "-t", "one.a"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    one, two = tmp_path / "one.a", tmp_path / "two.a"
-    assert one.read_bytes() != two.read_bytes()
-    assert comparable(one) == comparable(two)
-    two.write_bytes(two.read_bytes().replace(b"text", b"TEXT"))
-    assert comparable(one) != comparable(two)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.fidelity import more_pieces as more_pieces  # they register themselve
 from tests.fidelity.pieces import WRITERS, Piece
 
 EPOCH = 1_600_000_000  # sources are old, and each has its own second
+_MEMBER = re.compile(r"\.a\(")  # an archive member as a target
 _OWN_JOBS = re.compile(r"-j *[2-9]")  # a recursive make that is parallel whatever the first one is
 
 
@@ -80,7 +82,13 @@ class Case:
         ):
             if rng.random() < likelihood:
                 words.append(word)
+        if "-t" in words and any(_MEMBER.search(text) for text in self._texts()):
+            words.remove("-t")  # which second it writes there is chance, and whether that is after the object's time
         return tuple(words)
+
+    def _texts(self) -> Iterator[str]:
+        for piece in self.pieces():
+            yield from (piece.makefile, *piece.files.values())
 
     @property
     def breaks(self) -> str | None:
@@ -96,8 +104,7 @@ class Case:
     @property
     def serial(self) -> tuple[bool, bool]:
         """Whether the first and the second build do one thing after the other, recursive makes included."""
-        texts = (text for piece in self.pieces() for text in (piece.makefile, *piece.files.values()))
-        alone = not any(_OWN_JOBS.search(text) for text in texts)
+        alone = not any(_OWN_JOBS.search(text) for text in self._texts())
         return alone and "-j1" in self.options(0), alone and "-j1" in self.options(1)
 
     def write(self, root: Path) -> None:

@@ -24,7 +24,6 @@ from tests.tool import environment
 
 TIMEOUT = 600.0
 _PID = re.compile(r"\bcc[A-Za-z0-9]{6}\b|/tmp/cc[A-Za-z0-9]{6}|/tmp/GMfifo\d+")  # make 4.4's job server has one
-_MEMBER_HEAD = re.compile(rb"([^\n]{16})[0-9 \0]{12}([0-9 ]{30}`\n)")  # ar(5): name, date, owner, group, mode, size
 
 FAULTY_COMPILER = """#!/bin/sh
 case " $* " in *bf-probe*|*" -v "*|*-dump*|*--version*) exec {real} "$@";; esac
@@ -131,18 +130,12 @@ def _tree(root: Path) -> Iterable[tuple[str, str]]:
         if path.is_symlink():
             what += os.readlink(path)
         elif path.is_file():
-            what += hashlib.sha256(comparable(path)).hexdigest()[:16]
+            what += hashlib.sha256(_content(path)).hexdigest()[:16]
         yield str(path.relative_to(root)), what
 
 
-def comparable(path: Path) -> bytes:
-    """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer.
-
-    `make -t` writes the time into the archive for a member that it touches, with a NUL behind it (arscan.c): that of
-    each member is left out.
-    """
-    if path.name.endswith(".a"):
-        return _MEMBER_HEAD.sub(rb"\1\2", path.read_bytes())
+def _content(path: Path) -> bytes:
+    """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer."""
     if not path.name.endswith(".dbg.o"):
         return path.read_bytes()
     with tempfile.NamedTemporaryFile() as bare:
