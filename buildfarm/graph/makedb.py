@@ -171,7 +171,7 @@ def _blocks(text: str, start: int, stop: int) -> Iterator[str]:
 
 def _rules(blocks: Iterable[str]) -> dict[str, Rule]:
     read = [found for block in blocks if (found := _rule(block)) is not None]
-    known = {name for name, *_ in read}
+    known = {name: name for name, *_ in read}
     rules: dict[str, Rule] = {}
     for name, prerequisites, also, is_target, phony, place, absent, failed in read:
         double = name.endswith(":") and name != ":"
@@ -237,10 +237,12 @@ def _split_rule(line: str) -> tuple[str, str, str]:
     return line.partition(": ")
 
 
-def _split_prerequisites(text: str, known: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The normal ones, and those behind the bar."""
+def _split_prerequisites(text: str, known: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The normal ones, and those behind the bar; names that are known are not copied."""
     if not text:
         return (), ()
+    if " " not in text and text in known and text != "|":
+        return (known[text],), ()
     words = text.split(" ")
     if "|" not in words:
         return _unique(_names(words, known)), ()
