@@ -28,6 +28,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from buildfarm.dispatch import protocol
 from buildfarm.dispatch.stamps import Stamp, file_stamp
@@ -114,11 +115,36 @@ class _Looked:
     there: frozenset[str]  # of these
 
 
+@dataclass(frozen=True, eq=False)
+class Led:
+    """What directives lead to, in the forms that every source which asks the same needs."""
+
+    headers: tuple[Header, ...]
+    own: tuple[str, ...]  # the compiler's own directories
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The path that was looked up, by its normal form."""
+        return {header.sent.name: header.path for header in self.headers}
+
+    @cached_property
+    def stamps(self) -> Mapping[str, Stamp]:
+        return {header.path: header.stamp for header in self.headers}
+
+    @cached_property
+    def system(self) -> frozenset[Header]:
+        return frozenset(header for header in self.headers if header.path.startswith(self.own))
+
+    @cached_property
+    def users(self) -> tuple[Header, ...]:
+        return tuple(header for header in self.headers if header not in self.system)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reach:
     """What a header leads to, and what it was seen by."""
 
-    files: tuple[Header, ...]
+    led: Led
     directories: tuple[_Looked, ...]
     unclear: str | None
     notes: Notes
@@ -140,10 +166,26 @@ NOTHING = Notes()
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """What a compile may read, its source first."""
+    """What a compile may read."""
 
-    files: tuple[Header, ...]
+    source: Header
+    led: Led  # may hold the source too
     notes: Notes
+
+    @property
+    def files(self) -> tuple[Header, ...]:
+        """All of them, the source first."""
+        return (self.source, *(header for header in self.led.headers if header is not self.source))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The path that was looked up, by its normal form."""
+        return {self.source.sent.name: self.source.path, **self.led.names}
+
+    @property
+    def stamps(self) -> dict[str, Stamp]:
+        """By path, the source first."""
+        return {self.source.path: self.source.stamp, **self.led.stamps}
 
 
 class Headers:
@@ -174,7 +216,7 @@ class Headers:
         unclear = first.unclear if first.unclear is not None else reach.unclear
         if unclear is not None:
             raise Unclear(unclear)
-        return Closure((first, *(header for header in reach.files if header is not first)), reach.notes)
+        return Closure(first, reach.led, reach.notes)
 
     def _included(self, asking: Asking, search: SearchPath) -> _Reach:
         """What a source leads to: sources that ask the same from the same place share it."""
@@ -194,11 +236,11 @@ class Headers:
                 notes = notes.and_also(Notes(_own_places(asked, place, search)))
             for path in paths:
                 reach = self._reach(path, search)
-                found.update((header.path, header) for header in reach.files)
+                found.update((header.path, header) for header in reach.led.headers)
                 for seen in reach.directories:
                     looked.setdefault(seen.path, set()).update(seen.names)
                 notes = notes.and_also(reach.notes)
-        reach = self._reached(found, looked, notes)
+        reach = self._reached(found, looked, notes, search)
         if len(self._sources) >= SOURCES_KEPT:
             del self._sources[next(iter(self._sources))]
         self._sources[search, asking] = reach
@@ -230,11 +272,13 @@ class Headers:
                 if own and not all(path.startswith(search.own) for path in paths):
                     notes = notes.and_also(Notes(strays=True))
                 waiting += paths
-        reach = self._reached(files, looked, notes)
+        reach = self._reached(files, looked, notes, search)
         self._reaches[search, path] = reach
         return reach
 
-    def _reached(self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes) -> _Reach:
+    def _reached(
+        self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes, search: SearchPath
+    ) -> _Reach:
         unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
         once = [header.once for header in files.values() if header.once is not None]
         if len(set(once)) != len(once):
@@ -243,11 +287,11 @@ class Headers:
         for path, names in looked.items():
             there = self._list(path) & names
             directories.append(_Looked(path, self._mtimes[path], frozenset(names), there))
-        return _Reach(tuple(files.values()), tuple(directories), unclear, notes)
+        return _Reach(Led(tuple(files.values()), search.own), tuple(directories), unclear, notes)
 
     def _holds(self, reach: _Reach) -> bool:
         stamps = self._stamps
-        for header in reach.files:
+        for header in reach.led.headers:
             path = header.path
             now = stamps[path] if path in stamps else self._stamp(path)
             if now != header.stamp:

@@ -102,10 +102,6 @@ class _Trip:
     closure: Closure
     wanted: depfile.Wanted | None
 
-    @property
-    def system_headers(self) -> frozenset[Header]:
-        return frozenset(header for header in self.closure.files if header.path.startswith(self.search.own))
-
     def job(self) -> Job:
         """For any node: all headers travel, and no other is found."""
         preincluded = len(self.included) - len(self.options.included)
@@ -126,7 +122,6 @@ class _Trip:
         ignored = repeated(self.options, self.own, self.cwd)
         if ignored is None or not self.options.own_headers:
             return None
-        stay = self.system_headers
         if self.wanted is not None and not self.wanted.system and self._lists_by_more_than_place():
             return None
         places = tuple(
@@ -134,7 +129,10 @@ class _Trip:
             for place in (self.cwd, *self.search.quote, *self.search.bracket)
             if f"{place}/" not in self.search.own
         )
-        sent = [header for header in self.closure.files if header not in stay or header.path.startswith(places)]
+        reached = self.closure.led
+        sent = [self.closure.source, *reached.users]
+        if any(place.startswith(self.search.own) for place in places):  # a user's directory in one of the compiler's
+            sent += [header for header in reached.system if header.path.startswith(places)]
         repeats = {f"-I{led(name)}" for name in ignored}
         argv = (
             *(argument for argument in self.options.sent if argument not in repeats),
@@ -151,7 +149,7 @@ class _Trip:
             self.options.system
             or self.options.after
             or self.closure.notes.strays
-            or any(header.system for header in self.closure.files if not header.path.startswith(self.search.own))
+            or any(header.system for header in (self.closure.source, *self.closure.led.users))
         )
 
     def _compiling(self) -> tuple[str, ...]:
@@ -170,7 +168,7 @@ class _Trip:
         return _Settler(
             self.cwd,
             _spelled(_restored(led(self.unit.source))),
-            {header.sent.name: header.path for header in self.closure.files},
+            self.closure.names,
             self.search.own,
             self.wanted,
             made,
@@ -207,15 +205,16 @@ class Pump:
         trip = _Trip(unit, node_tool, cwd, options, own.directories, search, included, closure, wanted)
         full = trip.job
         short = trip.short_job()
+        seen = closure.stamps
         return Prepared(
             full() if short is None else short,
-            inputs=tuple(header.path for header in closure.files),
+            inputs=tuple(seen),
             outputs_made=() if made is None else (made,),
             stderr=b"",
             words=_restored_words,
-            seen={header.path: header.stamp for header in closure.files},
+            seen=seen,
             settle=trip.settler(made, working_directory(cwd, invocation.env) if unit.debug else None),
-            relies_on=frozenset() if short is None else trip.system_headers | closure.notes.absent,
+            relies_on=frozenset() if short is None else closure.led.system | closure.notes.absent,
             in_full=None if short is None else full,
         )
 
