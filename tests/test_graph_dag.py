@@ -265,3 +265,16 @@ def test_a_wide_build_is_planned_whole(tmp_path: Path) -> None:
     assert nx.is_directed_acyclic_graph(graph.graph)
     seconds = {unit.key: 1.0 for unit in graph.units()}
     assert graph.bounds(seconds).parallelism == width
+
+
+def test_what_was_derived_can_be_forgotten_and_comes_again() -> None:
+    graph = graph_of(PROGRAM)
+    before = (graph.calls(), graph.waits_for(), graph.totals(), graph.to_json())
+    graph.forget()
+    assert (graph.calls(), graph.waits_for(), graph.totals(), graph.to_json()) == before
+
+
+def test_a_source_needs_nothing() -> None:
+    targets = PROGRAM.targets
+    assert not targets["/w/a.c"].needs_anything
+    assert targets["/w/a.o"].needs_anything and targets["/w/b.o"].needs_anything
