@@ -194,6 +194,21 @@ def test_the_inputs_are_what_was_read_and_no_more(trip: Trip) -> None:
     assert sorted(result.inputs) == sorted(os.path.join(trip.root, name) for name in names)
 
 
+def test_a_header_named_by_a_macro_that_nobody_defines_is_none(trip: Trip) -> None:
+    trip.write("inc/open.h", "#ifdef USER_H\n#include USER_H /* the user's */\n#endif\nint open_;\n")
+    trip.write("user.h", "int user;\n")
+    trip.write("closed.c", '#include "open.h"\n')
+    trip.write("opened.c", '#define USER_H "user.h"\n#include "open.h"\n')
+    assert trip.go("gcc -O1 -Iinc -c closed.c", pumped=True).raw
+    for command in ("gcc -O1 -Iinc -c opened.c", "gcc -O1 -Iinc -I. '-DUSER_H=\"user.h\"' -c closed.c"):
+        with pytest.raises(Unclear, match="USER_H"):
+            trip.prepare_pumped(command)
+    trip.write("inc/late.h", '# define USER_H "user.h"\n')
+    trip.write("late.c", '#include "late.h"\n#include "open.h"\n')
+    with pytest.raises(Unclear, match="USER_H"):
+        trip.prepare_pumped("gcc -O1 -Iinc -I. -c late.c")
+
+
 def test_next_headers_and_computed_order_are_those_of_here(trip: Trip) -> None:
     trip.write("one/n.h", "#include_next <n.h>\nint one = N;\n")
     trip.write("two/n.h", "#define N 2\n")

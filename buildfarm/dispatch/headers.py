@@ -27,55 +27,22 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 
-from buildfarm.dispatch import protocol
+from buildfarm.dispatch import directives, protocol
+from buildfarm.dispatch.directives import Asked, How
 from buildfarm.dispatch.stamps import Stamp, file_stamp
 from buildfarm.model import SentFile
 
 NEVER: tuple[int, frozenset[str]] = (-1, frozenset())
 RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
 
-# Each begins with a literal, which is searched for fast.
-_DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*)")
-_HAS_INCLUDE = re.compile(rb"__has_include(_next)?[ \t]*\([ \t]*([^\r\n]*)")
-_NAME = re.compile(rb'<([^>\n]+)>|"([^"\n]+)"')
-_ODD_DIRECTIVES = (
-    re.compile(rb"\*/[ \t\v\f]*#"),
-    re.compile(rb"#[ \t]*(?:\\|/\*)"),
-    re.compile(rb"#[ \t]*pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess)"),
-    re.compile(rb"#[ \t]*embed\b"),
-)
-_ODD_WORDS = (
-    *(b"__DATE__", b"__TIME__", b"__TIMESTAMP__", b"__BASE_FILE__"),  # not this machine's there
-    *(b"%:", b"??=", b"??/"),  # other spellings of what is searched for
-    *(b".incbin", b".include"),  # the assembler would read a file of the node
-)
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
-
 SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered
 
 
 class Unclear(Exception):
     """It can't be said for sure what this source reads; the text is the reason."""
-
-
-class How(IntEnum):
-    """How a directive's name is looked up."""
-
-    QUOTE = 0
-    ANGLE = 1
-    NEXT = 2  # anywhere: behind the directory where the asking file was found, which may be any
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A name that a file may look up."""
-
-    how: How
-    name: str
-    probe: bool = False  # by `__has_include`: that nothing is found may be all that the asking file wants to know
 
 
 Asking = tuple[str, str, tuple[str, ...], tuple[Asked, ...]]
@@ -100,6 +67,7 @@ class Header:
     stamp: Stamp
     sent: SentFile
     asks: tuple[Asked, ...]
+    computed: frozenset[str]  # macros that stand for further names, where they are defined
     once: bytes | None  # digest, if the compiler may compare its bytes with another file's
     system: bool  # it says that it is a system header, wherever it stands
     unclear: str | None
@@ -130,6 +98,18 @@ class Led:
     @cached_property
     def stamps(self) -> Mapping[str, Stamp]:
         return {header.path: header.stamp for header in self.headers}
+
+    @cached_property
+    def computed(self) -> frozenset[str]:
+        """Macros that stand for names which are looked up where they are defined."""
+        return frozenset().union(*[header.computed for header in self.headers])
+
+    @cached_property
+    def defined(self) -> frozenset[str]:
+        """Those of them that one of the files may define.  Raises Unclear."""
+        if not self.computed:
+            return frozenset()
+        return frozenset().union(*[directives.defined(_content(header), self.computed) for header in self.headers])
 
     @cached_property
     def system(self) -> frozenset[Header]:
@@ -201,10 +181,13 @@ class Headers:
         self._mtimes: dict[str, int | None] = {}
         self._listed: dict[str, frozenset[str]] = {}
 
-    def closure(self, source: str, included: Sequence[str], cwd: str, search: SearchPath) -> Closure:
+    def closure(
+        self, source: str, included: Sequence[str], cwd: str, search: SearchPath, macros: frozenset[str] = frozenset()
+    ) -> Closure:
         """All files that the compile of `source` may read, the source first.
 
-        `source` is absolute; `included` are the operands of `-include` and `-imacros` in order.  Raises Unclear.
+        `source` is absolute; `included` are the operands of `-include` and `-imacros` in order, `macros` the names that
+        `-D` defines.  Raises Unclear.
         """
         self._stamps.clear()
         self._mtimes.clear()
@@ -216,6 +199,12 @@ class Headers:
         unclear = first.unclear if first.unclear is not None else reach.unclear
         if unclear is not None:
             raise Unclear(unclear)
+        led = reach.led
+        computed = first.computed | led.computed
+        if computed and (
+            macros & computed or led.defined or directives.defined(_content(first), computed) or first.computed
+        ):
+            raise Unclear(f"the name of a header is a macro: {', '.join(sorted(computed))}")
         return Closure(first, reach.led, reach.notes)
 
     def _included(self, asking: Asking, search: SearchPath) -> _Reach:
@@ -387,55 +376,25 @@ class Headers:
 
 
 def _scanned(path: str, stamp: Stamp, content: bytes) -> Header:
-    asks, unclear = _asks(content)
+    found = directives.read(content)
+    unclear = found.unclear
     name = os.path.normpath(path)
     if name != path and not _same(name, path):
         unclear = "`..` behind a link"
     once = hashlib.blake2b(content, digest_size=16).digest() if _ONCE.search(content) else None
     system = b"system_header" in content
-    return Header(path, stamp, protocol.packed(SentFile(name, content)), asks, once, system, unclear)
+    return Header(
+        path, stamp, protocol.packed(SentFile(name, content)), found.asks, found.computed, once, system, unclear
+    )
 
 
-def _asks(content: bytes) -> tuple[tuple[Asked, ...], str | None]:
-    """The names that a text may look up, and why this may not be all."""
-    for word in _ODD_WORDS:
-        if word in content:
-            return (), f"`{word.decode()}`"
-    for pattern in _ODD_DIRECTIVES:
-        if (odd := pattern.search(content)) is not None:
-            return (), f"`{os.fsdecode(odd[0])}`"
-    found: dict[Asked, None] = {}
-    for match in _DIRECTIVE.finditer(content):
-        line = content.rfind(b"\n", 0, match.start()) + 1
-        if content[line : match.start()].strip():
-            continue  # within a comment or a string
-        if not _ask(found, match[2], match[1] == b"include_next") and not _in_comment(content, match.start()):
-            return (), f"`#include {os.fsdecode(match[2][:40])}`"
-    for match in _HAS_INCLUDE.finditer(content):
-        if not _ask(found, match[2], match[1] is not None, probe=True):
-            return (), f"`__has_include({os.fsdecode(match[2][:40])}`"
-    return tuple(found), None
-
-
-def _in_comment(content: bytes, at: int) -> bool:
-    """Whether what stands there is certainly in a comment: one is open that was not begun within other words."""
-    begun = content.rfind(b"/*", 0, at)
-    if begun <= content.rfind(b"*/", 0, at):
-        return False
-    return not content[content.rfind(b"\n", 0, begun) + 1 : begun].strip()
-
-
-def _ask(found: dict[Asked, None], operand: bytes, beyond: bool, *, probe: bool = False) -> bool:
-    """Note the name that a directive's operand is; False: it is none."""
-    name = _NAME.match(operand)
-    if name is None:
-        return False
-    text = os.fsdecode(name[1] or name[2])
-    if text.startswith("/"):
-        return False  # it would lead out of the node's tree
-    how = How.NEXT if beyond else How.ANGLE if name[1] is not None else How.QUOTE
-    found[Asked(how, text, probe)] = None
-    return True
+def _content(header: Header) -> bytes:
+    """Raises Unclear."""
+    try:
+        with open(header.path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Unclear(f"{header.path}: {error.strerror}") from error
 
 
 def _own_places(asked: Asked, directory: str, search: SearchPath) -> frozenset[str]:

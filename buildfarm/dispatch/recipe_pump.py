@@ -199,7 +199,7 @@ class Pump:
         own = await self._compilers.directories(tool_path, unit.language, options, cwd=cwd, env=invocation.env)
         search = search_path(options, own, cwd)
         included = self._included(options, search, cwd)
-        closure = self._headers.closure(os.path.join(cwd, unit.source), included, cwd, search)
+        closure = self._headers.closure(os.path.join(cwd, unit.source), included, cwd, search, options.macros)
         final = None if unit.depfile is None else os.path.join(cwd, unit.depfile.path)
         made = None if final is None else Made(str(workdir / (os.path.basename(final) or "depfile")), final)
         trip = _Trip(unit, node_tool, cwd, options, own.directories, search, included, closure, wanted)

@@ -57,6 +57,7 @@ class Options:
     others: tuple[str, ...]  # that say nothing of directories
     sent: tuple[str, ...]  # all but -nostdinc, as the node gets them
     own_headers: bool  # the compiler's own directories are searched
+    macros: frozenset[str]  # that are defined
 
 
 def sort(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -95,6 +96,7 @@ def sort(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         tuple(others),
         tuple(sent),
         own_headers,
+        frozenset(re.split(r"[=(]", argument[2:])[0] for argument in arguments if argument.startswith("-D")),
     )
 
 

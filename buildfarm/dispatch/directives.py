@@ -1,0 +1,107 @@
+"""Finds the names that a C or C++ text may look up, without preprocessing it.
+
+It opens no file.  Every directive counts, also those of branches that are not taken, and forms that this does not see
+through are told.  A directive whose name is a macro (`#include LUA_USER_H`) matters only where somebody defines that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+# Each begins with a literal, which is searched for fast.
+_DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*)")
+_HAS_INCLUDE = re.compile(rb"__has_include(_next)?[ \t]*\([ \t]*([^\r\n]*)")
+_MACRO = re.compile(rb"([A-Za-z]\w*)[ \t]*(?:/[*/].*)?")  # not one of the compiler's own, which begin with `_`
+_NAME = re.compile(rb'<([^>\n]+)>|"([^"\n]+)"')
+_ODD_DIRECTIVES = (
+    re.compile(rb"\*/[ \t\v\f]*#"),
+    re.compile(rb"#[ \t]*(?:\\|/\*)"),
+    re.compile(rb"#[ \t]*pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess)"),
+    re.compile(rb"#[ \t]*embed\b"),
+)
+_ODD_WORDS = (
+    *(b"__DATE__", b"__TIME__", b"__TIMESTAMP__", b"__BASE_FILE__"),  # not this machine's there
+    *(b"%:", b"??=", b"??/"),  # other spellings of what is searched for
+    *(b".incbin", b".include"),  # the assembler would read a file of the node
+)
+
+
+class How(IntEnum):
+    """How a directive's name is looked up."""
+
+    QUOTE = 0
+    ANGLE = 1
+    NEXT = 2  # anywhere: behind the directory where the asking file was found, which may be any
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A name that a file may look up."""
+
+    how: How
+    name: str
+    probe: bool = False  # by `__has_include`: that nothing is found may be all that the asking file wants to know
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """The names that a text may look up."""
+
+    asks: tuple[Asked, ...]
+    computed: frozenset[str] = frozenset()  # macros of the user's that stand for a name, if anyone defines them
+    unclear: str | None = None  # why this may not be all
+
+
+def read(content: bytes) -> Directives:
+    """What a text may look up, whichever of its branches are taken."""
+    for word in _ODD_WORDS:
+        if word in content:
+            return Directives((), unclear=f"`{word.decode()}`")
+    for pattern in _ODD_DIRECTIVES:
+        if (odd := pattern.search(content)) is not None:
+            return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
+    found: dict[Asked, None] = {}
+    computed: set[str] = set()
+    for match in _DIRECTIVE.finditer(content):
+        line = content.rfind(b"\n", 0, match.start()) + 1
+        if content[line : match.start()].strip():
+            continue  # within a comment or a string
+        if _ask(found, match[2], match[1] == b"include_next") or _in_comment(content, match.start()):
+            continue
+        macro = _MACRO.fullmatch(match[2])
+        if macro is None:
+            return Directives((), unclear=f"`#include {os.fsdecode(match[2][:40])}`")
+        computed.add(os.fsdecode(macro[1]))
+    for match in _HAS_INCLUDE.finditer(content):
+        if not _ask(found, match[2], match[1] is not None, probe=True):
+            return Directives((), unclear=f"`__has_include({os.fsdecode(match[2][:40])}`")
+    return Directives(tuple(found), frozenset(computed))
+
+
+def defined(content: bytes, names: frozenset[str]) -> frozenset[str]:
+    """Those of the names that the text may define as macros."""
+    return frozenset(name for name in names if re.search(rb"define\b(?:[^\n]|\\\r?\n)*\b" + os.fsencode(name), content))
+
+
+def _in_comment(content: bytes, at: int) -> bool:
+    """Whether what stands there is certainly in a comment: one is open that was not begun within other words."""
+    begun = content.rfind(b"/*", 0, at)
+    if begun <= content.rfind(b"*/", 0, at):
+        return False
+    return not content[content.rfind(b"\n", 0, begun) + 1 : begun].strip()
+
+
+def _ask(found: dict[Asked, None], operand: bytes, beyond: bool, *, probe: bool = False) -> bool:
+    """Note the name that a directive's operand is; False: it is none."""
+    name = _NAME.match(operand)
+    if name is None:
+        return False
+    text = os.fsdecode(name[1] or name[2])
+    if text.startswith("/"):
+        return False  # it would lead out of the node's tree
+    how = How.NEXT if beyond else How.ANGLE if name[1] is not None else How.QUOTE
+    found[Asked(how, text, probe)] = None
+    return True
