@@ -1,7 +1,7 @@
 """Compiles units before make asks for them, on slots that would be idle, and keeps the results until it does.
 
 It delivers nothing (`units` does, when make's own recipe makes the very same call) and plans nothing (`foresight`).  It
-is one thing, a guess from when it is foreseen until make asks for it, and long for all that may become of one meanwhile.
+is one thing, a guess from when it is foreseen until make asks for it, and long for all that may become of it.
 
 Theory of operation.  A foreseen unit is *known by its fingerprint*: directory, words, relevant environment.  It is
 made as soon as what it reads is there, the longest remaining path first, in a share of the slots that leaves room
