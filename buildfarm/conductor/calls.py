@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from pathlib import Path
 
 from buildfarm.conductor.foresight import Foresight
@@ -21,6 +22,9 @@ from buildfarm.model import Kind, ToolCall
 from buildfarm.state.writer import JournalError
 
 MAKES = frozenset({"make", "gmake"})
+LAST_STUBS = 64  # stubs that were answered and may not have been waited for
+REAPED_TICK = 0.01  # seconds
+RECIPE_SECONDS = 0.05  # what a recipe takes to end after its last command
 RESPONSE_DEPTH = 8  # nested @files
 
 
@@ -39,6 +43,7 @@ class Calls:
         self._open = asyncio.Event()
         self._open.set()
         self._handlers: set[asyncio.Task[None]] = set()
+        self._answered: deque[int] = deque(maxlen=LAST_STUBS)  # pids
 
     async def handle(self, call: StubCall) -> None:
         """Answer one call.  StubLost is the server's to take; anything else unexpected is told once and passed by."""
@@ -66,16 +71,23 @@ class Calls:
             if not call.answered:
                 await call.exec_real()
         finally:
+            self._answered.append(call.pid)
             self._under_way -= 1
             if not self._under_way:
                 self._quiet.set()
 
     async def checkpoint(self, seconds: float) -> None:
-        """Hold back new calls and wait, at most `seconds`, for those under way."""
+        """Hold back new calls and wait, at most `seconds`, for those under way and for make to have heard of them.
+
+        make deletes the targets of recipes that it believes to be running when it is told to stop.
+        """
         self._open.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
+                while any(os.path.exists(f"/proc/{pid}") for pid in self._answered):
+                    await asyncio.sleep(REAPED_TICK)
+                await asyncio.sleep(RECIPE_SECONDS)
         except TimeoutError:
             pass
 
