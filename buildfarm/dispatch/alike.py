@@ -28,7 +28,8 @@ from buildfarm.dispatch.headers import Header
 from buildfarm.model import Job, Node, SentFile
 
 HALVINGS = 3
-BATCH_BYTES = 8 << 20  # of files in one question
+BATCH_BYTES = 1 << 20  # of files in one question
+AT_ONCE = 4  # questions on their way: each answer is in memory, twice
 _DIRECTORY = "/bf/alike"  # in the node's temporary tree
 _SOURCE = "bf_alike.c"
 _PLAIN = re.compile(r"[^\"\\\n?%]+")  # a path that C, the assembler and a trigraph leave alone
@@ -53,6 +54,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Known] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     def holds(self, node: str, things: frozenset[Thing]) -> bool:
         """Whether the node has proved all of them."""
@@ -82,7 +84,8 @@ class Alike:
             known.asked, known.wanted = known.wanted, set()
             try:
                 for batch in _batches(known.asked):
-                    same = await _proved(node, compiler, batch, HALVINGS)
+                    async with self._places:
+                        same = await _proved(node, compiler, batch, HALVINGS)
                     known.same |= same
                     known.other |= set(batch) - same
             finally:
