@@ -122,6 +122,24 @@ def test_doubt_ends_belief(node: Node, tmp_path: Path) -> None:
     assert not prove(alike, node, things)
 
 
+def test_a_node_that_was_away_is_asked_again(node: Node, tmp_path: Path) -> None:
+    alike, things = Alike(), headers(tmp_path)
+    assert prove(alike, node, things)
+    alike.forget(node.key)
+    assert not alike.holds(node.key, things)
+    assert prove(alike, node, things)
+
+
+def test_a_lost_connection_says_nothing_of_headers(node: Node, tmp_path: Path) -> None:
+    alike, things = Alike(), headers(tmp_path)
+    gone = Node("127.0.0.1", 1)
+    assert not prove(alike, gone, things)
+    assert alike.want(gone.key, things), "it may be asked again"
+    for _ in range(3):
+        prove(alike, gone, things)
+    assert not alike.want(gone.key, things), "but not for ever"
+
+
 def test_a_node_that_is_not_there_proves_nothing(tmp_path: Path) -> None:
     alike, things = Alike(), headers(tmp_path)
     assert not prove(alike, Node("127.0.0.1", 1), things)

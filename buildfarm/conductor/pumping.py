@@ -64,6 +64,10 @@ class Pumping:
         if prepared.in_full is not None:
             self._alike.doubt(node.key)
 
+    def forget(self, node: Node) -> None:
+        """It is asked anew who it is."""
+        self._alike.forget(node.key)
+
     async def close(self) -> None:
         """Ask no more."""
         proofs = tuple(self._proofs.values())

@@ -24,6 +24,7 @@ from buildfarm.conductor.lending import Lending
 from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership, read_again
+from buildfarm.conductor.probing import ProbeReport
 from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.pumping import Pumping
 from buildfarm.conductor.trust import Trust
@@ -36,7 +37,7 @@ from buildfarm.make import orphans
 from buildfarm.make.jobserver import JobServer
 from buildfarm.make.process import MakeProcess
 from buildfarm.make.server import StubServer
-from buildfarm.model import BuildState, Invocation
+from buildfarm.model import BuildState, Invocation, Node
 from buildfarm.report.reporter import Summary
 from buildfarm.state import recipes
 from buildfarm.state.journal import CLOCK
@@ -129,7 +130,13 @@ class Workshop:
     ) -> int:
         """Set up everything that a build needs, serve make until it has ended, take it down; make's exit status."""
         begun, request, membership, toolbox = self._begun, self._request, self._begun.membership, self._begun.toolbox
-        farm = Farm(membership.policy(), membership.probe, ledger, tasks)
+
+        async def probe(node: Node) -> ProbeReport:
+            pumping.forget(node)
+            return await membership.probe(node)
+
+        farm = Farm(membership.policy(), probe, ledger, tasks)
+        pumping = Pumping(farm, membership, tasks, enabled=request.pump)
         stack.callback(ssh.close_shared)
         stack.push_async_callback(farm.close)
         stack.callback(lambda: ledger.nodes(farm.statuses()))
@@ -143,7 +150,6 @@ class Workshop:
         trust = Trust(request.verify, begun.workroom, condemn, tasks)
         stack.push_async_callback(trust.close)
         here = Here(ledger, begun.cores, Words(begun.workroom))
-        pumping = Pumping(farm, membership, tasks, enabled=request.pump)
         stack.push_async_callback(pumping.close)
         places = membership.preparations or begun.cores + 1
         maker = Maker(

@@ -28,6 +28,7 @@ from buildfarm.dispatch.headers import Header
 from buildfarm.model import Job, Node, SentFile
 
 HALVINGS = 3
+FAULTS_TOLERATED = 3  # of a node's connection, before it is no longer asked
 BATCH_BYTES = 1 << 20  # of files in one question
 AT_ONCE = 4  # questions on their way: each answer is in memory, twice
 _DIRECTORY = "/bf/alike"  # in the node's temporary tree
@@ -47,6 +48,7 @@ class _Known:
     asked: set[Thing] = field(default_factory=set)  # the answer is on its way
     wanted: set[Thing] = field(default_factory=set)  # to be asked with the next question
     doubted: bool = False
+    faults: int = 0  # questions that came to nothing
 
 
 class Alike:
@@ -68,11 +70,15 @@ class Alike:
         known = self._nodes.setdefault(node, _Known())
         if not known.doubted and known.other.isdisjoint(things):
             known.wanted |= things - known.same - known.asked
-        return bool(known.wanted)
+        return bool(known.wanted) and not known.doubted
 
     def doubt(self, node: str) -> None:
         """An answer to a unit showed files that are not here: nothing that the node has proved counts any more."""
         self._nodes.setdefault(node, _Known()).doubted = True
+
+    def forget(self, node: str) -> None:
+        """The node was away: who knows what it is now."""
+        self._nodes.pop(node, None)
 
     async def prove(self, node: Node, compiler: str) -> None:
         """Ask the node, by the name that it has for the compiler, until nothing more is wanted.
@@ -85,7 +91,12 @@ class Alike:
             try:
                 for batch in _batches(known.asked):
                     async with self._places:
-                        same = await _proved(node, compiler, batch, HALVINGS)
+                        try:
+                            same = await _proved(node, compiler, batch, HALVINGS)
+                        except NodeFault:
+                            known.faults += 1
+                            known.doubted = known.doubted or known.faults >= FAULTS_TOLERATED
+                            return
                     known.same |= same
                     known.other |= set(batch) - same
             finally:
@@ -107,15 +118,12 @@ def _batches(things: Iterable[Thing]) -> Iterable[list[Thing]]:
 
 
 async def _proved(node: Node, compiler: str, things: Sequence[Thing], halvings: int) -> set[Thing]:
-    """Those of the things that are there as here."""
+    """Those of the things that are there as here.  Raises NodeFault."""
     askable = [thing for thing in things if _PLAIN.fullmatch(_path(thing))]
     if not askable:
         return set()
     token = secrets.token_hex(16)
-    try:
-        answer = await client.compile(node, _question(compiler, askable, token))
-    except NodeFault:
-        return set()
+    answer = await client.compile(node, _question(compiler, askable, token))
     if answer.status == 0:
         return await asyncio.to_thread(_compared, answer.object, askable, token.encode())
     if not halvings or len(askable) == 1:
