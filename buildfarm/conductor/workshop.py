@@ -49,6 +49,7 @@ from buildfarm.state.writer import JournalWriter
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
 TROUBLED_SECONDS = 2.0  # the same, when commits fail already
 CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
+SIGINT_ROUNDS, SIGINT_PAUSE = 10, 0.2  # make is gone, and this cancelled, long before they are over
 SIGINT_PATIENCE = 0.5  # a terminal's Ctrl-C reaches make by itself; a lone `kill -INT` is passed on after this
 
 
@@ -296,9 +297,13 @@ class Workshop:
         """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
         if number is signal.SIGINT:
             await asyncio.sleep(SIGINT_PATIENCE)
-            for pid in await asyncio.to_thread(orphans.find, self._begun.token):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT)
+            told: set[int] = set()
+            for _ in range(SIGINT_ROUNDS):  # make may have started another recipe while the first were told
+                for pid in set(await asyncio.to_thread(orphans.find, self._begun.token)) - told:
+                    told.add(pid)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGINT)
+                await asyncio.sleep(SIGINT_PAUSE)
             return
         self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
         await asyncio.gather(calls.checkpoint(CHECKPOINT_SECONDS), lookahead.checkpoint(CHECKPOINT_SECONDS))
