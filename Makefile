@@ -5,6 +5,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 # What is run here calls make itself, and must not take this make for its parent.
 RUN      = env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u MAKE_TERMOUT -u MAKE_TERMERR .venv/bin/python
 READY    = .venv/ready
+TRIED    = .venv/tools-tried
 SOURCES  = buildfarm tests benchmarks tools
 
 .NOTPARALLEL:
@@ -25,7 +26,12 @@ help:
 setup: $(READY)
 
 $(READY): requirements-dev.lock pyproject.toml tools/make-venv tools/find-python
-	@python=$$(PYTHON='$(PYTHON)' tools/find-python) && tools/system-tools "$$python" && tools/make-venv "$$python"
+	@python=$$(PYTHON='$(PYTHON)' tools/find-python) && tools/system-tools --demo "$$python" && tools/make-venv "$$python"
+	@touch $@
+
+# Installing is tried once; from then on what is missing is only told.
+$(TRIED): tools/system-tools | $(READY)
+	@tools/system-tools .venv/bin/python
 	@touch $@
 
 tools:
@@ -43,15 +49,15 @@ lint: $(READY)
 types: $(READY)
 	$(RUN) -m mypy
 
-test: $(READY)
+test: $(READY) $(TRIED)
 	@tools/system-tools --check .venv/bin/python
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-faults: $(READY)
+faults: $(READY) $(TRIED)
 	@tools/system-tools --check .venv/bin/python
 	$(RUN) -m tests.faults $(ARGS)
 
-fidelity: $(READY)
+fidelity: $(READY) $(TRIED)
 	@tools/system-tools --check .venv/bin/python
 	$(RUN) -m tests.fidelity $(ARGS)
 

@@ -59,7 +59,7 @@ else:
 def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Masquerade:
     """A masquerade directory with the C stub, then with the Python one, for `gcc`, `make` and `tool`."""
     if request.param == "c" and not shutil.which("cc"):
-        pytest.skip("no C compiler")
+        pytest.skip("cc is missing: install a C compiler")
     cache = tmp_path_factory.mktemp("cache")
     path = os.environ["PATH"] if request.param == "c" else str(tmp_path_factory.mktemp("empty"))
     made = prepare(cache, extra_names=("gcc", "make", "tool"), path=path)

@@ -62,7 +62,7 @@ def test_a_broken_makefile_offers_what_stands_in_it(tree: Path) -> None:
     assert _offered(tree, "run", "-C", "sub", "go") == ["gone", "good"]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is missing: install it")
 def test_bash_completes_a_goal(tree: Path, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "buildfarm"
     program.parent.mkdir()
@@ -92,7 +92,7 @@ def test_man_page_and_scripts_that_are_shipped_are_the_programs_own() -> None:
         assert path.read_text() == text, f"{path.name} is old: run `python -m tools.man_page`"
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="no groff")
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is missing: install groff-base")
 def test_the_man_page_has_no_errors() -> None:
     page = next(path for path in files() if path.suffix == ".1")
     done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", str(page)], capture_output=True, check=False)

@@ -80,7 +80,7 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
     """A shell that knows the completion, in a directory with a project below it."""
     name = request.param
     if shutil.which(name) is None:
-        pytest.skip(f"no {name}: make tools installs it")
+        pytest.skip(f"{name} is missing: make tools")
     project = tmp_path / "home" / "my project"
     project.mkdir(parents=True)
     (project / "Makefile").write_text(MAKEFILE)

@@ -15,7 +15,7 @@ from buildfarm.dispatch import nest
 from buildfarm.dispatch.canary import Canaries
 from buildfarm.model import Language
 
-pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no gcc here")
+pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is missing: install it")
 
 
 @pytest.fixture

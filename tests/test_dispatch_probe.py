@@ -55,7 +55,7 @@ def test_a_node_like_this_machine_compiles_what_it_does(canaries: Canaries) -> N
 
 def test_fortran_goes_by_the_name_of_gcc_where_gfortran_is_not_listed(canaries: Canaries) -> None:
     if Language.FORTRAN not in _compilers():
-        pytest.skip("no gfortran here")
+        pytest.skip("gfortran is missing: install the package gfortran")
     listed = os.path.exists("/usr/lib/distcc/gfortran")
     assert _probe(canaries).argv0[Language.FORTRAN] == ("gfortran" if listed else "gcc")
 
@@ -76,7 +76,7 @@ def test_other_bytes_of_the_same_version_are_a_difference(canaries: Canaries) ->
 
 def test_a_compiler_that_is_not_installed_leaves_its_language_out(canaries: Canaries) -> None:
     if Language.CXX not in _compilers():
-        pytest.skip("no g++ here")
+        pytest.skip("g++ is missing: install the package g++")
     script = '#!/bin/sh\nPATH=/usr/bin:/bin exec /usr/bin/gcc "$@"\n'
     identity = _probe(canaries, compilers={"gcc": script}, path="/nothing-is-installed-here")
     assert Language.C in identity.languages
@@ -86,7 +86,7 @@ def test_a_compiler_that_is_not_installed_leaves_its_language_out(canaries: Cana
 
 def test_a_gcc_without_fortran_leaves_fortran_out(canaries: Canaries) -> None:
     if Language.FORTRAN not in _compilers():
-        pytest.skip("no gfortran here")
+        pytest.skip("gfortran is missing: install the package gfortran")
     script = (
         '#!/bin/sh\ncase "$*" in *.f90*) echo "gcc: fatal error: cannot execute \'f951\'" >&2; exit 1;; esac\n'
         'exec /usr/bin/gcc "$@"\n'

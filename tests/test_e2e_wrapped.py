@@ -31,7 +31,7 @@ def test_what_a_wrapper_script_calls_goes_to_the_nodes(tmp_path: Path) -> None:
         directory.mkdir()
     for name in ("gcc", "gfortran"):
         if (real := shutil.which(name)) is None:
-            pytest.skip(f"no {name}")
+            pytest.skip(f"{name} is missing: make tools")
         (scripts / name).write_text(f'#!/bin/sh\necho {name} >> {tmp_path}/log\nexec {real} -DWRAPPED "$@"\n')
         (scripts / name).chmod(0o755)
     (tree / "Makefile").write_text(MAKEFILE)

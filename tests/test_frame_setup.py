@@ -120,6 +120,14 @@ def test_apt_is_asked_once_without_questions_and_a_failure_goes_on(tmp_path: Pat
     assert "apt-get failed: E: Temporary failure resolving" in done.stdout
 
 
+def test_the_demo_asks_for_what_it_calls_only(tmp_path: Path) -> None:
+    linked(tmp_path, "cc", "gcc", "make", "cat", "head")
+    script(tmp_path, "python", "exit 0")
+    done = run(["/bin/sh", "tools/system-tools", "--check", "--demo", "python"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "not installed: distcc gfortran (`make tools` tries to)" in done.stdout
+
+
 def test_a_missing_c_compiler_is_fatal(tmp_path: Path) -> None:
     linked(tmp_path, "make", "cat")
     script(tmp_path, "python", "exit 0")
@@ -131,10 +139,18 @@ def test_a_missing_c_compiler_is_fatal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tool", needed())
 def test_a_tool_that_tests_call_is_here(tool: str) -> None:
     """Where it is not, the tests that need it are skipped by name; in continuous integration that is a failure."""
-    if shutil.which(tool) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{tool} is missing, and CI=true: make tools")
+    if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
         pytest.skip(f"{tool} is missing: make tools")
+
+
+@pytest.mark.parametrize(("ci", "status"), [("true", 1), ("", 0)])
+def test_in_continuous_integration_a_missing_tool_fails_the_test(tmp_path: Path, ci: str, status: int) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\ndef test_it():\n    pytest.skip('gfortran is missing: install it')\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, env=environment(CI=ci), capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout
 
 
 # --- the lock file

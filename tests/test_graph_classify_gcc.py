@@ -16,8 +16,8 @@ from buildfarm.graph.classify import classify, expand_response, response_files
 from buildfarm.graph.response import split_words
 from buildfarm.model import Kind, Unit
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-needs_gfortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="needs gfortran")
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing: install it")
+needs_gfortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="gfortran is missing: install it")
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_an_expansion_of_nothing_is_nothing() -> None:
     assert expand_response(("gcc", "@a"), {"a": " \n"}) == ("gcc",)
 
 
-@pytest.mark.skipif(shutil.which("c++filt") is None, reason="needs c++filt")
+@pytest.mark.skipif(shutil.which("c++filt") is None, reason="c++filt is missing: install binutils")
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(st.sampled_from("ab \t\n\v\f\r'\"\\@,="), max_size=20))
 @example(text="a\\")

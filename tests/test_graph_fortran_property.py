@@ -183,7 +183,7 @@ def test_whatever_the_form_the_scanner_finds_what_was_put_in(seed: int, free_for
     assert found.includes == () and found.cpp_includes == ()
 
 
-@pytest.mark.skipif(shutil.which("gfortran") is None, reason="needs gfortran")
+@pytest.mark.skipif(shutil.which("gfortran") is None, reason="gfortran is missing: install it")
 @pytest.mark.parametrize("free_form", [True, False])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
@@ -214,7 +214,7 @@ def check(directory: Path, name: str, text: str, free_form: bool) -> None:
     assert set(found.module_files) <= written <= set(found.possible_module_files)
 
 
-@pytest.mark.skipif(shutil.which("gfortran") is None, reason="needs gfortran")
+@pytest.mark.skipif(shutil.which("gfortran") is None, reason="gfortran is missing: install it")
 def test_a_used_separate_procedure_makes_gfortran_write_a_smod(tmp_path: Path) -> None:
     text = (
         "module m\n integer, parameter :: k = 1\n interface\n  module subroutine s\n  end subroutine\n"

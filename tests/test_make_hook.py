@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         if shutil.which("cc") is None:
-            pytest.skip("no C compiler")
+            pytest.skip("cc is missing: install a C compiler")
         self.root = root
         self.made: Masquerade = prepare(root / "cache")
         assert self.made.hook is not None, "the hook does not work here"
@@ -115,7 +115,7 @@ def test_the_usual_callers_are_seen_through(bench: Bench, shell: str, tmp_path: 
         sys.executable: ["python3", "-c", f"import subprocess; subprocess.run(['{tool}', 'one', 'two'])"],
     }.get(shell, [shell, "-c", f"{tool} one two"])
     if shutil.which(words[0]) is None:
-        pytest.skip(f"no {words[0]}")
+        pytest.skip(f"{words[0]} is missing: install it")
     assert bench.run(*words) == f"stub for {tool}: one two"
 
 
@@ -177,7 +177,7 @@ def test_a_program_just_built_with_a_sanitizer_starts(bench: Bench, tmp_path: Pa
     source.write_text('int puts(const char *); int main(void) { puts("sane"); return 0; }\n')
     built = subprocess.run(["cc", "-fsanitize=address", "-o", tmp_path / "a", source], capture_output=True, check=False)
     if built.returncode:
-        pytest.skip("no address sanitizer")
+        pytest.skip("libasan is missing: install a whole gcc")
     for call in (f"{tmp_path}/a", f"cd {tmp_path} && ./a"):
         assert bench.run("sh", "-c", f"{call}; true") == "sane"
 
@@ -186,7 +186,7 @@ def test_a_static_program_runs_as_ever(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text('int puts(const char *); int main(void) { puts("static"); return 0; }\n')
     built = subprocess.run(["cc", "-static", "-o", tmp_path / "a", tmp_path / "a.c"], capture_output=True, check=False)
     if built.returncode:
-        pytest.skip("no static libc")
+        pytest.skip("libc.a is missing: install libc6-dev")
     socket = tmp_path / "socket"
     assert bench.run("sh", "-c", f"{tmp_path}/a; true", BUILDFARM_SOCKET=str(socket)) == "static"
     assert (tmp_path / "socket.blind").read_text() == f"{tmp_path}/a\n", "the conductor is to know"

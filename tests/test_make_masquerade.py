@@ -125,7 +125,7 @@ def test_without_a_working_compiler_the_stub_is_python(
 def test_a_compiler_that_can_not_link_statically_will_do(tmp_path: Path, bin_directory: Path) -> None:
     real = shutil.which("gcc")
     if real is None:
-        pytest.skip("no gcc")
+        pytest.skip("gcc is missing: install it")
     script = f'#!/bin/sh\ncase "$*" in *-static*) exit 1;; esac\nPATH={os.environ["PATH"]} exec {real} "$@"\n'
     executable(bin_directory / "gcc", script)
     assert prepare(tmp_path / "cache", path=str(bin_directory)).kind == "c"

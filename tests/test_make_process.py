@@ -77,7 +77,7 @@ def test_another_make_is_refused(text: str, tmp_path: Path) -> None:
 def test_bmake_is_refused_by_name_and_with_a_hint(tmp_path: Path) -> None:
     bmake = shutil.which("bmake")
     if bmake is None:
-        pytest.skip("bmake is not installed")
+        pytest.skip("bmake is missing: install the package bmake")
     other = tmp_path / "make"
     other.symlink_to(bmake)
     with pytest.raises(MachineError, match=f"{other} is not GNU make") as caught:

@@ -82,7 +82,7 @@ def test_an_empty_entry_of_path_is_the_working_directory(bench: Bench) -> None:
     assert (name, path) == (b"./tool", b":/usr/bin")
 
 
-@pytest.mark.skipif(not Path("/usr/lib/ccache/gcc").exists(), reason="no ccache")
+@pytest.mark.skipif(not Path("/usr/lib/ccache/gcc").exists(), reason="ccache is missing: install it")
 def test_ccaches_masquerade_behind_ours_works(bench: Bench, tmp_path: Path) -> None:
     (bench.directory / "a.c").write_text("int a;\n")
     log = tmp_path / "log"
@@ -189,7 +189,7 @@ def test_exec_gives_a_compiler_its_real_path_and_takes_us_off_path(bench: Bench)
 def test_a_real_gcc_knows_where_it_is(bench: Bench, answer: bytes) -> None:
     gcc = shutil.which("gcc", path="/usr/bin:/bin")
     if gcc is None:
-        pytest.skip("no gcc")
+        pytest.skip("gcc is missing: install it")
     (bench.directory / "a.c").write_text("int main(void) { return 0; }\n")
     process = bench.start("gcc", "-v", "a.c", "-o", "a")
     bench.conductor.accept().send(answer + b"K")
