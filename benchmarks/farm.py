@@ -33,11 +33,14 @@ def replaying(project: Project, *, nodes: int, jobs: int, delay: float, options:
             yield farm
 
 
-def build_replay(objects: Path, compiler: Path, delay: float = 0.0) -> Path:
-    """A compiler that answers from `objects`: NAME.o after NAME.us microseconds, else after `delay` seconds."""
+def build_replay(objects: Path, compiler: Path, delay: float = 0.0, *flags: str) -> Path:
+    """A compiler that answers from `objects`: NAME.o after NAME.us microseconds, else after `delay` seconds.
+
+    `flags` are for the compiler that builds it.
+    """
     source = Path(__file__).with_name("replay.c")
     macros = [f'-DRECORDED="{objects}"', f"-DDELAY_US={int(delay * 1e6)}L"]
-    subprocess.run(["gcc", "-O2", *macros, str(source), "-o", str(compiler)], check=True)
+    subprocess.run(["gcc", "-O2", *flags, *macros, str(source), "-o", str(compiler)], check=True)
     return compiler
 
 

@@ -1,21 +1,21 @@
 """The same project by the other tools that people use: a whole build on the same nodes, and what the master spends.
 
 Each tool is a row, paired with buildfarm.  make alone compiles on this machine; ninja and ccache stand in front of
-distcc; a second `ccache` row finds everything in its cache, which no farm can beat.  A tool that is not installed is
-named so.
+distcc; a second `ccache` row finds everything in its cache, which no farm can beat; icecream has its own daemons
+(`icecream.py`).  A tool that is not installed is named so.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import master_cpu, projects
+from benchmarks import icecream, master_cpu, projects
 from benchmarks.farm import forget, on_nodes, replaying
-from benchmarks.frame import PAIRS, Measure, Spread, alternate, environment, measure, pairs_of, table
+from benchmarks.frame import Measure, Spread, alternate, environment, measure, pairs_of, table
 from benchmarks.projects import Project
 from tests.farm import Farm
 
@@ -24,7 +24,7 @@ Build = Callable[[Project, Farm], Measure]
 
 
 def run(*, quick: bool) -> str:
-    units, pairs = (8, 1) if quick else (60, PAIRS)
+    units, pairs = icecream.size(quick=quick)
     rows = []
     with tempfile.TemporaryDirectory(prefix="bf-bench-") as name:
         project = projects.c(Path(name) / "c", units)
@@ -35,18 +35,17 @@ def run(*, quick: bool) -> str:
                     rows.append([what, f"{tool} is not installed", "", "", ""])
                     continue
                 runs = alternate(partial(master_cpu.ours, project, farm), partial(build, project, farm), pairs)
-                wall, cpu = pairs_of(runs, lambda m: m.seconds), pairs_of(runs, lambda m: m.cpu / units * 1000)
-                rows.append(
-                    [
-                        what,
-                        Spread.of(wall.peer).text(),
-                        wall.ratio.text(),
-                        Spread.of(cpu.peer).text(1),
-                        cpu.ratio.text(),
-                    ]
-                )
+                rows.append(_row(what, runs, units))
+    lack = icecream.missing()
+    what = "make + icecream"
+    rows.append([what, lack, "", "", ""] if lack else _row(what, icecream.pairs(quick=quick), units))
     heads = ["peer", "wall clock, s", "buildfarm to it", "master's CPU, ms a unit", "buildfarm to it"]
     return table(heads, rows)
+
+
+def _row(what: str, runs: Sequence[tuple[Measure, Measure]], units: int) -> list[str]:
+    wall, cpu = pairs_of(runs, lambda m: m.seconds), pairs_of(runs, lambda m: m.cpu / units * 1000)
+    return [what, Spread.of(wall.peer).text(), wall.ratio.text(), Spread.of(cpu.peer).text(1), cpu.ratio.text()]
 
 
 def write_ninja(project: Project) -> None:

@@ -2,8 +2,8 @@
  * recorded object.  RECORDED is the directory of NAME.o (and NAME.us, microseconds, else DELAY_US).
  *
  * Which unit it is: protocols 1 and 2 give the text a name of the node's own, but its first line is `# 1 "x.c"`;
- * protocol 3 keeps the name (buildfarm's texts are bf__NAME).  What was not recorded, and every probe, goes to the
- * real compiler in /usr/bin.  Its depfile names the source alone: what headers a unit read was not recorded.
+ * protocol 3 keeps the name (buildfarm's texts are bf__NAME); icecream's text comes through standard input.  What was
+ * not recorded, and every probe, goes to the real compiler in /usr/bin.  Its depfile names the source alone: what headers a unit read was not recorded.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,14 +24,12 @@ static char *stem_of(const char *path)
     return stem;
 }
 
-static char *named_inside(const char *path)
+static char *named_inside(int fd)
 {
-    static char head[4096];
-    int fd = open(path, O_RDONLY);
-    if (fd < 0)
-        return 0;
+    static char head[4096], rest[65536];
     ssize_t size = read(fd, head, sizeof head - 1);
-    close(fd);
+    while (read(fd, rest, sizeof rest) > 0) /* who writes into a pipe must not be left standing */
+        ;
     head[size > 0 ? size : 0] = 0;
     char *begin = strchr(head, '"');
     char *end = begin ? strchr(begin + 1, '"') : 0;
@@ -69,13 +67,14 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "-v") || !strncmp(argv[i], "-dump", 5) || !strcmp(argv[i], "--version")
                  || !strcmp(argv[i], "-frandom-seed=bf-probe"))
             become_real(argv);
-        else if (argv[i][0] != '-' && strchr(argv[i], '.'))
+        else if (!strcmp(argv[i], "-") || (argv[i][0] != '-' && strchr(argv[i], '.')))
             input = argv[i];
     }
     if (!compile || !output || !input)
         become_real(argv);
-    char *stem = strstr(input, "distccd_") && strrchr(input, '/') < strstr(input, "distccd_") + 1
-        ? named_inside(input) : stem_of(input);
+    char *stem = !strcmp(input, "-") ? named_inside(0)
+        : strstr(input, "distccd_") && strrchr(input, '/') < strstr(input, "distccd_") + 1
+        ? named_inside(open(input, O_RDONLY)) : stem_of(input);
     char path[4096];
     snprintf(path, sizeof path, RECORDED "/%s.o", stem ? stem : "");
     int from = open(path, O_RDONLY);
