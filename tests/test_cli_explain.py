@@ -58,6 +58,7 @@ def test_what_make_would_do_now_is_told(tree: Path) -> None:
     stamp = (tree / "a.o").stat().st_mtime + 5
     os.utime(tree / "a.h", (stamp, stamp))
     said = buildfarm("explain", "-C", str(tree), "a.o").stdout
+    assert "here because there are no nodes" in said
     assert "now: make would make it anew: newer are a.h" in said
     (tree / "a.o").unlink()
     assert "it is not there" in buildfarm("explain", "-C", str(tree), "a.o").stdout

@@ -155,7 +155,7 @@ class Maker:
         if unit.local_reason is not None:
             return unit.local_reason
         if not self._farm.can_take(str(unit.language)) and (ahead or self._membership.falls_back):
-            return f"no node takes {unit.language} now"
+            return f"no node takes {unit.language} now" if self._membership.nodes else "there are no nodes"
         # Made ahead, it goes to the store: its directory may be made by the recipe, before the compile.
         if not all(ordinary(path) or (ahead and not os.path.lexists(path)) for path in outputs):
             return UNORDINARY
