@@ -134,6 +134,17 @@ class SentFile:
     wire: bytes | None = None  # its packets, when they are sent more than once (`dispatch.protocol.packed`)
 
 
+@dataclass(slots=True, eq=False)
+class Text:
+    """A preprocessed text on its way: hundreds of them are held at once, so what was packed is kept packed alone.
+
+    One of the two is set; `dispatch.protocol` packs and unpacks.
+    """
+
+    plain: bytes | None
+    packed: bytes | None = None  # as an LZO stream
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What travels to a node, whatever the node's protocol options.
@@ -142,7 +153,7 @@ class Job:
     """
 
     argv: tuple[str, ...]
-    source: bytes | None = None
+    source: bytes | Text | None = None
     cwd: str | None = None
     files: tuple[SentFile, ...] = ()
     recipe: str = "P2d"  # P2, P2d, P3d, P3r, P3, S2, S2r: see docs/recipes

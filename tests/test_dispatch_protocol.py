@@ -15,10 +15,11 @@ from buildfarm.dispatch.protocol import (
     Limits,
     ProtocolViolation,
     packet,
+    plain,
     request,
     version,
 )
-from buildfarm.model import Answer, Job, SentFile
+from buildfarm.model import Answer, Job, SentFile, Text
 from tests.test_dispatch_lzo import bomb
 
 JOB = Job(("gcc", "-c", "a.c"), source=b"int x;\n")
@@ -62,6 +63,19 @@ def _read(version: int, data: bytes, step: int = 0, limits: Limits | None = None
 
 
 # --- requests ----------------------------------------------------------------------------------------------
+
+
+def test_a_text_that_was_packed_for_one_node_is_held_packed_alone_and_is_the_same_for_all() -> None:
+    if lzo.engine() != "liblzo2":
+        pytest.skip("liblzo2 is missing: install liblzo2-2")
+    content = b"int many(void);\n" * 10_000
+    text = Text(content)
+    job = Job(("gcc", "-c", "a.c"), source=text)
+    first = b"".join(request(job, 2))
+    assert text.plain is None and text.packed is not None and len(text.packed) < len(content) / 4
+    assert b"".join(request(job, 2)) == first == b"".join(request(Job(job.argv, source=content), 2))
+    assert plain(job) == content
+    assert b"".join(request(job, 1)).endswith(content)
 
 
 def test_a_request_of_protocol_1_is_these_bytes() -> None:

@@ -23,7 +23,7 @@ from buildfarm.conductor.pumping import Pumping
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
-from buildfarm.dispatch import elf, recipe_fortran, verdict
+from buildfarm.dispatch import elf, protocol, recipe_fortran, verdict
 from buildfarm.dispatch.client import Deadlines, Phase
 from buildfarm.dispatch.client import compile as compile_on
 from buildfarm.dispatch.faults import NodeFault
@@ -248,6 +248,8 @@ class Maker:
                 scan=scan_unit,
             )
             self._pumping.thrift.preprocessed(str(task.unit.language), time.monotonic() - started)
+        if not self._farm.free_slots and any(node.lzo for node, _ in self._farm.compiling(str(task.unit.language))):
+            protocol.pack(prepared.job)
         return prepared
 
     async def read(self, task: Task) -> Modules:

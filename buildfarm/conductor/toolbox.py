@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildfarm.graph.fingerprint import fingerprint
+from buildfarm.graph.fingerprint import fingerprint_in, relevant_environment
 from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
 
 if TYPE_CHECKING:
     from buildfarm.dispatch.elf import ObjectIdentity
 
+SURROUNDINGS_KEPT = 64  # environments
 _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
 
 
@@ -38,6 +40,13 @@ def _is_script(path: str) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    original: Mapping[str, str]  # kept so that its address stays its own
+    clean: Mapping[str, str]
+    relevant: tuple[tuple[str, str], ...]
+
+
 class Toolbox:
     """The compilers of this machine."""
 
@@ -45,10 +54,25 @@ class Toolbox:
         self._masquerade = os.path.realpath(masquerade)
         self._paths: dict[tuple[str, str], str | None] = {}
         self._clean: dict[str, str] = {}
+        self._surroundings: dict[int, _Surroundings] = {}  # by the address of what they were made of
         self._references: dict[tuple[str, ...], ObjectIdentity | None] = {}
 
-    def clean(self, environment: Mapping[str, str]) -> dict[str, str]:
+    def clean(self, environment: Mapping[str, str]) -> Mapping[str, str]:
         """The environment with the masquerade off its PATH and the exec hook asleep, as the stub leaves it."""
+        return self._known(environment).clean
+
+    def _known(self, environment: Mapping[str, str]) -> _Surroundings:
+        """Calls of one make share their environment."""
+        known = self._surroundings.get(id(environment))
+        if known is None:
+            if len(self._surroundings) >= SURROUNDINGS_KEPT:
+                self._surroundings.clear()
+            clean = self._cleaned(environment)
+            known = _Surroundings(environment, clean, relevant_environment(clean))
+            self._surroundings[id(environment)] = known
+        return known
+
+    def _cleaned(self, environment: Mapping[str, str]) -> dict[str, str]:
         path = environment.get("PATH", os.defpath)
         cleaned = self._clean.get(path)
         if cleaned is None:
@@ -63,7 +87,7 @@ class Toolbox:
 
     def mark(self, invocation: Invocation) -> str:
         """The call's fingerprint: the same whether the call was foreseen or comes from a stub."""
-        return fingerprint(invocation.cwd, invocation.argv, self.clean(invocation.env))
+        return fingerprint_in(invocation.cwd, invocation.argv, self._known(invocation.env).relevant)
 
     def real(self, called_as: str, invocation: Invocation) -> str | None:
         """The absolute path of the tool that `called_as` means there; None: it is not to be found."""

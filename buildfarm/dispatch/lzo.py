@@ -58,7 +58,7 @@ def compress(data: bytes) -> bytes:
     """`data` as a stream that is as small as this machine can make it, whatever the cost."""
     library = _liblzo2()
     if library is not None:
-        return bytes(_pack(library, data))
+        return _pack(library, data)
     other = _lzallright()
     return b"".join(literal(data)) if other is None else bytes(other.LZOCompressor().compress(data))
 
@@ -224,14 +224,14 @@ def _lzallright() -> Any:
     return lzallright
 
 
-def _pack(library: ctypes.CDLL, data: bytes) -> memoryview:
+def _pack(library: ctypes.CDLL, data: bytes) -> bytes:
     out = bytearray(len(data) + len(data) // 16 + 64 + 3)  # the worst case, as LZO.FAQ gives it
     size = ctypes.c_size_t(len(out))
     work = ctypes.create_string_buffer(_WORK_BYTES)
-    target = (ctypes.c_char * len(out)).from_buffer(out)
+    target = ctypes.byref(ctypes.c_char.from_buffer(out))
     code = library.lzo1x_1_compress(data, len(data), target, ctypes.byref(size), work)
     assert code == 0, f"BUG: lzo1x_1_compress says {code}"
-    return memoryview(out)[: size.value]
+    return bytes(memoryview(out)[: size.value])  # without the room for the worst case
 
 
 def _unpack(library: ctypes.CDLL, data: bytes, limit: int) -> bytes:
@@ -239,7 +239,7 @@ def _unpack(library: ctypes.CDLL, data: bytes, limit: int) -> bytes:
     while True:
         out = bytearray(room)
         size = ctypes.c_size_t(room)
-        target = (ctypes.c_char * room).from_buffer(out)
+        target = ctypes.byref(ctypes.c_char.from_buffer(out))
         code = library.lzo1x_decompress_safe(data, len(data), target, ctypes.byref(size), None)
         if code == 0:
             return bytes(memoryview(out)[: size.value])

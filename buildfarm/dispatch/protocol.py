@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from buildfarm.dispatch import lzo
 from buildfarm.dispatch.lzo import Buffer
-from buildfarm.model import Answer, Job, SentFile
+from buildfarm.model import Answer, Job, SentFile, Text
 
 HEADER = 12  # bytes of token and parameter
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -74,8 +74,7 @@ def request(job: Job, version: int, encode: Encode = lzo.encode) -> list[Buffer]
     buffers: list[Buffer] = []
     if version < 3:
         assert job.source is not None, "BUG: a job without source"
-        body = encode(job.source) if version == 2 and job.source else (job.source,)
-        return _add_body(buffers, head, b"DOTI", body)
+        return _add_body(buffers, head, b"DOTI", _packed(job.source, encode) if version == 2 else (plain(job),))
     head.append(packet(b"NFIL", len(job.files)))
     for file in job.files:
         if file.wire is not None:
@@ -102,6 +101,37 @@ def packed(file: SentFile) -> SentFile:
     """The file with its packets ready, for many jobs to share; so it pays to make them small."""
     body = lzo.compress(file.content) if file.content else b""
     return replace(file, wire=b"".join((_text(b"NAME", file.name), packet(b"FILE", len(body)), body)))
+
+
+def plain(job: Job) -> bytes:
+    """The text of a job that has one."""
+    source = job.source
+    assert source is not None, "BUG: a job without source"
+    if not isinstance(source, Text):
+        return source
+    if source.plain is not None:
+        return source.plain
+    assert source.packed is not None, "BUG: a text without bytes"
+    return lzo.decompress(source.packed, _LONGEST)
+
+
+def pack(job: Job) -> None:
+    """Keep the job's text packed from now on: it has to wait for a node that takes it so."""
+    if isinstance(job.source, Text):
+        _packed(job.source, lzo.encode)
+
+
+def _packed(source: bytes | Text, encode: Encode) -> Sequence[Buffer]:
+    """The text as a stream, which stays instead of it."""
+    if not isinstance(source, Text):
+        return encode(source) if source else (source,)
+    if source.packed is None:
+        assert source.plain is not None, "BUG: a text without bytes"
+        body = encode(source.plain) if source.plain else (source.plain,)
+        if len(body) > 1 or not body[0]:
+            return body  # empty, or with no library to pack it
+        source.packed, source.plain = bytes(body[0]), None
+    return (source.packed,)
 
 
 def packet(token: bytes, parameter: int) -> bytes:

@@ -18,16 +18,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildfarm.dispatch import local
+from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
-from buildfarm.model import Invocation, Job, Language, Unit
+from buildfarm.model import Invocation, Job, Language, Text, Unit
 
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
 # The assembler reads these by a name that means nothing, or another file, on a node.
@@ -64,7 +65,6 @@ async def prepare(
         raise CannotTravel("without -O its code depends on columns, which full preprocessing changes")
     if b".inc" in text and _ASSEMBLED_FILE.search(text):
         raise CannotTravel("its assembler code reads a file of this machine")
-    entered = entered_files(text)
     argv = (
         node_tool,
         *unit.compile_arguments,
@@ -74,18 +74,18 @@ async def prepare(
         "-o",
         "unit.o",
     )
-    job = Job(argv, source=text, recipe="P2" if plain else "P2d")
+    job = Job(argv, source=Text(text), recipe="P2" if plain else "P2d")
     printed = result.stderr
 
     def words(serr: bytes) -> bytes | None:
         return None if serr else printed
 
     def repeat(serr: bytes) -> Repeat | None:
-        return None if plain or printed else _repeat(unit, invocation.cwd, job, entered, serr)
+        return None if plain or printed else _repeat(unit, invocation.cwd, job, serr)
 
     return Prepared(
         job,
-        inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered]),
+        inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered_files(text)]),
         outputs_made=() if depfile is None else (depfile.made,),
         stderr=printed,
         words=words,
@@ -145,12 +145,12 @@ def _optimizes(arguments: Sequence[str]) -> bool:
     return bool(levels) and levels[-1] != "-O0"
 
 
-def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -> Repeat | None:
+def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     """P3d when the messages name relative files only, else P3r, with the files that they name."""
-    assert job.source is not None, "BUG: a repeat of a job without a text"
     if _POINTS_INTO_STRINGS in serr:
         return None
-    named = [name for name in [os.fsencode(unit.source), *entered] if name + b":" in serr]
+    text = protocol.plain(job)
+    named = [name for name in [os.fsencode(unit.source), *entered_files(text)] if name + b":" in serr]
     absolute = any(name.startswith(b"/") for name in named)
     if absolute and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
         return None
@@ -160,7 +160,6 @@ def _repeat(unit: Unit, cwd: str, job: Job, entered: list[bytes], serr: bytes) -
             tree.add(path, Path(path).read_bytes())
     except OSError:
         return None
-    text = job.source
     if absolute:
         text = rooted(text)
     suffix = "ii" if unit.language is Language.CXX else "i"
@@ -184,4 +183,4 @@ def _unchanged(serr: bytes) -> bytes:
 
 def _absolute(cwd: str, names: Sequence[bytes]) -> tuple[str, ...]:
     paths = (os.path.join(cwd, os.fsdecode(name).removeprefix("./")) for name in names)
-    return tuple(dict.fromkeys(paths))
+    return tuple(map(sys.intern, dict.fromkeys(paths)))  # units have most of them in common

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from buildfarm.dispatch import local
+from buildfarm.dispatch import local, protocol
 from buildfarm.model import Job
 
 PREPROCESSED = {".c": ".i", ".cc": ".ii", ".cpp": ".ii", ".cxx": ".ii", ".C": ".ii", ".m": ".mi"}
@@ -35,7 +35,7 @@ async def compile_here(job: Job, tool_path: str, environment: Mapping[str, str],
         else:
             name, extension = os.path.splitext(argv[-3])
             argv[-3] = os.path.basename(name) + PREPROCESSED.get(extension, extension)
-            (room / argv[-3]).write_bytes(job.source or b"")
+            (room / argv[-3]).write_bytes(protocol.plain(job))
         output = cwd / argv[argv.index("-o") + 1]
         if (nice := shutil.which("nice")) is not None:
             argv = [nice, "-n", NICENESS, *argv]

@@ -47,6 +47,8 @@ def _look(path: str) -> tuple[Stamp | None, bool]:
     if known is not None and now - known[0] < GLANCE_SECONDS:
         return known[1], known[2]
     found, regular = _status(path)
+    if known is not None and known[1] == found:
+        found = known[1]  # whoever keeps it keeps the same
     _glances[path] = now, found, regular
     return found, regular
 

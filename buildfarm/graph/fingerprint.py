@@ -53,12 +53,12 @@ def relevant_environment(environment: Mapping[str, str]) -> tuple[tuple[str, str
 
 def fingerprint(cwd: str, argv: Sequence[str], environment: Mapping[str, str]) -> str:
     """SHA-256, as 64 hex digits, of the call `argv` in `cwd` with the relevant part of `environment`."""
+    return fingerprint_in(cwd, argv, relevant_environment(environment))
+
+
+def fingerprint_in(cwd: str, argv: Sequence[str], relevant: Sequence[tuple[str, str]]) -> str:
+    """The same from what `relevant_environment` found."""
     digest = hashlib.sha256(b"buildfarm call 1\0")
-    words = [
-        cwd,
-        str(len(argv)),
-        *argv,
-        *(f"{name}={value}" for name, value in relevant_environment(environment)),
-    ]
+    words = [cwd, str(len(argv)), *argv, *(f"{name}={value}" for name, value in relevant)]
     digest.update("\0".join(words).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -28,6 +28,7 @@ import os
 import struct
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from buildfarm.model import Invocation
 
@@ -39,6 +40,8 @@ RELEASE = b"K"
 
 #: Longest call accepted, in bytes.  The kernel's limit for argv and environment is 6 MiB (execve(2)).
 LONGEST_CALL = 64 << 20
+
+ENVIRONMENTS_KEPT = 32  # of different makes and recipes
 
 _HEAD = struct.Struct("<4sI")
 _NUMBER = struct.Struct("<i")
@@ -101,20 +104,19 @@ def encode_call(call: Call) -> bytes:
 
 def decode_call(body: bytes) -> Call:
     """The call in `body` (without magic and length).  Raises PeerError."""
-    texts = os.fsdecode(body).split("\0")
     try:
-        name, called_as, pid, cwd, argc = texts[:5]
-        first_variable = 5 + int(argc) + 1
-        envc = int(texts[first_variable - 1])
-        # Text ends with a NUL, so `split` leaves one empty string behind the last variable.
-        if int(argc) < 0 or envc < 0 or len(texts) != first_variable + envc + 1 or texts[-1]:
-            raise PeerError(f"counts of {argc} arguments and {envc} variables do not fit {len(texts)} texts")
-        return Call(
-            name,
-            called_as,
-            int(pid),
-            Invocation(tuple(texts[5 : first_variable - 1]), cwd, _environment(texts[first_variable:-1])),
-        )
+        *head, rest = body.split(b"\0", 5)
+        argc = int(head[4])
+        if argc < 0:
+            raise PeerError(f"{argc} arguments")
+        *words, count, variables = rest.split(b"\0", argc + 1)
+        envc = int(count)
+        # Text ends with a NUL, so what is behind the last variable is nothing.
+        if len(words) != argc or envc != variables.count(b"\0") or variables[-1:] not in (b"", b"\0"):
+            raise PeerError(f"counts of {argc} arguments and {envc} variables do not fit {len(body)} bytes")
+        name, called_as, pid, cwd, _ = map(os.fsdecode, head)
+        invocation = Invocation(tuple(map(os.fsdecode, words)), cwd, _environment(variables))
+        return Call(name, called_as, int(pid), invocation)
     except (ValueError, IndexError) as error:
         raise PeerError(f"call of {len(body)} bytes is malformed: {error}") from error
 
@@ -204,8 +206,13 @@ def decode_done(data: bytes) -> Done:
     )
 
 
-def _environment(texts: Sequence[str]) -> Mapping[str, str]:
-    """The first of several definitions of a variable wins, as getenv(3) has it."""
+@lru_cache(maxsize=ENVIRONMENTS_KEPT)
+def _environment(variables: bytes) -> Mapping[str, str]:
+    """The first of several definitions of a variable wins, as getenv(3) has it.
+
+    The recipes of one make have the same, so their calls share it.
+    """
+    texts = os.fsdecode(variables).split("\0")[:-1]
     pairs = [text.partition("=")[::2] for text in texts if "=" in text]
     environment = dict(pairs)
     if len(environment) < len(pairs):
