@@ -67,6 +67,12 @@ async def serving(
             await server.close()
 
 
+async def _lost(call: StubCall) -> None:
+    gone = asyncio.Event()
+    call.when_lost(gone.set)
+    await gone.wait()
+
+
 def test_a_call_is_executed(start: Start) -> None:
     async def handler(call: StubCall) -> None:
         assert (call.name, call.invocation.argv) == ("tool", ("tool", "0"))
@@ -137,7 +143,7 @@ def test_a_killed_stub_is_noticed(start: Start) -> None:
 
         async def handler(call: StubCall) -> None:
             called.set()
-            await call.lost()
+            await _lost(call)
             gone.set()
             try:
                 await call.run_real()
@@ -197,7 +203,7 @@ def test_closing_leaves_waiting_stubs_the_real_tool_and_no_socket(start: Start) 
 
         async def handler(call: StubCall) -> None:
             called.set()
-            await call.lost()
+            await _lost(call)
 
         async with serving(handler) as server:
             process = await start(server)
@@ -246,7 +252,7 @@ def test_junk_is_hung_up_on_and_others_are_served(start: Start, junk: bytes) -> 
             if call.name == "tool":
                 await call.done(0, b"fine", b"")
             else:
-                await call.lost()
+                await _lost(call)
 
         async with serving(handler) as server:
             reader, writer = await asyncio.open_unix_connection(os.fspath(server.path or ""))

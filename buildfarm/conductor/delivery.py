@@ -6,7 +6,6 @@ It neither renames (the stub does, so that a stub that dies leaves no half deliv
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,13 +67,13 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
         write(temporary, content)
         records.append(_record(temporary, output, digest_bytes(content)))
         for item in made:
-            data = Path(item.temporary).read_bytes()
+            data = item.read()
             if item.final.endswith(MODULE_SUFFIXES) and not modules.changed((item,)):
                 records.append(_record(item.final, item.final, digest_file(item.final)))
                 continue
             beside = temporary_name(item.final, token, step)
             renames.append((beside, item.final))
-            shutil.copyfile(item.temporary, beside)
+            write(beside, data)
             records.append(_record(beside, item.final, digest_bytes(data)))
     except OSError:
         Placement(tuple(renames), ()).discard()

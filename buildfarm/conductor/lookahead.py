@@ -22,7 +22,6 @@ import heapq
 import os
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
@@ -155,6 +154,18 @@ class Lookahead:
                     self._begin_phases(entry)
             self.pump()
 
+    def pass_by(self, invocation: Invocation, unit: Unit) -> bool:
+        """Make asks for this call; whether nothing is known of it, so that it is to be made now."""
+        if not self.enabled:
+            return True
+        mark = self._maker.toolbox.mark(invocation)
+        entry = self._entries.get(mark)
+        if unit.fortran is not None or (entry is not None and entry.job is not None) or mark in self._store:
+            return False
+        self._asked.add(mark)
+        self._entries.pop(mark, None)
+        return True
+
     async def take(
         self, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat = NO_SEAT
     ) -> Ahead | Declined | None:
@@ -285,9 +296,8 @@ class Lookahead:
             made = await work
         except (CannotTravel, OSError) as error:
             made = False
-            refusal = Here(str(error))
-            if entry.wanted and entry.task is not None and not _too_early(entry.task, refusal):
-                entry.result = Declined(entry.task, refusal)
+            if entry.wanted and entry.task is not None:
+                entry.result = Declined(entry.task, Here(str(error)))
         finally:
             self._running -= 1
             if entry.task is not None:
@@ -343,7 +353,7 @@ class Lookahead:
     ) -> bool:
         """Keep a result with the evidence of what it was made from; False: there is none."""
         if not isinstance(result, Compiled):
-            if entry.wanted and not _too_early(task, result):
+            if entry.wanted:
                 entry.result = Declined(task, result)
             else:
                 self._ledger.set_aside(task.step, kept=False)
@@ -365,7 +375,7 @@ class Lookahead:
             entry.result = Ahead(task, result)
             return True
         outputs = {task.outputs[0]: result.object}
-        outputs.update({made.final: Path(made.temporary).read_bytes() for made in result.made})
+        outputs.update({made.final: made.read() for made in result.made})
         stored = StoredResult(
             outputs, evidence.inputs, result.stdout, result.stderr, seconds=result.seconds, node=result.node
         )
@@ -406,11 +416,6 @@ class Lookahead:
 
     def _waste(self) -> None:
         self.wasted += 1
-
-
-def _too_early(task: Task, result: Here | Stranded) -> bool:
-    """Whether it was begun before make asked, when what it is made from may not have been there whole."""
-    return task.ahead and isinstance(result, Here) and not result.slot
 
 
 def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -32,8 +32,8 @@ from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
-from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
-from buildfarm.dispatch.stamps import Stamp, stamps
+from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.stamps import Stamp, same, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
@@ -124,6 +124,7 @@ class Maker:
         self.bench = bench
         self._token = token
         self._workroom = workroom
+        self._rooms: set[int] = set()  # steps whose private directory is there
         self._estimates = estimates
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
@@ -161,10 +162,11 @@ class Maker:
             return UNORDINARY
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
-        try:
-            workdir.mkdir()
-        except OSError as error:
-            return f"{workdir}: {error.strerror}"
+        if unit.fortran is not None:
+            try:
+                self._make_room(step)
+            except OSError as error:
+                return f"{workdir}: {error.strerror}"
         urgency = urgency or Urgency()
         return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat)
 
@@ -172,7 +174,8 @@ class Maker:
         """The task of a result that an earlier moment made; it is only to be delivered.  Raises OSError."""
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
-        workdir.mkdir()
+        if len(outputs) > 1:
+            self._make_room(step)
         unit = classify((os.path.basename(invocation.argv[0]), *invocation.argv[1:]), environment=invocation.env).unit
         assert unit is not None, "BUG: a stored result of no unit"
         return Task(step, unit, invocation, invocation.argv, outputs, "", mark, workdir, ahead=True)
@@ -196,7 +199,15 @@ class Maker:
 
     def discard(self, task: Task) -> None:
         """The task is over: its private files go."""
-        shutil.rmtree(task.workdir, ignore_errors=True)
+        if task.step in self._rooms:
+            self._rooms.discard(task.step)
+            shutil.rmtree(task.workdir, ignore_errors=True)
+
+    def _make_room(self, step: int) -> None:
+        """Have the step's private directory be there: what a node preprocesses needs none.  Raises OSError."""
+        if step not in self._rooms:
+            (self._workroom / str(step)).mkdir()
+            self._rooms.add(step)
 
     # -- making it --------------------------------------------------------------------------------------------
 
@@ -204,26 +215,18 @@ class Maker:
         """Compile on a node, or say why the master must do it."""
         source = os.path.join(task.invocation.cwd, task.unit.source)
         pumps = self._pumping.may_carry(task.unit)
-        text_misleads = False
-        for _ in range(EDITS_TOLERATED + 2 * pumps):
+        for _ in range(EDITS_TOLERATED + pumps):
             before = stamps([source])
             begun = time.time_ns()
             try:
                 prepared = (
-                    await self._pumping.prepare(
-                        task.unit, task.invocation, task.tool_path, task.workdir, needed=text_misleads
-                    )
+                    await self._pumping.prepare(task.unit, task.invocation, task.tool_path, task.workdir)
                     if pumps
                     else None
                 )
                 if prepared is None:
                     prepared = await self._prepared(task)
                 result = await self._dispatch(task, prepared, begun, before)
-            except NotAsText as refusal:
-                if not pumps or text_misleads:
-                    return Here(refusal.reason)
-                text_misleads = True
-                continue
             except CannotTravel as refusal:
                 return Here(refusal.reason)
             except OSError as error:
@@ -239,12 +242,12 @@ class Maker:
             self._ledger.attempt_ended(
                 task.step, result.attempt, result.node, "stale", "a source changed while it was compiled"
             )
-            shutil.rmtree(task.workdir, ignore_errors=True)
-            task.workdir.mkdir()
+            self.discard(task)
         return Here("its sources keep changing")
 
     async def _prepared(self, task: Task) -> Prepared:
         """The unit preprocessed here.  Raises CannotTravel, OSError."""
+        self._make_room(task.step)
         async with self.bench.place(task.urgency):
             started = time.monotonic()
             prepared = await prepare(
@@ -337,7 +340,7 @@ class Maker:
             if settled is None:
                 self._pumping.unclear(settlement.node, prepared)
                 return Here(UNCLEAR)
-            content, inputs, made = settled.object, settled.inputs, _written(settled.made)
+            content, inputs, made = settled.object, settled.inputs, settled.made
             before = {path: before[path] for path in inputs}
         return Compiled(
             object=content,
@@ -351,7 +354,7 @@ class Maker:
             bytes_sent=answer.bytes_sent,
             bytes_received=answer.bytes_received,
             since_ns=begun,
-            stable=stamps(tuple(before)) == before and not _touched(before, begun),
+            stable=same(before) and not _touched(before, begun),
             seen=before,
         )
 
@@ -436,7 +439,7 @@ class Maker:
         """
         words = prepared.words(answer.stderr)
         if words is not None:
-            return Valid(replace(answer, stderr=words))
+            return Valid(answer if words == answer.stderr else replace(answer, stderr=words))
         repeat = prepared.repeat(answer.stderr)
         if repeat is None:
             return Doubtful(WORDS_LOST)
@@ -484,13 +487,6 @@ def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
 def _files(prepared: Prepared) -> int | None:
     """How many files travel, if the node preprocesses."""
     return None if prepared.settle is None else len(prepared.job.files)
-
-
-def _written(made: Sequence[Made]) -> tuple[Made, ...]:
-    """What an answer told, as files.  Raises OSError."""
-    for item in made:
-        Path(item.temporary).write_bytes(item.content or b"")
-    return tuple(made)
 
 
 def _touched(seen: Mapping[str, Stamp | None], since_ns: int) -> bool:

@@ -25,7 +25,7 @@ from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
 from buildfarm.dispatch import modules
 from buildfarm.dispatch.prepared import CannotTravel
-from buildfarm.dispatch.stamps import stamps
+from buildfarm.dispatch.stamps import same
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
 
@@ -95,6 +95,8 @@ class Units:
         self, call: StubCall, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat
     ) -> Ahead | Declined | None:
         """What lookahead knows of the call, waited for if it is under way.  Raises StubLost when make was killed."""
+        if self._lookahead.pass_by(invocation, unit):
+            return None
         asked = asyncio.create_task(self._lookahead.take(invocation, unit, outputs, seat))
         if not await _while_wanted(call, asked):
             raise StubLost(f"{call.name} is gone")
@@ -147,9 +149,10 @@ class Units:
             # Made ahead, it was looked at before the recipe could make its output a link.
             if not all(ordinary(path) for path in task.outputs):
                 raise CannotTravel(UNORDINARY)
-            compiled = replace(compiled, stderr=await self._maker.words_at_delivery(task) + compiled.stderr)
+            if words := await self._maker.words_at_delivery(task):
+                compiled = replace(compiled, stderr=words + compiled.stderr)
             placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
-            if stamps(tuple(compiled.seen)) != compiled.seen:
+            if not same(compiled.seen):
                 # An edit before this moment makes the result stale; one after it makes the source newer for make.
                 placement.discard()
                 raise CannotTravel("a source changed while it was compiled")
@@ -211,15 +214,15 @@ class Units:
 
 async def _while_wanted(call: StubCall, work: asyncio.Task[Any]) -> bool:
     """Wait for `work`; False: the stub is gone, and the work was cancelled."""
-    lost = asyncio.create_task(call.lost())
+    call.when_lost(work.cancel)
     try:
-        await asyncio.wait((work, lost), return_when=asyncio.FIRST_COMPLETED)
-        return work.done()
+        await asyncio.wait((work,))
     finally:
-        for pending in (work, lost):
-            if not pending.done():
-                pending.cancel()
-        await asyncio.gather(work, lost, return_exceptions=True)
+        call.when_lost(None)
+        if not work.done():
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+    return not (work.cancelled() and call.is_lost)
 
 
 def _module_files(unit: Unit, cwd: str) -> tuple[str, ...]:

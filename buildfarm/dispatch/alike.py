@@ -31,6 +31,7 @@ HALVINGS = 3
 FAULTS_TOLERATED = 3  # of a node's connection, before it is no longer asked
 BATCH_BYTES = 1 << 20  # of files in one question
 AT_ONCE = 4  # questions on their way: each answer is in memory, twice
+SURE_KEPT = 64  # sets of things, a few hundred each, that stand for many units' headers
 _DIRECTORY = "/bf/alike"  # in the node's temporary tree
 _SOURCE = "bf_alike.c"
 _PLAIN = re.compile(r"[^\"\\\n?%]+")  # a path that C, the assembler and a trigraph leave alone
@@ -46,6 +47,7 @@ class _Known:
     same: set[Thing] = field(default_factory=set)
     other: set[Thing] = field(default_factory=set)
     asked: set[Thing] = field(default_factory=set)  # the answer is on its way
+    sure: set[frozenset[Thing]] = field(default_factory=set)  # subsets of `same` that were asked about
     wanted: set[Thing] = field(default_factory=set)  # to be asked with the next question
     doubted: bool = False
     faults: int = 0  # questions that came to nothing
@@ -63,7 +65,16 @@ class Alike:
         if not things:
             return True
         known = self._nodes.get(node)
-        return known is not None and not known.doubted and things <= known.same
+        if known is None or known.doubted:
+            return False
+        if things in known.sure:
+            return True
+        if not things <= known.same:
+            return False
+        if len(known.sure) >= SURE_KEPT:
+            known.sure.clear()
+        known.sure.add(things)
+        return True
 
     def want(self, node: str, things: frozenset[Thing]) -> bool:
         """Have the node asked for what is not known of it; whether there is a question to ask."""

@@ -10,6 +10,9 @@ import os
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
+
+OPERANDS_KEPT = 2048  # of directives: sources of a project ask for mostly the same
 
 # Each begins with a literal, which is searched for fast.
 _DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*)")
@@ -22,10 +25,13 @@ _ODD_DIRECTIVES = (
     re.compile(rb"#[ \t]*pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess)"),
     re.compile(rb"#[ \t]*embed\b"),
 )
+# By a part that they share: one search for that ends it, mostly.
 _ODD_WORDS = (
-    *(b"__DATE__", b"__TIME__", b"__TIMESTAMP__", b"__BASE_FILE__"),  # not this machine's there
-    *(b"%:", b"??=", b"??/"),  # other spellings of what is searched for
-    *(b".incbin", b".include"),  # the assembler would read a file of the node
+    (b"E__", (b"__DATE__", b"__TIME__", b"__BASE_FILE__")),  # not this machine's there
+    (b"P__", (b"__TIMESTAMP__",)),
+    (b"%:", (b"%:",)),  # other spellings of what is searched for
+    (b"??", (b"??=", b"??/")),
+    (b".inc", (b".incbin", b".include")),  # the assembler would read a file of the node
 )
 
 
@@ -34,6 +40,7 @@ class How(IntEnum):
 
     QUOTE = 0
     ANGLE = 1
+    __hash__ = int.__hash__  # Enum's own is Python's, and sources are looked up by the names that they ask for
     NEXT = 2  # anywhere: behind the directory where the asking file was found, which may be any
 
 
@@ -57,9 +64,11 @@ class Directives:
 
 def read(content: bytes) -> Directives:
     """What a text may look up, whichever of its branches are taken."""
-    for word in _ODD_WORDS:
-        if word in content:
-            return Directives((), unclear=f"`{word.decode()}`")
+    for part, words in _ODD_WORDS:
+        if part in content:
+            for word in words:
+                if word in content:
+                    return Directives((), unclear=f"`{word.decode()}`")
     for pattern in _ODD_DIRECTIVES:
         if (odd := pattern.search(content)) is not None:
             return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
@@ -96,12 +105,20 @@ def _in_comment(content: bytes, at: int) -> bool:
 
 def _ask(found: dict[Asked, None], operand: bytes, beyond: bool, *, probe: bool = False) -> bool:
     """Note the name that a directive's operand is; False: it is none."""
+    asked = _asked(operand, beyond, probe)
+    if asked is None:
+        return False
+    found[asked] = None
+    return True
+
+
+@lru_cache(maxsize=OPERANDS_KEPT)
+def _asked(operand: bytes, beyond: bool, probe: bool) -> Asked | None:
     name = _NAME.match(operand)
     if name is None:
-        return False
+        return None
     text = os.fsdecode(name[1] or name[2])
     if text.startswith("/"):
-        return False  # it would lead out of the node's tree
+        return None  # it would lead out of the node's tree
     how = How.NEXT if beyond else How.ANGLE if name[1] is not None else How.QUOTE
-    found[Asked(how, text, probe)] = None
-    return True
+    return Asked(how, text, probe)

@@ -12,8 +12,8 @@ comment inside a directive) make their unit `Unclear`, as does what tells one fi
 
 What was found for a header holds while the files that were read have the stamps that they had, and the directories
 that were searched still have those, and only those, of the names that were looked up; both are looked at for each unit,
-each once.  A directory whose time has not changed is not read again, unless that changed in the last moment: it may
-change again within one tick of its clock.
+each once; what is the system's is looked at for all units of `GLANCE_SECONDS` (`stamps`).  A directory whose time has
+not changed is not read again, unless that changed in the last moment: it may change again within one tick of its clock.
 
 distcc's include server works like this too; it expects system headers to be the same on all nodes, which is nothing
 to rely on, so nodes must prove it (`alike`), or they are sent those too.
@@ -31,7 +31,7 @@ from functools import cached_property
 
 from buildfarm.dispatch import directives, protocol
 from buildfarm.dispatch.directives import Asked, How
-from buildfarm.dispatch.stamps import Stamp, file_stamp
+from buildfarm.dispatch.stamps import GLANCE_SECONDS, SYSTEM, Stamp, file_stamp
 from buildfarm.model import SentFile
 
 NEVER: tuple[int, frozenset[str]] = (-1, frozenset())
@@ -73,7 +73,7 @@ class Header:
     unclear: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Looked:
     """A directory where names were looked up."""
 
@@ -120,7 +120,7 @@ class Led:
         return tuple(header for header in self.headers if header not in self.system)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class _Reach:
     """What a header leads to, and what it was seen by."""
 
@@ -128,6 +128,29 @@ class _Reach:
     directories: tuple[_Looked, ...]
     unclear: str | None
     notes: Notes
+    glanced: float = -1e9  # when (monotonic) the system's part was last found as it was
+
+    @cached_property
+    def near(self) -> tuple[tuple[Header, ...], tuple[_Looked, ...]]:
+        """The user's headers and directories."""
+        return (
+            tuple(header for header in self.led.headers if not header.path.startswith(SYSTEM)),
+            tuple(seen for seen in self.directories if not f"{seen.path}/".startswith(SYSTEM)),
+        )
+
+    @cached_property
+    def far(self) -> tuple[tuple[Header, ...], tuple[_Looked, ...]]:
+        """The system's."""
+        headers, directories = self.near
+        return (
+            tuple(header for header in self.led.headers if header not in headers),
+            tuple(seen for seen in self.directories if seen not in directories),
+        )
+
+    @cached_property
+    def relies_on(self) -> frozenset[Header | str]:
+        """What a node must have, and must not have, to be sent the user's files alone."""
+        return self.led.system | self.notes.absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +172,20 @@ class Closure:
     """What a compile may read."""
 
     source: Header
-    led: Led  # may hold the source too
-    notes: Notes
+    reach: _Reach  # may hold the source too
+
+    @property
+    def led(self) -> Led:
+        return self.reach.led
+
+    @property
+    def notes(self) -> Notes:
+        return self.reach.notes
+
+    @property
+    def relies_on(self) -> frozenset[Header | str]:
+        """The compiler's own files among them, and paths that must not be there."""
+        return self.reach.relies_on
 
     @property
     def files(self) -> tuple[Header, ...]:
@@ -205,7 +240,7 @@ class Headers:
             macros & computed or led.defined or directives.defined(_content(first), computed) or first.computed
         ):
             raise Unclear(f"the name of a header is a macro: {', '.join(sorted(computed))}")
-        return Closure(first, reach.led, reach.notes)
+        return Closure(first, reach)
 
     def _included(self, asking: Asking, search: SearchPath) -> _Reach:
         """What a source leads to: sources that ask the same from the same place share it."""
@@ -279,14 +314,23 @@ class Headers:
         return _Reach(Led(tuple(files.values()), search.own), tuple(directories), unclear, notes)
 
     def _holds(self, reach: _Reach) -> bool:
+        now = time.monotonic()
+        if now - reach.glanced >= GLANCE_SECONDS:
+            if not self._are(*reach.far):
+                return False
+            reach.glanced = now
+        return self._are(*reach.near)
+
+    def _are(self, headers: Sequence[Header], directories: Sequence[_Looked]) -> bool:
+        """Whether all of them are as they were."""
         stamps = self._stamps
-        for header in reach.led.headers:
+        for header in headers:
             path = header.path
             now = stamps[path] if path in stamps else self._stamp(path)
             if now != header.stamp:
                 return False
         mtimes = self._mtimes
-        for seen in reach.directories:
+        for seen in directories:
             path = seen.path
             mtime = mtimes[path] if path in mtimes else self._mtime(path)
             if mtime == seen.mtime and (mtime is None or self._names.get(path, NEVER)[0] == mtime):

@@ -34,6 +34,9 @@ _MOST_PER_BYTE = 255  # an extension byte of 0 adds 255 bytes of output
 _MOST_WITHOUT_ZEROS = 72  # the densest instruction without such a byte: 4 bytes for a match of 288
 
 
+_IDLE: list[ctypes.Array[ctypes.c_char]] = []  # the library's working memory, as large as a text
+
+
 class LzoError(ValueError):
     """The bytes are no LZO1X stream, or they inflate past the limit."""
 
@@ -227,9 +230,10 @@ def _lzallright() -> Any:
 def _pack(library: ctypes.CDLL, data: bytes) -> bytes:
     out = bytearray(len(data) + len(data) // 16 + 64 + 3)  # the worst case, as LZO.FAQ gives it
     size = ctypes.c_size_t(len(out))
-    work = ctypes.create_string_buffer(_WORK_BYTES)
+    work = _IDLE.pop() if _IDLE else ctypes.create_string_buffer(_WORK_BYTES)
     target = ctypes.byref(ctypes.c_char.from_buffer(out))
     code = library.lzo1x_1_compress(data, len(data), target, ctypes.byref(size), work)
+    _IDLE.append(work)
     assert code == 0, f"BUG: lzo1x_1_compress says {code}"
     return bytes(memoryview(out)[: size.value])  # without the room for the worst case
 

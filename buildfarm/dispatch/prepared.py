@@ -24,17 +24,20 @@ class CannotTravel(Exception):
         self.reason = reason
 
 
-class NotAsText(CannotTravel):
-    """Preprocessed here it would make another object; a node that preprocesses it may make the right one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Made:
     """An output of the unit that is already made, under a private name, or will be by what the answer tells."""
 
     temporary: str  # absolute
     final: str  # absolute
-    content: bytes | None = None  # None: it stands in `temporary`
+    content: bytes | None = None  # None: it stands in `temporary`, else only here
+
+    def read(self) -> bytes:
+        """Its bytes.  Raises OSError."""
+        if self.content is not None:
+            return self.content
+        with open(self.temporary, "rb") as file:
+            return file.read()
 
 
 def _no_repeat(stderr: bytes) -> None:

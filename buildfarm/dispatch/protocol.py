@@ -20,11 +20,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from buildfarm.dispatch import lzo
 from buildfarm.dispatch.lzo import Buffer
 from buildfarm.model import Answer, Job, SentFile, Text
 
+TEXTS_KEPT = 1024  # words and names that units have in common
 HEADER = 12  # bytes of token and parameter
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _LONGEST = 0xFFFFFFFF
@@ -140,6 +142,7 @@ def packet(token: bytes, parameter: int) -> bytes:
     return b"%s%08x" % (token, parameter)
 
 
+@lru_cache(maxsize=TEXTS_KEPT)
 def _text(token: bytes, text: str) -> bytes:
     data = os.fsencode(text)
     assert b"\0" not in data, f"BUG: a NUL in {text!r}"
@@ -217,7 +220,7 @@ class AnswerReader:
         self.answer = Answer(status, stderr, stdout, result, bytes_received=self.received)
         if self._version == 3 and not status:
             depfile = yield from self._body(b"DOTD", self._limits.text)
-            self.answer = replace(self.answer, depfile=depfile)
+            self.answer = Answer(status, stderr, stdout, result, depfile=depfile, bytes_received=self.received)
 
     def _head(self, token: bytes) -> Generator[None, None, int]:
         self._awaited = f"{token.decode()}'s head"

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from buildfarm.dispatch import depfile
@@ -39,6 +40,7 @@ from buildfarm.dispatch.search_path import (
     search_path,
     sort,
 )
+from buildfarm.dispatch.stamps import stamp
 from buildfarm.dispatch.tree import Tree
 from buildfarm.model import Answer, Invocation, Job, Language, SentFile, Unit
 
@@ -47,6 +49,7 @@ __all__ = ["Pump", "Unclear"]
 _MARKS = (ROOT.encode(), MARK)  # of the node's tree: in an object they tell of a name that was not mapped back
 _ODD_DEBUG = ("-gz", "-gsplit", "-gstabs", "-gxcoff", "-gvms", "-gcoff", "-gbtf", "-gctf")
 _TARGET = "unit.o"
+NAMES_KEPT = 8192  # that depfiles list, in their normal form
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class _Settler:
             return None
         inputs: dict[str, None] = {}
         for name in names:
-            path = self.files.get(os.path.normpath(os.path.join(self.cwd, name)))
+            path = self.files.get(_normal(self.cwd, name))
             if path is None:
                 return None
             inputs[path] = None
@@ -214,7 +217,7 @@ class Pump:
             words=_restored_words,
             seen=seen,
             settle=trip.settler(made, working_directory(cwd, invocation.env) if unit.debug else None),
-            relies_on=frozenset() if short is None else closure.led.system | closure.notes.absent,
+            relies_on=frozenset() if short is None else closure.relies_on,
             in_full=None if short is None else full,
         )
 
@@ -226,7 +229,7 @@ class Pump:
         # The compiler searches the bracket directories for its own, `-include` the user's and these.
         if any(os.path.exists(os.path.join(place, PREINCLUDED)) for place in (cwd, *search.quote)):
             raise Unclear(f"there is another {PREINCLUDED}")
-        if not any(os.path.exists(os.path.join(place, PREINCLUDED)) for place in search.bracket):
+        if not any(stamp(os.path.join(place, PREINCLUDED)) for place in search.bracket):
             return options.included
         return (PREINCLUDED, *options.included)
 
@@ -240,6 +243,12 @@ def _tree(files: Iterable[Header], options: Options, search: SearchPath, cwd: st
     for header in files:
         tree.place(header.path, header.sent)
     return (*tree.files(), SentFile(os.path.join(cwd, ROOT), link="/"))
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _normal(cwd: str, name: str) -> str:
+    """The absolute, normal form of a name: units list mostly the same."""
+    return os.path.normpath(os.path.join(cwd, name))
 
 
 def _spelled(name: str) -> str:

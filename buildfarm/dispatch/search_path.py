@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from buildfarm.dispatch import local
+from buildfarm.dispatch import local, stamps
 from buildfarm.dispatch.headers import SearchPath, Unclear
 from buildfarm.dispatch.tree import OURS
 from buildfarm.model import Language
 
+OPTIONS_KEPT = 256  # different sets of a build's units
 ROOT = f"{OURS}R"
 PREFIX_MAP = f"-ffile-prefix-map={ROOT}/=/"
 PREINCLUDED = "stdc-predef.h"  # read first of all in a hosted compile, if the search finds it (c-opts.cc)
@@ -65,6 +66,11 @@ def sort(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     for name in (*_ENVIRONMENT, *_ELSEWHERE):
         if environment.get(name):
             raise Unclear(f"${name} is set")
+    return _sorted(tuple(arguments))
+
+
+@lru_cache(maxsize=OPTIONS_KEPT)
+def _sorted(arguments: tuple[str, ...]) -> Options:
     directories: dict[str, list[str]] = {option: [] for option in _SEARCHED}
     included: list[str] = []
     others: list[str] = []
@@ -164,20 +170,13 @@ def repeated(options: Options, own: Sequence[str], cwd: str) -> frozenset[str] |
     """
     if not (options.angle or options.system or options.after or options.quote):
         return frozenset()
-    identities = {identity for name in own if (identity := _identity(name)) is not None}
+    identities = {identity for name in own if (identity := stamps.directory(name)) is not None}
     if any(
-        _identity(os.path.join(cwd, name)) in identities for name in (*options.system, *options.after, *options.quote)
+        stamps.directory(os.path.join(cwd, name)) in identities
+        for name in (*options.system, *options.after, *options.quote)
     ):
         return None
-    return frozenset(name for name in options.angle if _identity(os.path.join(cwd, name)) in identities)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    return frozenset(name for name in options.angle if stamps.directory(os.path.join(cwd, name)) in identities)
 
 
 def _existing(names: Sequence[str], cwd: str, seen: set[tuple[int, int]]) -> tuple[str, ...]:
@@ -185,12 +184,8 @@ def _existing(names: Sequence[str], cwd: str, seen: set[tuple[int, int]]) -> tup
     found = []
     for name in names:
         path = os.path.join(cwd, name)
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        identity = (status.st_dev, status.st_ino)
-        if stat.S_ISDIR(status.st_mode) and identity not in seen:
+        identity = stamps.directory(path)
+        if identity is not None and identity not in seen:
             seen.add(identity)
             found.append(path)
     return tuple(found)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/usr/share/")
 """Where only packages put files.  `/usr/local` is the user's."""
@@ -20,7 +20,8 @@ GLANCE_SECONDS = 0.03  # less than make takes from one recipe's end to the next 
 Stamp = tuple[int, int, int, int]
 """mtime in ns, size, inode, ctime in ns; an edit may restore the others, never ctime."""
 
-_glances: dict[str, tuple[float, Stamp | None, bool]] = {}
+_glances: dict[str, tuple[float, Stamp | None, bool]] = {}  # by path, of the system's alone
+_identities: dict[str, tuple[float, tuple[int, int] | None]] = {}
 
 
 def stamp(path: str) -> Stamp | None:
@@ -28,15 +29,49 @@ def stamp(path: str) -> Stamp | None:
     return _look(path)[0]
 
 
-def stamps(paths: Sequence[str]) -> dict[str, Stamp | None]:
+def stamps(paths: Iterable[str]) -> dict[str, Stamp | None]:
     """The stamp of each."""
-    return {path: stamp(path) for path in paths}
+    found: dict[str, Stamp | None] = {}
+    since = time.monotonic() - GLANCE_SECONDS
+    for path in paths:
+        known = _glances.get(path)
+        found[path] = known[1] if known is not None and known[0] > since else _look(path)[0]
+    return found
+
+
+def same(known: Mapping[str, Stamp | None]) -> bool:
+    """Whether all looks as it did."""
+    since = time.monotonic() - GLANCE_SECONDS
+    for path, then in known.items():
+        glance = _glances.get(path)
+        now = glance[1] if glance is not None and glance[0] > since else _look(path)[0]
+        if now is not then and now != then:
+            return False
+    return True
 
 
 def file_stamp(path: str) -> Stamp | None:
     """The same for a regular file; None for anything else."""
     found, regular = _look(path)
     return found if regular else None
+
+
+def directory(path: str) -> tuple[int, int] | None:
+    """Which directory it is (device, inode); None: it is none."""
+    system = path.startswith(SYSTEM)
+    now = time.monotonic() if system else 0.0
+    if system:
+        known = _identities.get(path)
+        if known is not None and now - known[0] < GLANCE_SECONDS:
+            return known[1]
+    try:
+        status = os.stat(path)
+        found = (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+    except (OSError, ValueError):
+        found = None
+    if system:
+        _identities[path] = now, found
+    return found
 
 
 def _look(path: str) -> tuple[Stamp | None, bool]:

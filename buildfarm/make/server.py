@@ -51,12 +51,13 @@ class StubCall:
         self._reply: asyncio.Future[wire.Message] | None = None
         self._expected: type[wire.Message] = wire.Ended
         self._answered = False
-        self._lost = asyncio.Event()
+        self._lost = False
+        self._on_lost: Callable[[], object] | None = None
 
     @property
     def answered(self) -> bool:
         """Whether an answer was given that the stub has not refused; then `exec_real` comes too late."""
-        return self._answered or self._lost.is_set()
+        return self._answered or self._lost
 
     async def exec_real(self) -> None:
         """Let the stub become the real tool.  Nothing more is heard of it."""
@@ -99,15 +100,22 @@ class StubCall:
             raise DeliveryFailed(reply.error)
         self._connection.close()
 
-    async def lost(self) -> None:
-        """Wait until the stub's end of the connection is gone; it is also gone after a final answer."""
-        await self._lost.wait()
+    @property
+    def is_lost(self) -> bool:
+        """Whether the stub's end of the connection is gone; it is also gone after a final answer."""
+        return self._lost
+
+    def when_lost(self, act: Callable[[], object] | None) -> None:
+        """Call `act` once the connection is gone, at once if it is; None: no longer."""
+        self._on_lost = act
+        if act is not None and self._lost:
+            act()
 
     def _ask(self, message: bytes) -> asyncio.Future[wire.Message]:
         assert self._reply is None or self._reply.done(), "BUG: two answers to one stub at a time"
         self._reply = asyncio.get_running_loop().create_future()
         self._answered = True
-        if self._lost.is_set():
+        if self._lost:
             self._reply.set_exception(StubLost(f"{self.name} (pid {self.pid}) is gone"))
         else:
             self._expected = wire.Ended if message[:1] in (wire.RUN, wire.CAPTURE) else wire.Delivered
@@ -122,9 +130,11 @@ class StubCall:
 
     def lose(self) -> None:
         """The connection is gone."""
-        self._lost.set()
+        self._lost = True
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(StubLost(f"{self.name} (pid {self.pid}) is gone"))
+        if self._on_lost is not None:
+            self._on_lost()
 
 
 class StubServer:
