@@ -3,6 +3,9 @@
 `python -m benchmarks.record OUT.json DIRECTORY [WORDS OF MAKE...]` builds the tree that stands there, with compilers
 that note what they do on the way.  It does not know what make would have done at once: who waits for whom between
 directories (`stages`) is read from the project's Makefiles by a person and written into OUT.json by hand.
+
+Of a unit of Fortran it notes the suffix, the options, how many modules it defines, whose modules it uses, and how
+large its text is after cpp; and what `-E` and `-fsyntax-only` cost, for the made-up tree must not be cheaper there.
 """
 
 from __future__ import annotations
@@ -23,17 +26,35 @@ COMPILERS = ("gcc", "cc", "g++", "c++", "gfortran", "f77")
 SOURCES = (".c", ".cc", ".cpp", ".f", ".F", ".f90", ".F90", ".f95")
 _MODULE = re.compile(r"^\s*module\s+(\w+)\s*(?:!.*)?$", re.MULTILINE)
 _USE = re.compile(r"^\s*use\s*(?:,[^:\n]*::|::)?\s*(\w+)", re.MULTILINE)
+_DIRECTORIES_AND_FILES = ("-I", "-J", "-D", "-U", "-M", "-o")
 _WRAPPER = """#!{python} -IS
 import json, os, resource, sys
 name = os.path.basename(sys.argv[0])
-pid = os.fork()
-if not pid:
-    real = "/usr/bin/" + name  # gcc finds cc1 by the path that it is called by
-    os.execv(real, [real, *sys.argv[1:]])
-_, status = os.waitpid(pid, 0)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
+real = "/usr/bin/" + name  # gcc finds cc1 by the path that it is called by
+
+def run(words, output=None):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    pid = os.fork()
+    if not pid:
+        if output is not None:
+            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.execv(real, [real, *words])
+    _, status = os.waitpid(pid, 0)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return status, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+words = sys.argv[1:]
+status, seconds = run(words)
+extra = [0.0, 0.0, 0]
+if name == "gfortran" and "-c" in words and not status:
+    bare = [word for word, before in zip(words, ["", *words]) if word != "-o" and before != "-o"]
+    text = "{notes}.text"
+    _, extra[0] = run([*bare, "-E"], text)
+    extra[2] = os.stat(text).st_size
+    _, extra[1] = run([*words, "-fsyntax-only"], os.devnull)
 with open("{notes}", "a") as notes:
-    notes.write(json.dumps([os.getcwd(), sys.argv[1:], used.ru_utime + used.ru_stime]) + "\\n")
+    notes.write(json.dumps([os.getcwd(), words, seconds, *extra]) + "\\n")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -63,6 +84,19 @@ class Compile:
     seconds: float
     source_bytes: int
     object_bytes: int
+    flags: tuple[str, ...] = ()  # without directories, macros and files
+    preprocess: float = 0.0  # seconds of CPU of `-E`
+    syntax: float = 0.0  # the same of `-fsyntax-only`
+    text_bytes: int = 0  # after cpp
+
+    @property
+    def suffix(self) -> str:
+        return os.path.splitext(self.source)[1]
+
+    @property
+    def cpp(self) -> bool:
+        """Whether gfortran preprocesses it."""
+        return "-cpp" in self.flags or self.suffix[1:2].isupper()
 
 
 def document(root: Path, units: list[Compile]) -> dict[str, Any]:
@@ -79,10 +113,39 @@ def document(root: Path, units: list[Compile]) -> dict[str, Any]:
             "seconds": [round(unit.seconds, 3) for unit in found],
             "source_bytes": [unit.source_bytes for unit in found],
             "object_bytes": [unit.object_bytes for unit in found],
-            **({"needs": needs[first : first + len(found)]} if any(needs) else {}),
+            **(_of_fortran(found, needs[first : first + len(found)]) if fortran else {}),
         }
         first += len(found)
     return {"language": "Fortran" if fortran else "C", "stages": [[part] for part in parts], "parts": told}
+
+
+def _of_fortran(units: list[Compile], needs: list[list[int]]) -> dict[str, Any]:
+    flags = [" ".join(unit.flags) for unit in units]
+    return {
+        "flags": max(set(flags), key=flags.count),
+        "suffix": [unit.suffix for unit in units],
+        "modules": [modules_defined(os.path.join(unit.directory, unit.source)) for unit in units],
+        "needs": needs,
+        "preprocess": round(sum(unit.preprocess for unit in units if unit.cpp), 3),
+        "syntax": round(sum(unit.syntax for unit in units), 3),
+        "text_bytes": [unit.text_bytes if unit.cpp else unit.source_bytes for unit in units],
+        "code_bytes": [code_bytes(os.path.join(unit.directory, unit.source), unit.suffix) for unit in units],
+    }
+
+
+def code_bytes(path: str, suffix: str) -> int:
+    """How much of a source is neither comment nor blank."""
+    lines = Path(path).read_text(errors="replace").splitlines(keepends=True)
+    comments = ("!",) if suffix.lower() == ".f90" else tuple("cC*!")
+    return sum(
+        len(line) for line in lines if line.strip() and not line.startswith(comments) and line.lstrip()[0] != "!"
+    )
+
+
+def modules_defined(path: str) -> int:
+    """How many modules a source defines."""
+    names = _MODULE.findall(Path(path).read_text(errors="replace").lower())
+    return len(set(names) - {"procedure"})
 
 
 def modules_needed(sources: list[str]) -> list[list[int]]:
@@ -96,7 +159,9 @@ def modules_needed(sources: list[str]) -> list[list[int]]:
     return result
 
 
-def compile_of(cwd: str, argv: list[str], seconds: float) -> Compile | None:
+def compile_of(
+    cwd: str, argv: list[str], seconds: float, preprocess: float = 0.0, syntax: float = 0.0, text_bytes: int = 0
+) -> Compile | None:
     """A noted call, if it was a compile that left an object."""
     source = next((word for word in argv if word.endswith(SOURCES)), None)
     if "-c" not in argv or source is None:
@@ -106,7 +171,10 @@ def compile_of(cwd: str, argv: list[str], seconds: float) -> Compile | None:
         sizes = [os.stat(os.path.join(cwd, path)).st_size for path in (source, target)]
     except OSError:
         return None
-    return Compile(cwd, source, seconds, sizes[0], sizes[1])
+    flags = tuple(
+        word for word in argv if word[0] == "-" and word != "-c" and not word.startswith(_DIRECTORIES_AND_FILES)
+    )
+    return Compile(cwd, source, seconds, sizes[0], sizes[1], flags, preprocess, syntax, text_bytes)
 
 
 if __name__ == "__main__":

@@ -163,3 +163,18 @@ def test_a_module_that_is_not_in_place_yet_is_known_by_any_name(tree: Path) -> N
     assert evidence is not None
     (tree / "private" / "m.mod").rename(tree / "mods" / "m.mod")
     assert witness.holds(evidence.inputs)
+
+
+def test_a_directory_that_changes_all_the_time_is_not_listed_for_a_few_names(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness = Witness()
+    monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(f"{path} was listed"))
+    one = unit("gfortran", "-Ifirst", "-c", "a.f", "-o", "a.o")
+    (tree / "a.f").write_text("      end\n")
+    age(tree / "a.f")
+    for number in range(20):
+        (tree / "first" / f"{number}.o").touch()
+        evidence = witness.take(one, str(tree), (str(tree / "a.f"),), {}, time.time_ns())
+        assert evidence is not None
+        assert witness.holds(evidence.inputs)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests import project
 from tests.farm import Farm, wait_until
-from tests.tool import Result, Running, buildfarm, status
+from tests.tool import Result, Running, buildfarm, environment, status
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -298,6 +299,33 @@ def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
         result = build.wait()
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 2
+    assert "error" not in result.stderr
+
+
+@pytest.mark.parametrize("variables", [{}, {"DISTCC_SKIP_LOCAL_RETRY": "1"}])
+def test_a_failure_of_what_was_begun_too_early_is_no_verdict(tmp_path: Path, variables: dict[str, str]) -> None:
+    """LuaJIT's lj_folddef.h, read while its generator wrote it: make asked before the node had answered."""
+    tree = files(
+        tmp_path / "p",
+        {
+            "Makefile": (
+                f"all: a.o\na.o: a.c made.h\n\ttouch asked\n\tcc -c a.c\n"
+                f"made.h:\n\techo 'int half(' > $@\n\t{STOP}\n\techo 'int made = 3;' > $@\n"
+            ),
+            "a.c": '#include "made.h"\n',
+        },
+    )
+    words = ("run", "-C", str(tree), "--plain", "--hosts")
+    with Farm(count=1, jobs=8, gated=True) as farm, ExitStack() as running:
+        farm.close_gate()
+        build = running.enter_context(Running((*words, farm.hosts), environment(**variables)))
+        wait_until(lambda: farm.waiting() > 0, "a.o on a node")
+        (tree / "go").touch()
+        wait_until(lambda: (tree / "asked").exists(), "make's request")
+        farm.open_gate()
+        result = build.wait()
+    assert result.code == 0, result.stderr
+    assert status(tree)["units"]["local"] == 0
     assert "error" not in result.stderr
 
 

@@ -49,7 +49,7 @@ def made_by_make(root: Path) -> tuple[dict[str, bytes], str]:
     done = subprocess.run(["make"], cwd=root, env=environment(), capture_output=True, text=True, check=True)
     expected = files(root)
     for path in (*root.glob("*.o"), *root.glob("*.d"), root / "program", root / "include" / "made.h"):
-        path.unlink()
+        path.unlink(missing_ok=True)
     return expected, done.stderr
 
 
@@ -122,6 +122,22 @@ def test_nobody_else_preprocesses_where_the_user_wants_that_done_here(tmp_path: 
         assert result.code == 0, result.stderr
         assert preprocessed_there(farm) == proofs(farm) == 0
     assert files(tree) == expected
+
+
+def test_units_whose_text_would_mislead_are_preprocessed_there(tmp_path: Path) -> None:
+    """cJSON's tests: -Wunused-macros wants full preprocessing, which changes columns, and without -O these matter."""
+    (tmp_path / "p").mkdir()
+    tree = tmp_path / "p"
+    (tree / "Makefile").write_text("CFLAGS = -Wall -Wunused-macros\nall: a.o b.o c.o\n")
+    for name in "abc":
+        (tree / f"{name}.c").write_text(f"#include <stdio.h>\n#define UNUSED 1\nint {name}(void) {{ return EOF; }}\n")
+    expected, words = made_by_make(tree)
+    with Farm(count=2, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--no-lookahead")
+        assert result.code == 0, result.stderr
+        assert preprocessed_there(farm) == 3
+    assert files(tree) == expected
+    assert result.stderr.count("-Wunused-macros") == words.count("-Wunused-macros") == 3
 
 
 def test_a_compile_error_is_told_in_the_local_compilers_words(tmp_path: Path) -> None:

@@ -67,8 +67,25 @@ def test_a_recorded_tree_is_whole(name: str) -> None:
     tree = trees.Tree.load(name)
     assert sorted(part for stage in tree.stages for part in stage) == sorted(tree.parts)
     assert all(needed < number for number, unit in enumerate(tree.units) for needed in unit.needs)
+    assert all(tree.units[needed].modules for unit in tree.units for needed in unit.needs)
+    assert all(unit.code_bytes <= unit.source_bytes for unit in tree.units)
     assert tree.bound(8) >= tree.work / 8
     assert tree.bound(10_000) == max(unit.seconds for unit in tree.units)
+
+
+@pytest.mark.parametrize("suffix", [".f", ".F", ".f90", ".F90"])
+@pytest.mark.parametrize("modules", [0, 1, 2])
+def test_made_up_fortran_is_fortran_of_the_recorded_size(suffix: str, modules: int, tmp_path: Path) -> None:
+    first = trees.Unit(1.0, 9000, 9000, (), ".F90", "-O2", 1, 4000)
+    second = trees.Unit(1.0, 9000, 9000, (0,), suffix, "-O2", modules, 4000)
+    tree = trees.Tree("x", "Fortran", (("a",), ("b",)), {"a": (0,), "b": (1,)}, (first, second))
+    project = trees.write(tree, tmp_path / "tree")
+    subprocess.run(["make", "FC=gfortran -fsyntax-only", "AR=true"], cwd=project.root, check=False, capture_output=True)
+    source = project.root / "p01" / f"u0001{suffix}"
+    words = ["gfortran", "-fsyntax-only", "-I../modules", "-J../modules", source.name]
+    subprocess.run(words, cwd=source.parent, check=True)
+    assert len(list((project.root / "modules").glob("*.mod"))) == 1 + modules
+    assert 8000 < source.stat().st_size < 10000
 
 
 def test_a_units_cost_is_the_slope_between_two_sizes() -> None:

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from buildfarm.graph.fortran import Submodule, scan
+from buildfarm.graph.fortran import NOTHING, LineRules, Submodule, scan
+from buildfarm.graph.fortranglance import may_tell
 
 NAMES = [
     "alpha",
@@ -223,3 +225,82 @@ def test_a_used_separate_procedure_makes_gfortran_write_a_smod(tmp_path: Path) -
     (tmp_path / "a.f90").write_text(text)
     check(tmp_path, "a.f90", text, True)
     assert (tmp_path / "takes.smod").exists() and not (tmp_path / "part.smod").exists()
+
+
+_PIECES = st.sampled_from(
+    [
+        *("use", "module", "submodule", "include", "u", "us", "e", "mod", "ule", "sub", "inc", "lude", "USE", "Module"),
+        *(
+            "\n",
+            "\n",
+            "\n      ",
+            "\n     &",
+            "\n     1",
+            "\n\t",
+            "\n\t1",
+            "\n10 ",
+            "\n!$ ",
+            "\nc$   ",
+            "\nd",
+            "\nc",
+            "\n!",
+            "\n*",
+        ),
+        *(
+            ";",
+            "&",
+            "&\n",
+            "&\n  &",
+            "!",
+            " ",
+            "  ",
+            "\t",
+            "\r",
+            " a",
+            "x = 1",
+            "'s'",
+            '"q"',
+            "'",
+            "(m)",
+            ", only: b",
+            "\n#include",
+            "\n# 1",
+        ),
+        *(" " * 60, " " * 66, "\n" + " " * 65, "end", "contains", "interface", "procedure", "function f"),
+    ]
+)
+
+
+def _has_label_of_letters(line: str) -> bool:
+    """Whether the first columns of a fixed-form line hold what gfortran refuses."""
+    if line[:1] in ("c", "C", "*", "!", "#") and line[1:2] != "$":
+        return False
+    head = line.partition("\t")[0][:5]
+    head = head.removeprefix(line[:2]) if line[1:2] == "$" else head.removeprefix("d")
+    return head.strip(" 0123456789\r") != "" and not head.lstrip().startswith("!")
+
+
+@given(
+    st.lists(_PIECES, max_size=30).map("".join),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0, 72, 132]),
+)
+@settings(max_examples=500, deadline=None)
+def test_a_text_with_nothing_to_tell_at_a_glance_has_nothing_to_tell(
+    text: str, free_form: bool, openmp: bool, d_lines: bool, length: int
+) -> None:
+    assume(free_form or not any(map(_has_label_of_letters, text.split("\n"))))  # gfortran refuses them
+    if not free_form:
+        text = f"      x = 1\n{text}"  # and a text that begins with a continuation line
+    rules = LineRules(openmp=openmp, line_length=length, d_lines=d_lines)
+    if not may_tell(text, free_form=free_form, line_length=length):
+        with patch("buildfarm.graph.fortran.may_tell", return_value=True):
+            assert scan(text, free_form=free_form, rules=rules) == NOTHING
+
+
+def test_a_glance_is_enough_for_the_code_of_old() -> None:
+    text = "*> is documented; use it\n      SUBROUTINE S(MODULUS)\n      MOD = 1\n     $  + U\n      END\n"
+    assert not may_tell(text, free_form=False, line_length=72)
+    assert may_tell(text.replace("*>", "      x ="), free_form=False, line_length=72)

@@ -1,12 +1,13 @@
 """`python -m tools.compatibility`: builds real projects by make and by buildfarm and compares all that is left.
 
     python -m tools.compatibility CHECKOUTS [NAME ...]     CHECKOUTS holds the projects' clones, by name
+    python -m tools.compatibility --recipes FILE CHECKOUTS NAME ...     FILE says how these are built
     python -m tools.compatibility --page                   write the pages anew from what was measured
 
-Each project is copied to one place, prepared and built there by make, and again by buildfarm on two distccd of this
-machine, so that no path differs.  Where files differ make builds once more: what differs between two builds by make is
-make's own (dates, random names).  The figures are kept in docs/compatibility.json; the pages are docs/compatibility.md
-and the section `planning` of docs/performance.md.
+Each project is prepared in one place and built there by make, and again, from the same beginning, by buildfarm on
+two distccd of this machine, so that no path differs.  Where files differ make builds once more: what differs between
+two builds by make is make's own (dates, random names).  The figures are kept in docs/compatibility.json; the pages
+are docs/compatibility.md and the section `planning` of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -78,8 +79,12 @@ def main() -> int:
     parser.add_argument("checkouts", nargs="?", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--page", action="store_true")
+    parser.add_argument("--recipes", type=Path)
     arguments = parser.parse_args()
     projects = tomllib.loads((Path(__file__).parent / "compatibility.toml").read_text())
+    if arguments.recipes is not None:
+        for name, recipe in tomllib.loads(arguments.recipes.read_text()).items():
+            projects[name] = {**recipe, **projects.get(name, {})}
     records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     bad = 0
     if arguments.checkouts is not None:
@@ -118,7 +123,8 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
     version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always", "--long"])
     record = Record(name, project["source"], version, _output(["git", "-C", str(HOME), "rev-parse", "--short", "HEAD"]))
     words = project.get("make", [])
-    expected = _build(project, checkout, place, ["make", "-j3", *words])
+    pristine = _prepare(project, checkout, place)
+    expected = _build(project, pristine, place, ["make", "-j3", *words])
     events = place.parent / "events"
     events.unlink(missing_ok=True)
     command = [
@@ -133,7 +139,7 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
         hosts,
         *words,
     ]
-    found = _build(project, checkout, place, command)
+    found = _build(project, pristine, place, command)
     made = _read_events(events, record)
     status = _status(place, words)
     record.planning, record.lookahead = status["planning"], status["units"]["lookahead"]
@@ -148,11 +154,11 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
             record.stripped += 1
         else:
             record.different.append(path)
-    prepared = {str(place / path) for path in _prepared(project, checkout, place)}
+    prepared = {str(place / path.relative_to(pristine)) for path in pristine.rglob("*.o")}
     objects = {str(place / path) for path in found.files if path.endswith(".o")}
     record.unseen = sorted(os.path.relpath(path, place) for path in objects - made - prepared)
     if record.different:
-        again = _build(project, checkout, place, ["make", "-j3", *words])
+        again = _build(project, pristine, place, ["make", "-j3", *words])
         own = {path for path in record.different if again.bare.get(path, "") != expected.bare.get(path, "")}
         record.own = sorted(own)
         record.different = [path for path in record.different if path not in own]
@@ -160,12 +166,8 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
     return record
 
 
-def _prepared(project: dict[str, Any], checkout: Path, place: Path) -> set[str]:
-    _prepare(project, checkout, place)
-    return {str(path.relative_to(place)) for path in place.rglob("*.o")}
-
-
-def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> None:
+def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> Path:
+    """Prepare the project where it will be built, then take it away: the copy that every build begins with."""
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(checkout, place, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     if "prepare" in project:
@@ -173,9 +175,13 @@ def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> None:
             ["sh", "-ec", project["prepare"]],
             cwd=place,
             env=_surroundings(project, place),
+            stdin=subprocess.DEVNULL,
             check=True,
             capture_output=True,
         )
+    pristine = place.with_name("pristine")
+    shutil.rmtree(pristine, ignore_errors=True)
+    return place.rename(pristine)
 
 
 def _surroundings(project: dict[str, Any], place: Path) -> dict[str, str]:
@@ -184,8 +190,10 @@ def _surroundings(project: dict[str, Any], place: Path) -> dict[str, str]:
     return environment(**own)
 
 
-def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[str]) -> Build:
-    _prepare(project, checkout, place)
+def _build(project: dict[str, Any], pristine: Path, place: Path, command: list[str]) -> Build:
+    shutil.rmtree(place, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(pristine), str(place)], check=True)
+    begun = time.monotonic()
     done = subprocess.run(
         command,
         cwd=place,
@@ -195,6 +203,7 @@ def _build(project: dict[str, Any], checkout: Path, place: Path, command: list[s
         timeout=TIMEOUT,
         check=False,
     )
+    print(f"{' '.join(command[:3])}: {time.monotonic() - begun:.1f} s", flush=True)
     if done.returncode:
         print(done.stdout.decode(errors="replace")[-2000:], done.stderr.decode(errors="replace")[-2000:])
     files: dict[str, str] = {}

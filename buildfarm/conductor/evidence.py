@@ -7,7 +7,9 @@ it would have found first: a generated `version.h` in an earlier `-I` directory 
 each file read and each directory searched, the name under which it could have been found there is on the list of
 absences, if nothing is there at the time; it is a superset of what the compiler really looked for, so it can only
 throw a good result away.  A directory whose mtime has not changed has no new names in it, so most checks end after
-one `stat`.  A file that was changed about when it was read (`RACY_NS`, as git does for its index) proves nothing.
+one `stat`.  One that objects are just being put into changes all the time: there each name is looked for, if a check
+asks for few, because to list thousands of names for each of thousands of units is quadratic.  A file that was changed
+about when it was read (`RACY_NS`, as git does for its index) proves nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 
 RACY_NS = 20_000_000
+FEW_NAMES = 16  # that one check looks for in a directory, before it has all names listed
 ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there
 
 _COMPILERS_OWN = re.compile(r"c\+\+|[\d.]+|[^-]+-.+-.+")
@@ -34,6 +37,14 @@ class Evidence:
     """Digests by absolute path; `ABSENT` for names that must not appear."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one check has seen of directories."""
+
+    listings: dict[str, frozenset[str]] = field(default_factory=dict)
+    singly: dict[str, int] = field(default_factory=dict)  # how many names were looked for one by one
 
 
 class Witness:
@@ -85,10 +96,10 @@ class Witness:
 
     def holds(self, inputs: Mapping[str, str]) -> bool:
         """Whether all is as it was."""
-        listings: dict[str, frozenset[str]] = {}
+        look = _Look()
         for path, digest in inputs.items():
             if digest == ABSENT:
-                if self._present(path, listings):
+                if self._has(*os.path.split(path), look):
                     return False
             elif self._digest(path, stamp(path)) != digest:
                 return False
@@ -110,40 +121,48 @@ class Witness:
         return digest
 
     def _absences(self, unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[str]:
-        listings: dict[str, frozenset[str]] = {}
+        look = _Look()
         for directory, name in _rivals(unit, cwd, inputs):
-            absent = self._first_absent(directory, name, listings)
+            absent = self._first_absent(directory, name, look)
             if absent is not None:
                 yield absent
 
-    def _first_absent(self, directory: str, name: str, listings: dict[str, frozenset[str]]) -> str | None:
+    def _first_absent(self, directory: str, name: str, look: _Look) -> str | None:
         """`directory/name`, or the first directory on the way to it that is not there; None: it is there."""
         for part in name.split("/"):
-            if part not in self._listed(directory, listings):
-                return os.path.join(directory, part)
-            directory = os.path.join(directory, part)
+            path = os.path.join(directory, part)
+            if not self._has(directory, part, look):
+                return path
+            directory = path
         return None
 
-    def _present(self, path: str, listings: dict[str, frozenset[str]]) -> bool:
-        directory, name = os.path.split(path)
-        return name in self._listed(directory, listings)
-
-    def _listed(self, directory: str, listings: dict[str, frozenset[str]]) -> frozenset[str]:
-        """The names in a directory, looked at once for all that one check asks of it."""
-        names = listings.get(directory)
+    def _has(self, directory: str, name: str, look: _Look) -> bool:
+        """Whether there is a `name` in a directory."""
+        names = look.listings.get(directory)
         if names is None:
-            names = listings[directory] = self._listing(directory)
-        return names
+            singly = look.singly.get(directory, 0)
+            names = self._known_listing(directory) if not singly else None
+            if names is None:
+                if singly < FEW_NAMES:
+                    look.singly[directory] = singly + 1
+                    return os.path.lexists(os.path.join(directory, name))
+                names = self._listing(directory)
+            look.listings[directory] = names
+        return name in names
+
+    def _known_listing(self, directory: str) -> frozenset[str] | None:
+        """The names, if they were listed since they last changed."""
+        known = self._names.get(directory)
+        if known is None:
+            return None
+        try:
+            return known[1] if known[0] == os.stat(directory).st_mtime_ns else None
+        except OSError:
+            return None
 
     def _listing(self, directory: str) -> frozenset[str]:
         try:
             mtime = os.stat(directory).st_mtime_ns
-        except OSError:
-            return frozenset()
-        known = self._names.get(directory)
-        if known is not None and known[0] == mtime:
-            return known[1]
-        try:
             names = frozenset(os.listdir(directory))
         except OSError:
             return frozenset()

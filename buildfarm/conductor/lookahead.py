@@ -296,8 +296,9 @@ class Lookahead:
             made = await work
         except (CannotTravel, OSError) as error:
             made = False
-            if entry.wanted and entry.task is not None:
-                entry.result = Declined(entry.task, Here(str(error)))
+            refusal = Here(str(error))
+            if entry.wanted and entry.task is not None and not _too_early(entry.task, refusal):
+                entry.result = Declined(entry.task, refusal)
         finally:
             self._running -= 1
             if entry.task is not None:
@@ -353,7 +354,7 @@ class Lookahead:
     ) -> bool:
         """Keep a result with the evidence of what it was made from; False: there is none."""
         if not isinstance(result, Compiled):
-            if entry.wanted:
+            if entry.wanted and not _too_early(task, result):
                 entry.result = Declined(task, result)
             else:
                 self._ledger.set_aside(task.step, kept=False)
@@ -416,6 +417,11 @@ class Lookahead:
 
     def _waste(self) -> None:
         self.wasted += 1
+
+
+def _too_early(task: Task, result: Here | Stranded) -> bool:
+    """Whether it was begun before make asked, when what it is made from may not have been there whole."""
+    return task.ahead and isinstance(result, Here) and not result.slot
 
 
 def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp | None]:

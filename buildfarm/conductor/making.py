@@ -32,7 +32,7 @@ from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import prepare
-from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared
+from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
 from buildfarm.dispatch.stamps import Stamp, same, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
@@ -215,18 +215,26 @@ class Maker:
         """Compile on a node, or say why the master must do it."""
         source = os.path.join(task.invocation.cwd, task.unit.source)
         pumps = self._pumping.may_carry(task.unit)
-        for _ in range(EDITS_TOLERATED + pumps):
+        text_misleads = False
+        for _ in range(EDITS_TOLERATED + 2 * pumps):
             before = stamps([source])
             begun = time.time_ns()
             try:
                 prepared = (
-                    await self._pumping.prepare(task.unit, task.invocation, task.tool_path, task.workdir)
+                    await self._pumping.prepare(
+                        task.unit, task.invocation, task.tool_path, task.workdir, needed=text_misleads
+                    )
                     if pumps
                     else None
                 )
                 if prepared is None:
                     prepared = await self._prepared(task)
                 result = await self._dispatch(task, prepared, begun, before)
+            except NotAsText as refusal:
+                if not pumps or text_misleads:
+                    return Here(refusal.reason)
+                text_misleads = True
+                continue
             except CannotTravel as refusal:
                 return Here(refusal.reason)
             except OSError as error:

@@ -38,16 +38,23 @@ class Pumping:
         """Whether it is worth asking for a job of this unit."""
         return self._enabled and unit.language in LANGUAGES
 
-    async def prepare(self, unit: Unit, invocation: Invocation, tool_path: str, workdir: Path) -> Prepared | None:
-        """The unit as it is, to be preprocessed on a node; None: it is preprocessed here.  Raises OSError."""
+    async def prepare(
+        self, unit: Unit, invocation: Invocation, tool_path: str, workdir: Path, *, needed: bool = False
+    ) -> Prepared | None:
+        """The unit as it is, to be preprocessed on a node; None: it is preprocessed here.  Raises OSError.
+
+        With `needed` it would else be compiled here, and no cost is too high.
+        """
         try:
             prepared = await self._pump.prepare(
                 unit, invocation, tool_path, node_tool=os.path.basename(tool_path), workdir=workdir
             )
         except Unclear:
             return None
-        if not self._most_nodes_can(unit, tool_path, prepared):
+        if not self._most_nodes_can(unit, tool_path, prepared) and not needed:
             return None
+        if needed:
+            return prepared
         files = prepared.job.files
         size = sum(len(file.wire or b"") for file in files)
         pays = self.thrift.pump_pays(str(unit.language), size, len(files), self._farm.slots)

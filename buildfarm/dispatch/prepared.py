@@ -24,6 +24,10 @@ class CannotTravel(Exception):
         self.reason = reason
 
 
+class NotAsText(CannotTravel):
+    """Preprocessed here it would make another object; a node that preprocesses it may make the right one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """An output of the unit that is already made, under a private name, or will be by what the answer tells."""

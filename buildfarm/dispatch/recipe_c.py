@@ -26,7 +26,7 @@ from pathlib import Path
 from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
-from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
+from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Text, Unit
 
@@ -60,9 +60,9 @@ async def prepare(
         raise CannotTravel("preprocessing failed")
     text = result.stdout
     if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
-        raise CannotTravel("its object contains columns, which full preprocessing changes")
+        raise NotAsText("its object contains columns, which full preprocessing changes")
     if plain and not _optimizes(unit.compile_arguments):
-        raise CannotTravel("without -O its code depends on columns, which full preprocessing changes")
+        raise NotAsText("without -O its code depends on columns, which full preprocessing changes")
     if b".inc" in text and _ASSEMBLED_FILE.search(text):
         raise CannotTravel("its assembler code reads a file of this machine")
     argv = (

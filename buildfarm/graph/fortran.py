@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from buildfarm.graph.fortranglance import may_tell
 from buildfarm.graph.fortranlines import DEFAULT_RULES, LineRules, fixed_statements, free_statements
 
 __all__ = ["FortranScan", "LineRules", "Submodule", "line_rules", "scan"]
@@ -88,12 +89,17 @@ class FortranScan:
         return tuple(file for file in files if file not in own)
 
 
+NOTHING: Final = FortranScan((), (), (), (), (), (), ())
+
+
 def scan(text: str, *, free_form: bool, rules: LineRules = DEFAULT_RULES) -> FortranScan:
     """Scans `text`.  Never raises: what is not Fortran is passed over.  Takes time linear in the text's length.
 
     `rules`: what compile options say about its lines, as `line_rules` reads them.
     """
     text = text.removeprefix("\ufeff")
+    if not may_tell(text, free_form=free_form, line_length=rules.line_length):
+        return NOTHING
     cpp_includes: dict[str, None] = {}
     scanner = _Scanner(free_form)
     statements: Iterator[str]
