@@ -178,3 +178,20 @@ def test_a_directory_that_changes_all_the_time_is_not_listed_for_a_few_names(
         evidence = witness.take(one, str(tree), (str(tree / "a.f"),), {}, time.time_ns())
         assert evidence is not None
         assert witness.holds(evidence.inputs)
+
+
+def test_a_module_that_came_before_it_was_read_is_known_though_the_unit_had_been_begun(tree: Path) -> None:
+    one = unit("gfortran", "-c", "a.f90", "-o", "a.o")
+    (tree / "a.f90").write_text("use m\nend\n")
+    age(tree / "a.f90")
+    inputs = (str(tree / "a.f90"), str(tree / "m.mod"))
+    begun = time.time_ns()
+    (tree / "m.mod").write_text("module")
+
+    def taken_when_read_at(moment: int) -> Evidence | None:
+        return Witness().take(one, str(tree), inputs, {}, begun, modules_since_ns=moment)
+
+    assert taken_when_read_at(time.time_ns()) is None, "too near to tell"
+    assert taken_when_read_at(time.time_ns() + RACY_NS) is not None
+    age(tree / "m.mod")
+    assert taken_when_read_at(begun) is None, "a renamed file keeps its mtime"

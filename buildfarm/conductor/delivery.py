@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import modules
+from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 
-MODULE_SUFFIXES = (".mod", ".smod")
 UNORDINARY = "its output is a link, no regular file, or in a directory that is not there"
 
 

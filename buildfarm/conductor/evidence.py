@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
@@ -69,12 +70,15 @@ class Witness:
         private: Mapping[str, str],
         since_ns: int,
         compiler: str | None = None,
+        *,
+        modules_since_ns: int = 0,
     ) -> Evidence | None:
         """What a compile that began at `since_ns` (the file systems' clock) has read.
 
         `private` maps inputs that are not in place yet (by normal names) to the files that stood in for them.
-        `compiler` is the driver's path: results outlive builds, and a compiler may be upgraded between two.  None: a
-        file changed while it was read, so nothing can be said.
+        Fortran's modules were not read before `modules_since_ns`, if that is told.  `compiler` is the driver's path:
+        results outlive builds, and a compiler may be upgraded between two.  None: a file changed while it was read, so
+        nothing can be said.
         """
         seen: dict[str, str] = {}
         if compiler is not None:
@@ -85,8 +89,14 @@ class Witness:
         for path in inputs:
             actual = private.get(os.path.normpath(path), path)
             now = stamp(actual)
-            if now is None or (actual == path and now[0] >= since_ns - RACY_NS):
+            if now is None:
                 return None
+            if actual == path:
+                of_module = modules_since_ns and path.endswith(MODULE_SUFFIXES)
+                # Written elsewhere and renamed, it tells by its ctime alone when it came.
+                changed, since = (max(now[0], now[3]), modules_since_ns) if of_module else (now[0], since_ns)
+                if changed >= since - RACY_NS:
+                    return None
             digest = self._digest(actual, now)
             if digest is None:
                 return None

@@ -366,7 +366,13 @@ class Lookahead:
                 self._ledger.set_aside(task.step, kept=False)
             return True
         evidence = self._witness.take(
-            task.unit, task.invocation.cwd, result.inputs, borrowed, result.since_ns, task.tool_path
+            task.unit,
+            task.invocation.cwd,
+            result.inputs,
+            borrowed,
+            result.since_ns,
+            task.tool_path,
+            modules_since_ns=result.modules_since_ns,
         )
         if evidence is None:
             self._ledger.set_aside(task.step, kept=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
-from buildfarm.conductor.delivery import MODULE_SUFFIXES, UNORDINARY, ordinary, temporary_name
+from buildfarm.conductor.delivery import UNORDINARY, ordinary, temporary_name
 from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
@@ -31,6 +31,7 @@ from buildfarm.dispatch.fortran_text import FortranText
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
+from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
 from buildfarm.dispatch.stamps import Stamp, same, stamps
@@ -79,6 +80,7 @@ class Compiled:
     bytes_sent: int = 0
     bytes_received: int = 0
     since_ns: int = 0  # when its preparation began
+    modules_since_ns: int = 0  # when the first of the modules that it uses may have been read
     stable: bool = True  # no input changed while it was away
     seen: Mapping[str, Stamp | None] = field(
         default_factory=dict
@@ -97,6 +99,7 @@ class Modules:
     made: tuple[Made, ...] = ()
     borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file, of modules it uses
     since_ns: int = 0
+    modules_since_ns: int = 0  # when the first of the modules that it uses may have been read
 
 
 class Maker:
@@ -280,6 +283,7 @@ class Maker:
 
     async def make_modules(self, task: Task, read: Modules, borrowed: Mapping[str, str]) -> Modules:
         """Phase one, second half: its module files, with `borrowed` ones in the place of those not made yet."""
+        begun = time.time_ns()
         made: tuple[Made, ...] = ()
         assert read.text is not None, "BUG: modules of a unit without its text"
         if read.text.defines_modules:
@@ -288,7 +292,8 @@ class Maker:
                     task.unit, task.invocation, task.tool_path, read.text, workdir=task.workdir, made=borrowed
                 )
         cheap = task.ahead and task.unit.fortran is not None and not task.unit.fortran.cpp
-        return replace(read, text=None if cheap else read.text, made=made, borrowed=borrowed)
+        text = None if cheap else read.text
+        return replace(read, text=text, made=made, borrowed=borrowed, modules_since_ns=begun)
 
     async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
         """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
@@ -304,7 +309,8 @@ class Maker:
                 made=modules.borrowed,
             )
         prepared = replace(prepared, outputs_made=(*prepared.outputs_made, *modules.made))
-        return await self._dispatch(task, prepared, modules.since_ns)
+        result = await self._dispatch(task, prepared, modules.since_ns)
+        return replace(result, modules_since_ns=modules.modules_since_ns) if isinstance(result, Compiled) else result
 
     async def words_at_delivery(self, task: Task) -> bytes:
         """What a Fortran unit says of directories that are missing now.  Raises CannotTravel, OSError."""

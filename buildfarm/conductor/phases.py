@@ -8,7 +8,8 @@ first, which tells which module files it may write; then its modules are made in
 private modules of others in the place of those that are not in the tree yet.  `definers` knows, for each module
 file's final path, the unit that writes it.  A unit made ahead looks for its modules only when all foreseen units
 have been read, or it would take a stale file for the one that is about to be made.  A unit that make asks for uses
-the tree, as make's order has it.
+the tree, as make's order has it.  A private module file goes on to be used when the same bytes have come into the tree:
+of a file that is as old as the units that read it nobody could say later what they had read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 
 from buildfarm.conductor.making import Maker, Modules, Task
 from buildfarm.dispatch.fortran_text import Scanned
-from buildfarm.dispatch.modules import SearchPath, final_directory
+from buildfarm.dispatch.modules import SearchPath, changed, final_directory
 from buildfarm.dispatch.prepared import Made
 
 
@@ -44,6 +45,7 @@ class Phases:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
         self._definers: dict[str, Chapter] = {}  # by the final path of a module file
+        self._paths: dict[str, list[str]] = {}  # of the module files that may be written, by object
         self._unread = 0
         self._all_read = asyncio.Event()
         self._all_read.set()
@@ -65,7 +67,9 @@ class Phases:
         assert read.text is not None, "BUG: a unit was read to no text"
         directory = final_directory(task.unit, task.invocation.cwd)
         for name in read.text.scanned.possible_module_files:
-            self._definers[os.path.join(directory, name)] = chapter
+            path = os.path.join(directory, name)
+            self._definers[path] = chapter
+            self._paths.setdefault(chapter.output, []).append(path)
         return read
 
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
@@ -81,9 +85,16 @@ class Phases:
 
     def in_tree(self, output: str) -> None:
         """The unit that makes `output` has been served: its modules are in the tree, whatever they are."""
-        for path, chapter in list(self._definers.items()):
-            if chapter.output == output:
-                chapter.close()
+        differ: dict[Chapter, bool] = {}
+        for path in self._paths.pop(output, ()):
+            chapter = self._definers.get(path)
+            if chapter is None or chapter.output != output:
+                continue
+            chapter.close()
+            if chapter not in differ:
+                made = chapter.made.result()
+                differ[chapter] = not made or bool(changed(made))
+            if differ[chapter]:
                 del self._definers[path]
 
     async def _borrow(self, chapter: Chapter, task: Task, scanned: Scanned) -> dict[str, str]:

@@ -18,6 +18,8 @@ from typing import BinaryIO
 from buildfarm.dispatch.prepared import Made
 from buildfarm.model import Unit
 
+MODULE_SUFFIXES = (".mod", ".smod")
+
 # What every gfortran brings with itself (libgfortran and libgomp manuals); a node has its own.
 INTRINSIC = frozenset(
     (

@@ -1,0 +1,88 @@
+"""Who gives whom private module files, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from buildfarm.conductor.making import Maker, Modules, Task, scan_unit
+from buildfarm.conductor.phases import Chapter, Phases
+from buildfarm.dispatch.fortran_text import read
+from buildfarm.dispatch.prepared import Made
+from buildfarm.graph.classify import classify
+from buildfarm.model import Invocation
+
+
+@dataclass
+class FakeMaker:
+    """Makes modules of made-up bytes, and notes what it was lent."""
+
+    private: Path
+    lent: list[dict[str, str]] = field(default_factory=list)
+
+    async def read(self, task: Task) -> Modules:
+        return Modules(await read(task.unit, task.invocation, task.tool_path, scan_unit))
+
+    async def make_modules(self, task: Task, read: Modules, borrowed: dict[str, str]) -> Modules:
+        self.lent.append(borrowed)
+        assert read.text is not None
+        made = []
+        for name in read.text.scanned.possible_module_files:
+            path = self.private / name
+            path.write_bytes(gzip.compress(name.encode()))
+            made.append(Made(str(path), os.path.join(task.invocation.cwd, name)))
+        return Modules(read.text, tuple(made))
+
+
+def task(tree: Path, name: str, text: str) -> Task:
+    (tree / f"{name}.f90").write_text(text)
+    argv = ("gfortran", "-c", f"{name}.f90", "-o", f"{name}.o")
+    unit = classify(argv).unit
+    assert unit is not None
+    invocation = Invocation(argv, str(tree), {})
+    return Task(1, unit, invocation, argv, (str(tree / f"{name}.o"),), "gfortran", name, tree)
+
+
+async def make(phases: Phases, work: Task) -> None:
+    chapter = Chapter(work.outputs[0])
+    phases.expect()
+    found = await phases.read(chapter, work)
+    phases.expected_came()
+    await phases.make_modules(chapter, work, found, ahead=True)
+
+
+def borrowed(tmp_path: Path, in_tree: Any) -> list[dict[str, str]]:
+    """What two users of `a.mod` are lent, one before and one after `in_tree` and the word that it is there."""
+    private, tree = tmp_path / "private", tmp_path / "tree"
+    private.mkdir()
+    tree.mkdir()
+    maker = FakeMaker(private)
+
+    async def story() -> None:
+        phases = Phases(cast(Maker, maker))
+        await make(phases, task(tree, "a", "module a\nend module\n"))
+        await make(phases, task(tree, "b", "use a\nend\n"))
+        in_tree(private / "a.mod", tree / "a.mod")
+        phases.in_tree(str(tree / "a.o"))
+        await make(phases, task(tree, "c", "use a\nend\n"))
+
+    asyncio.run(story())
+    return maker.lent[1:]
+
+
+def test_a_private_module_goes_on_to_be_lent_when_the_same_bytes_are_in_the_tree(tmp_path: Path) -> None:
+    lent = borrowed(tmp_path, lambda private, place: place.write_bytes(private.read_bytes()))
+    assert lent == [{str(tmp_path / "tree" / "a.mod"): str(tmp_path / "private" / "a.mod")}] * 2
+
+
+def test_a_private_module_is_forgotten_when_another_one_is_in_the_tree(tmp_path: Path) -> None:
+    lent = borrowed(tmp_path, lambda private, place: place.write_bytes(gzip.compress(b"another")))
+    assert lent[1] == {}
+
+
+def test_a_private_module_is_forgotten_when_none_is_in_the_tree(tmp_path: Path) -> None:
+    assert borrowed(tmp_path, lambda private, place: None)[1] == {}
