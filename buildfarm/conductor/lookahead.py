@@ -68,7 +68,9 @@ class _Entry:
     outputs: tuple[str, ...]
     urgency: Urgency
     waits_for: tuple[str, ...] = ()
+    seconds: float = 0.0  # expected
     wanted: bool = False  # make waits for it
+    coding: bool = False  # a Fortran unit whose modules are made: nobody waits for its code but make
     sent: bool = False  # in its place on a node, or on its way there
     job: asyncio.Task[None] | None = None
     task: Task | None = None
@@ -119,7 +121,8 @@ class Lookahead:
                 continue
             entry = self._entries.get(mark)
             if entry is not None:
-                entry.urgency.value = -foreseen.remaining
+                entry.seconds = foreseen.seconds
+                entry.urgency.value = _urgency(entry, foreseen)
             elif mark not in self._store:  # a result of an earlier build is looked at when make asks
                 self._add(foreseen, unit)
         self.pump()
@@ -250,9 +253,9 @@ class Lookahead:
         if self._maker.toolbox.is_script(call.argv[0], invocation):
             self._asked.add(foreseen.fingerprint)  # make never will: what comes is what the script calls
             return
-        entry = _Entry(
-            foreseen.fingerprint, unit, invocation, call.outputs, Urgency(-foreseen.remaining), foreseen.waits_for
-        )
+        entry = _Entry(foreseen.fingerprint, unit, invocation, call.outputs, Urgency(), foreseen.waits_for)
+        entry.seconds = foreseen.seconds
+        entry.urgency.value = _urgency(entry, foreseen)
         self._entries[entry.mark] = entry
         if unit.fortran is None:
             self._push(entry)
@@ -342,6 +345,9 @@ class Lookahead:
                 self._phases.expected_came()
             modules = await self._phases.make_modules(chapter, task, read, ahead=not entry.wanted)
             del read
+            if not entry.wanted:
+                entry.coding = True
+                entry.urgency.value = -entry.seconds
             async with self._gate.place(entry.urgency):
                 entry.sent = True
                 result = await self._maker.generate(task, modules)
@@ -428,6 +434,13 @@ class Lookahead:
 def _too_early(task: Task, result: Here | Stranded) -> bool:
     """Whether it was begun before make asked, when what it is made from may not have been there whole."""
     return task.ahead and isinstance(result, Here) and not result.slot
+
+
+def _urgency(entry: _Entry, foreseen: Foreseen) -> float:
+    """The longest remaining path goes first; a Fortran unit's ends at its modules for those that use them."""
+    if entry.unit.fortran is None:
+        return -foreseen.remaining
+    return -foreseen.seconds if entry.coding else -foreseen.path
 
 
 def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp | None]:

@@ -6,10 +6,12 @@ asks for alike, because the latter's modules are what the former wait for.
 Theory of operation.  A unit that uses a module waits for its `.mod`, not for its code.  Every unit's text is read
 first, which tells which module files it may write; then its modules are made in a private directory, with the
 private modules of others in the place of those that are not in the tree yet.  `definers` knows, for each module
-file's final path, the unit that writes it.  A unit made ahead looks for its modules only when all foreseen units
-have been read, or it would take a stale file for the one that is about to be made.  A unit that make asks for uses
-the tree, as make's order has it.  A private module file goes on to be used when the same bytes have come into the tree:
-of a file that is as old as the units that read it nobody could say later what they had read.
+file's final path, the unit that writes it.  A unit made ahead that uses a module which nobody is known to write waits
+until all foreseen units have been read, or it would take a stale file for the one that is about to be made.  (A module
+of the same name that one not read yet writes into a directory that is searched earlier is seen when make asks: its
+absence is evidence.)  A unit that make asks for uses the tree, as make's order has it.  A private module file goes on
+to be used when the same bytes have come into the tree: of a file that is as old as the units that read it nobody could
+say later what they had read.
 """
 
 from __future__ import annotations
@@ -77,7 +79,6 @@ class Phases:
         borrowed: dict[str, str] = {}
         assert read.text is not None, "BUG: modules of a unit without its text"
         if ahead and (read.text.scanned.needed_modules or read.text.scanned.needed_submodule_files):
-            await self._all_read.wait()
             borrowed = await self._borrow(chapter, task, read.text.scanned)
         modules = await self._maker.make_modules(task, read, borrowed)
         chapter.close(modules.made)
@@ -100,15 +101,21 @@ class Phases:
     async def _borrow(self, chapter: Chapter, task: Task, scanned: Scanned) -> dict[str, str]:
         """The private files, by final path, of the modules that this unit uses and others have made."""
         needed = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
-        search = SearchPath.of(task.unit, task.invocation.cwd)
+        cwd = task.invocation.cwd
+        directories = [os.path.join(cwd, name) for name in ("", *SearchPath.of(task.unit, cwd).directories)]
         borrowed: dict[str, str] = {}
         for name in needed:
-            for directory in ("", *search.directories):
-                path = os.path.normpath(os.path.join(task.invocation.cwd, directory, name))
-                definer = self._definers.get(path)
-                if definer is None or definer is chapter:
-                    continue
+            paths = [os.path.normpath(os.path.join(directory, name)) for directory in directories]
+            definer = self._definer(paths, chapter)
+            if definer is None and not self._all_read.is_set():
+                await self._all_read.wait()
+                definer = self._definer(paths, chapter)
+            if definer is not None:
                 for made in await asyncio.shield(definer.made):
                     borrowed[made.final] = made.temporary
-                break
         return borrowed
+
+    def _definer(self, paths: list[str], but: Chapter) -> Chapter | None:
+        """Who writes the first of these module files that somebody else writes."""
+        found = (self._definers.get(path) for path in paths)
+        return next((definer for definer in found if definer is not None and definer is not but), None)
