@@ -58,12 +58,27 @@ def test_a_unit_whose_headers_stay_here_is_preprocessed_there_even_on_a_small_fa
     assert answers[0] is False and all(answers[1:])
 
 
-def test_one_unit_in_many_goes_each_way() -> None:
+def test_the_dearer_way_is_tried_ever_more_seldom_while_the_choice_stays() -> None:
     for slots in (1, 1000):
         thrift = Thrift(2)
         thrift.sent(1_000_000, 0.0)
-        answers = [thrift.pump_pays("c++", HEADERS, FILES, slots) for _ in range(2 * EXPLORED)]
-        assert (answers[0], answers[1], answers[EXPLORED], answers[EXPLORED + 1]) == (False, True, False, True)
+        answers = [thrift.pump_pays("c++", HEADERS, FILES, slots) for _ in range(4000)]
+        assert answers[:2] == [False, True]
+        pays = slots > 1
+        tried = [number for number, answer in enumerate(answers[2:], 2) if answer is not pays]
+        assert tried == [64, 64 + 256, 64 + 256 + 1024, 64 + 256 + 2 * 1024, 64 + 256 + 3 * 1024]
+
+
+def test_a_choice_that_changed_is_tried_soon_again() -> None:
+    thrift = Thrift(2)
+    thrift.sent(1_000_000, 0.001)
+    for _ in range(321):
+        thrift.pump_pays("c", HEADERS, FILES, MANY)
+    for _ in range(20):
+        thrift.compiled("c", 0.5, pumped=None)
+        thrift.compiled("c", 3.5, pumped=FILES)
+    answers = [thrift.pump_pays("c", HEADERS, FILES, MANY) for _ in range(321, 1345 + EXPLORED)]
+    assert [number for number, answer in enumerate(answers, 321) if answer] == [1344, 1344 + EXPLORED]
 
 
 def test_the_link_is_measured_by_what_was_sent_last() -> None:

@@ -3,15 +3,17 @@
 It measures nothing itself and knows no recipe.  Preprocessing costs the master's cores, headers cost its link and the
 node's time (distccd writes and removes every file that it is sent); which is dearer depends on all three, and on how
 busy they are.  So each is counted in seconds as they passed here, shared by what there is of it: a farm of few slots
-has units preprocessed here, a farm of many has them preprocessed there.  One unit in `EXPLORED` goes each way in any
-case, for without that there would be nothing to compare with.
+has units preprocessed here, a farm of many has them preprocessed there.  Now and then a unit goes the dearer way, for
+without that there would be nothing to compare with: the first two go one way each, then one in `EXPLORED`, and ever
+fewer, one in `EXPLORED_LAST` in the end, while the choice stays what it was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-EXPLORED = 64
+EXPLORED, EXPLORED_LAST = 64, 1024
+RARER = 4  # times
 WEIGHT = 0.2  # of the newest measurement in a mean
 FORGET = 8e6  # bytes after which an old measurement of the link counts half
 FIRST_SECONDS_PER_BYTE = 8e-9  # 1 Gbit/s, until something was sent
@@ -25,6 +27,9 @@ class _Costs:
     preprocessing: float  # seconds here
     bytes: float  # of a preprocessed text
     asked: int = 0
+    explored_at: int = EXPLORED  # when `asked` is this, the dearer way is tried
+    interval: int = EXPLORED
+    last: bool | None = None  # the choice when it was tried before
     plain: float | None = None  # seconds on a node, with what was preprocessed here
     pumped: float | None = None  # and with what was not, the files' share left out
 
@@ -41,15 +46,19 @@ class Thrift:
     def pump_pays(self, language: str, bytes_: int, files: int, slots: int) -> bool:
         """Whether sending sources and headers to one of `slots` is cheaper than preprocessing first."""
         costs = self._costs(language)
-        turn = costs.asked % EXPLORED
         costs.asked += 1
-        if turn in (0, 1):
-            return turn == 1
+        if costs.asked <= 2:
+            return costs.asked == 2
         rate = self.seconds_per_byte
         plain = costs.plain or 0.0
         pumped = (plain if costs.pumped is None else costs.pumped) + files * SECONDS_PER_FILE
         here = costs.preprocessing / self.cores + costs.bytes * rate + plain / max(1, slots)
-        return bytes_ * rate + pumped / max(1, slots) <= here
+        pays = bytes_ * rate + pumped / max(1, slots) <= here
+        if costs.asked <= costs.explored_at:
+            return pays
+        costs.interval = min(RARER * costs.interval, EXPLORED_LAST) if costs.last in (None, pays) else EXPLORED
+        costs.explored_at, costs.last = costs.asked - 1 + costs.interval, pays
+        return not pays
 
     def preprocessed(self, language: str, seconds: float) -> None:
         """One unit was preprocessed here."""
