@@ -191,7 +191,9 @@ async def _connect(node: Node, seconds: float, addresses: AddressBook) -> socket
             fault: OSError = OSError(errno.EADDRNOTAVAIL, f"{node.host} has no address")
             for left, address in zip(range(len(found), 0, -1), found, strict=True):
                 try:
-                    async with asyncio.timeout(seconds / left if left > 1 else None):
+                    if left == 1:
+                        return await _connect_to(address)
+                    async with asyncio.timeout(seconds / left):
                         return await _connect_to(address)
                 except OSError as error:
                     fault = error
@@ -238,31 +240,38 @@ async def _connect_to(address: Address) -> socket.socket:
 async def _send(sock: socket.socket, buffers: Sequence[Buffer], seconds: float) -> int:
     """Send it all; returns the bytes."""
     total = sum(len(buffer) for buffer in buffers)
-    sent = 0
+    parts = list(buffers)
+    timeout: asyncio.Timeout | None = None
     try:
-        async with asyncio.timeout(seconds) as timeout:
-            parts = list(buffers)
-            first = 0
-            while first < len(parts):
-                try:
-                    count = sock.sendmsg(parts[first : first + _BUFFERS])
-                except BlockingIOError:
+        if not _fitted(sock, parts):
+            async with asyncio.timeout(seconds) as timeout:
+                while not _fitted(sock, parts):
                     await _writable(sock)
-                    continue
-                sent += count
-                while first < len(parts) and count >= len(parts[first]):
-                    count -= len(parts[first])
-                    first += 1
-                if count:
-                    parts[first] = memoryview(parts[first])[count:]
     except OSError as error:
-        so_far = f"{sent} of {total} bytes"
-        if timeout.expired():
+        so_far = f"{total - sum(map(len, parts))} of {total} bytes"
+        if timeout is not None and timeout.expired():
             raise NodeLate(f"took {so_far} of the request within {seconds:g} s") from error
         if error.errno in (errno.EPIPE, errno.ECONNRESET):
             raise NodeRefused(f"closed after it had taken {so_far} of the request") from error
         raise NodeLost(f"{_words(error)} after {so_far} of the request were sent") from error
     return total
+
+
+def _fitted(sock: socket.socket, parts: list[Buffer]) -> bool:
+    """Send what the socket takes now; `parts` is what is left then.  Whether that is nothing.  Raises OSError."""
+    while parts:
+        try:
+            count = sock.sendmsg(parts[:_BUFFERS])
+        except BlockingIOError:
+            return False
+        whole = 0
+        while whole < len(parts) and count >= len(parts[whole]):
+            count -= len(parts[whole])
+            whole += 1
+        del parts[:whole]
+        if count:
+            parts[0] = memoryview(parts[0])[count:]
+    return True
 
 
 async def _writable(sock: socket.socket) -> None:
@@ -296,16 +305,19 @@ async def _receive(
     if not data:
         raise NodeRefused("closed without an answer")
     tell(Phase.RECEIVE)
+    reader.feed(data)
+    if reader.complete:  # mostly at once
+        return reader.feed_eof()
+    seconds = deadlines.receive if reader.answer is None else min(TRAILER_SECONDS, deadlines.receive)
     try:
-        async with asyncio.timeout(deadlines.receive) as timeout:
-            while data:
+        async with asyncio.timeout(seconds) as timeout:
+            while data := await loop.sock_recv(sock, _RECEIVE):
                 unanswered = reader.answer is None
                 reader.feed(data)
                 if reader.complete:
                     break
                 if unanswered and reader.answer is not None:
                     timeout.reschedule(loop.time() + min(TRAILER_SECONDS, deadlines.receive))
-                data = await loop.sock_recv(sock, _RECEIVE)
     except OSError as error:
         if reader.answer is None:
             if timeout.expired():
