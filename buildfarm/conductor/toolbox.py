@@ -5,6 +5,7 @@ Everything is asked once and remembered; it compiles nothing of the user's.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Toolbox:
         self._paths: dict[tuple[str, str], str | None] = {}
         self._clean: dict[str, str] = {}
         self._surroundings: dict[int, _Surroundings] = {}  # by the address of what they were made of
+        self._asking = asyncio.Lock()
         self._references: dict[tuple[str, ...], ObjectIdentity | None] = {}
 
     def clean(self, environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -141,8 +143,11 @@ class Toolbox:
         """What this compiler's objects look like with the unit's `-m` options; None: it could not be told."""
         machine = tuple(a for a in unit.compile_arguments if a.startswith("-m") or a.startswith("-flto"))
         key = (tool_path, *machine)
-        if key not in self._references:
-            self._references[key] = await self._compile_reference(tool_path, machine, environment)
+        if key in self._references:
+            return self._references[key]
+        async with self._asking:  # a build's first answers come together
+            if key not in self._references:
+                self._references[key] = await self._compile_reference(tool_path, machine, environment)
         return self._references[key]
 
     async def _compile_reference(

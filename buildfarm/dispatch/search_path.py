@@ -12,6 +12,7 @@ those that are another one's double are dropped as gcc drops them (`gcc/incpath.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -124,6 +125,7 @@ class Compilers:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Own] = {}
+        self._asking = asyncio.Lock()  # a build begins with many units that want to know the same
 
     async def directories(
         self, tool_path: str, language: Language, options: Options, *, cwd: str, env: Mapping[str, str]
@@ -132,12 +134,19 @@ class Compilers:
         key = (tool_path, str(language), *options.others)
         known = self._known.get(key)
         if known is None:
-            argv = [tool_path, *options.others, "-E", "-v", "-x", str(language), os.devnull, "-o", os.devnull]
-            told = await local.run(argv, cwd=cwd, env={**env, "LC_ALL": "C"})
-            known = self._known[key] = _parsed(os.fsdecode(told.stderr)) if told.succeeded else Own()
+            async with self._asking:
+                known = self._known.get(key) or await self._ask(tool_path, language, options, cwd=cwd, env=env)
+            self._known[key] = known
         if not known.directories and options.own_headers:
             raise Unclear("the compiler does not tell where it looks for headers")
         return known
+
+    async def _ask(
+        self, tool_path: str, language: Language, options: Options, *, cwd: str, env: Mapping[str, str]
+    ) -> Own:
+        argv = [tool_path, *options.others, "-E", "-v", "-x", str(language), os.devnull, "-o", os.devnull]
+        told = await local.run(argv, cwd=cwd, env={**env, "LC_ALL": "C"})
+        return _parsed(os.fsdecode(told.stderr)) if told.succeeded else Own()
 
 
 def _parsed(text: str) -> Own:
