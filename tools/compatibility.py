@@ -120,7 +120,9 @@ def main() -> int:
 
 def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hosts: str) -> Record:
     """Build by make and by buildfarm, compare.  Raises CalledProcessError when it can't be prepared."""
-    version = _output(["git", "-C", str(checkout), "describe", "--tags", "--always", "--long"])
+    version = project.get("version") or _output(  # it has none of git's when it was unpacked from an archive
+        ["git", "-C", str(checkout), "describe", "--tags", "--always", "--long"]
+    )
     record = Record(name, project["source"], version, _output(["git", "-C", str(HOME), "rev-parse", "--short", "HEAD"]))
     words = project.get("make", [])
     pristine = _prepare(project, checkout, place)
@@ -321,7 +323,8 @@ HEAD = """\
 # Compatibility
 
 Real projects, built by `make` and by `buildfarm run` in the same place on two `distccd`, and compared file by file.
-This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` says how each is built.
+This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` lists them, and it or
+the file that `--recipes` names says how each is built.
 {revisions}
 
 - *status*: exit statuses are the same, or make's and buildfarm's.
