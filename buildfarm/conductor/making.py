@@ -231,7 +231,7 @@ class Maker:
                     else None
                 )
                 if prepared is None:
-                    prepared = await self._prepared(task)
+                    prepared = await self._prepared(task, pumps=pumps)
                 result = await self._dispatch(task, prepared, begun, before)
             except NotAsText as refusal:
                 if not pumps or text_misleads:
@@ -256,10 +256,18 @@ class Maker:
             self.discard(task)
         return Here("its sources keep changing")
 
-    async def _prepared(self, task: Task) -> Prepared:
-        """The unit preprocessed here.  Raises CannotTravel, OSError."""
-        self._make_room(task.step)
+    async def _prepared(self, task: Task, *, pumps: bool) -> Prepared:
+        """The unit preprocessed here.  Raises CannotTravel, OSError.
+
+        With `pumps` a node may have proved, while this waited for a place at the bench, that it can do that too.
+        """
+        proving = self._pumping.proving if pumps else 0
         async with self.bench.place(task.urgency):
+            if self._pumping.proving < proving:
+                late = await self._pumping.prepare(task.unit, task.invocation, task.tool_path, task.workdir)
+                if late is not None:
+                    return late
+            self._make_room(task.step)
             started = time.monotonic()
             prepared = await prepare(
                 task.unit,

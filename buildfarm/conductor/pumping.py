@@ -38,6 +38,11 @@ class Pumping:
         """Whether it is worth asking for a job of this unit."""
         return self._enabled and unit.language in LANGUAGES
 
+    @property
+    def proving(self) -> int:
+        """How many nodes are at it to prove their headers."""
+        return len(self._proofs)
+
     async def prepare(
         self, unit: Unit, invocation: Invocation, tool_path: str, workdir: Path, *, needed: bool = False
     ) -> Prepared | None:
