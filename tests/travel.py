@@ -128,7 +128,7 @@ class Trip:
         if unit.fortran is None or tool is None:
             return b""
         invocation = Invocation(unit.argv, os.path.normpath(directory), ENVIRONMENT)
-        return asyncio.run(MissingDirectories().words(unit, invocation, tool, workdir=self.workdir()))
+        return asyncio.run(MissingDirectories().words(unit, invocation, tool, room=self.workdir))
 
     def send(self, job: Job, *, instead: Path | None = None) -> Answer:
         """The node's answer, given while the tree is elsewhere, and the tree `instead` in its place."""

@@ -165,11 +165,6 @@ class Maker:
             return UNORDINARY
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
-        if unit.fortran is not None:
-            try:
-                self._make_room(step)
-            except OSError as error:
-                return f"{workdir}: {error.strerror}"
         urgency = urgency or Urgency()
         return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat)
 
@@ -206,11 +201,13 @@ class Maker:
             self._rooms.discard(task.step)
             shutil.rmtree(task.workdir, ignore_errors=True)
 
-    def _make_room(self, step: int) -> None:
-        """Have the step's private directory be there: what a node preprocesses needs none.  Raises OSError."""
+    def _make_room(self, step: int) -> Path:
+        """The step's private directory, made if it is not there: most units need none.  Raises OSError."""
+        room = self._workroom / str(step)
         if step not in self._rooms:
-            (self._workroom / str(step)).mkdir()
+            room.mkdir()
             self._rooms.add(step)
+        return room
 
     # -- making it --------------------------------------------------------------------------------------------
 
@@ -295,6 +292,7 @@ class Maker:
         made: tuple[Made, ...] = ()
         assert read.text is not None, "BUG: modules of a unit without its text"
         if read.text.defines_modules:
+            self._make_room(task.step)
             async with self.bench.place(task.urgency):
                 made = await recipe_fortran.make_modules(
                     task.unit, task.invocation, task.tool_path, read.text, workdir=task.workdir, made=borrowed
@@ -305,6 +303,8 @@ class Maker:
 
     async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
         """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
+        if task.unit.depfile is not None:
+            self._make_room(task.step)
         async with self.bench.place(task.urgency):
             text = modules.text or await read_text(task.unit, task.invocation, task.tool_path, scan_unit)
             prepared = await recipe_fortran.prepare(
@@ -325,7 +325,9 @@ class Maker:
         tool_path = task.tool_path or self.toolbox.real(task.typed[0], task.invocation)
         if task.unit.fortran is None or tool_path is None:
             return b""
-        return await self._directories.words(task.unit, task.invocation, tool_path, workdir=task.workdir)
+        return await self._directories.words(
+            task.unit, task.invocation, tool_path, room=lambda: self._make_room(task.step)
+        )
 
     @property
     def skip_local_retry(self) -> bool:

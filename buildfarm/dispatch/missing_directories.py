@@ -8,6 +8,7 @@ unit's other words at delivery.  Source: `scanner.cc: add_path_to_list, gfc_do_c
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from buildfarm.dispatch import local
@@ -34,14 +35,14 @@ class MissingDirectories:
     def __init__(self) -> None:
         self._said: dict[tuple[str, ...], bytes] = {}
 
-    async def words(self, unit: Unit, invocation: Invocation, tool_path: str, *, workdir: Path) -> bytes:
-        """What the compiler would say now.  Raises CannotTravel."""
+    async def words(self, unit: Unit, invocation: Invocation, tool_path: str, *, room: Callable[[], Path]) -> bytes:
+        """What the compiler would say now; `room` makes a private directory.  Raises CannotTravel, OSError."""
         directories = missing(unit, invocation.cwd)
         if not directories:
             return b""
         key = (tool_path, *directories)
         if key not in self._said:
-            empty = workdir / "empty.f90"
+            empty = room() / "empty.f90"
             empty.touch()
             argv = [tool_path, *(f"-I{d}" for d in directories), "-fsyntax-only", str(empty)]
             self._said[key] = (await local.run(argv, cwd=invocation.cwd, env=invocation.env)).stderr

@@ -62,19 +62,36 @@ async def make_modules(
     if not os.path.isdir(final):
         raise CannotTravel(f"the module directory {final} does not exist")
     directory = Path(tempfile.mkdtemp(prefix="modules-", dir=workdir))
-    for found in _modules_used(unit, invocation.cwd, text, made):
-        (directory / os.path.basename(found.path)).symlink_to(found.content_path)
+    links = [_linked(found, directory) for found in _modules_used(unit, invocation.cwd, text, made)]
     name = OURS + os.path.basename(unit.source)
     (directory / name).write_bytes(text.text)
     argv = [tool_path, *_code_flags(unit), "-nocpp", "-fpreprocessed", "-w", "-fsyntax-only", name]
     result = await local.run(argv, cwd=str(directory), env=invocation.env)
     if not result.succeeded:
         raise CannotTravel("its modules can't be made: the source has an error")
+    linked = frozenset(links)
     return tuple(
         Made(entry.path, os.path.join(final, entry.name))
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name)
-        if entry.name.endswith((".mod", ".smod")) and not entry.is_symlink()
+        if entry.name.endswith(modules.MODULE_SUFFIXES) and entry.inode() not in linked
     )
+
+
+def _linked(found: modules.Found, directory: Path) -> int:
+    """Have the module stand in `directory`, and tell the link's inode.
+
+    By a hard link, which takes no new inode, if the file is ours alone.  gfortran would not write through it: it
+    renames what it has written (`module.cc: gfc_dump_module`).
+    """
+    place = directory / os.path.basename(found.path)
+    if found.content_path != found.path:
+        try:
+            place.hardlink_to(found.content_path)
+            return place.stat().st_ino
+        except OSError:
+            pass  # another file system, or as many links as there may be
+    place.symlink_to(found.content_path)
+    return place.lstat().st_ino
 
 
 async def prepare(
