@@ -61,3 +61,24 @@ def test_a_compiler_that_finds_no_assembler_fails_as_under_make_and_no_node_is_b
         assert not farm.compiles()
     assert "make runs again" not in result.stderr
     assert result.stdout.count(" -c a.c") == 1
+
+
+FAKEROOT = """\
+all:
+\tfakeroot sh -c "gcc -c a.c; chown 1:1 a.o; stat -c %u a.o > owner"
+\tfakeroot $(MAKE) -f inner.mk
+"""
+
+
+def test_a_build_that_calls_fakeroot_ends_though_its_daemon_has_gone(tmp_path: Path) -> None:
+    if shutil.which("fakeroot") is None:
+        pytest.skip("fakeroot is missing: make tools")
+    (tmp_path / "Makefile").write_text(FAKEROOT)
+    (tmp_path / "inner.mk").write_text("all: b.o c.o\n")
+    for name in "abc":
+        (tmp_path / f"{name}.c").write_text(f"int {name};\n")
+    with Farm(count=2, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--verify", "1")
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) >= 3
+    assert (tmp_path / "owner").read_text() == "1\n"

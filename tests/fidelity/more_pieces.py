@@ -301,3 +301,29 @@ def order_only(p: str, rng: random.Random) -> Piece:
     text += f"{p}stamp: {p}a.c ;\n{rng.choice((f'.PHONY: {p}stamp', f'.SECONDARY: {p}gen.h', ''))}\n"
     files = {f"{p}a.c": c_source(f"{p}a", rng, include=f"{p}gen.h")}
     return Piece(text, (f"{p}a.o",), files, tuple(files), (f"{p}gen.h", f"{p}a.o"))
+
+
+@piece
+def wrapped_calls(p: str, rng: random.Random) -> Piece:
+    """Compilers behind programs that preload, detach, change the root or are static; several outputs named at once."""
+    forms = (
+        "fakeroot $(CC) -c $< -o $@",
+        'fakeroot sh -c "$(CC) -c $< -o $@; chown 1:1 $@; stat -c %u $@" > $@.owner',
+        "fakeroot $(MAKE) -f inner.mk $@ IN=$<",
+        "busybox env A=1 busybox nice $(CC) -c $< -o $@",
+        "echo $< | busybox xargs $(CC) -o $@ -c",
+        "busybox sh -c '$(CC) -c $< -o $@ && ls $@'",
+        "nohup setsid -w timeout 60 $(CC) -c $< -o $@ < /dev/null",
+        "chroot / sh -c 'cd $(CURDIR) && $(CC) -c $< -o $@' || $(CC) -c $< -o $@",
+        "$(CC) -o $@.not -c $< -o $@",
+        "$(CC) -S -o /dev/stdout $< | $(CC) -x assembler -c -o $@ -",
+    )
+    chosen = rng.sample(forms, rng.randint(1, 3))
+    objects = [f"{p}{number}.o" for number in range(len(chosen))]
+    files = {f"{p}d/{p}{number}.c": c_source(f"{p}{number}", rng) for number in range(len(chosen))}
+    sources = tuple(files)
+    rules = (f"{o}: {o[:-2]}.c\n\t{form}\n" for o, form in zip(objects, chosen, strict=True))
+    files[f"{p}d/inner.mk"] = "%.o: $(IN)\n\t$(CC) -c $< -o $@\n"
+    files[f"{p}d/Makefile"] = f"all: {' '.join(objects)}\n{''.join(rules)}"
+    makefile = f"{p}all:\n\t$(MAKE) -C {p}d\n.PHONY: {p}all\n"
+    return Piece(makefile, (f"{p}all",), files, sources, (f"{p}d/{objects[0]}",))
