@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
 from tests.farm import Farm
 
+CLEANING_SECONDS = 10.0  # that a busy node may take
 ENVIRONMENT = {**os.environ, "LC_ALL": "C"}  # the nodes' language, which their messages are in
 
 
@@ -87,8 +89,13 @@ class Trip:
         return path
 
     def left_on_the_node(self) -> list[str]:
-        """What is in the node's temporary directory, the daemon's own locks aside."""
-        return [name for name in os.listdir(self._farm.nodes[0].tmp) if name not in ("lock", "state")]
+        """What is in the node's temporary directory for good, the daemon's own locks aside: it cleans up after it answers."""
+        end = time.monotonic() + CLEANING_SECONDS
+        while True:
+            left = [name for name in os.listdir(self._farm.nodes[0].tmp) if name not in ("lock", "state")]
+            if not left or time.monotonic() > end:
+                return left
+            time.sleep(0.01)
 
     def workdir(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._work))

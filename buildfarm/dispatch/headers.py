@@ -1,6 +1,7 @@
 """Knows which files a C or C++ source may read, without preprocessing it: headers are read once for the whole build.
 
-It does not know where a compiler searches (`search_path`), and what it can't say for sure it refuses to say.
+It does not know where a compiler searches (`search_path`), and what it can't say for sure it refuses to say.  It is one
+thing, what was seen and whether that still holds, and long for the values in which it is remembered.
 
 *Theory of operation.*  A node that gets the sources preprocesses like this machine if each name that it looks up leads
 to the same bytes or to nothing, as here.  Whether a directive is reached depends on macros, which only a preprocessor
