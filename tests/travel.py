@@ -89,7 +89,7 @@ class Trip:
         return path
 
     def left_on_the_node(self) -> list[str]:
-        """What is in the node's temporary directory for good, the daemon's own locks aside: it cleans up after it answers."""
+        """What stays in the node's temporary directory, its own locks aside; it cleans up after it has answered."""
         end = time.monotonic() + CLEANING_SECONDS
         while True:
             left = [name for name in os.listdir(self._farm.nodes[0].tmp) if name not in ("lock", "state")]

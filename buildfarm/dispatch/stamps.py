@@ -1,8 +1,8 @@
 """What files look like: their stamps, by which an edit is seen.
 
 It reads no file.  A unit in C reads a hundred system headers, and each is looked at five times on the unit's way; so on
-a busy farm a file or directory of the system's is looked at anew only after `GLANCE_SECONDS`.  An upgrade of packages during a build
-is noticed that much later; an edit of the user's at once.
+a busy farm a file or directory of the system's is looked at anew only after `GLANCE_SECONDS`.  An upgrade of packages
+during a build is noticed that much later; an edit of the user's at once.
 """
 
 from __future__ import annotations
