@@ -85,7 +85,7 @@ def main() -> int:
     if arguments.recipes is not None:
         for name, recipe in tomllib.loads(arguments.recipes.read_text()).items():
             projects[name] = {**recipe, **projects.get(name, {})}
-    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    records = _records()
     bad = 0
     if arguments.checkouts is not None:
         with (
@@ -103,6 +103,7 @@ def main() -> int:
                     )
                     bad += 1
                     continue
+                records = _records()  # another run may have written meanwhile
                 records[name] = asdict(record)
                 RECORDS.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
                 print(row(record, projects[name].get("note", "")), *record.different[:20], sep="\n  ")
@@ -116,6 +117,11 @@ def main() -> int:
     PAGE.write_text(page(projects, records))
     publish("planning", planning(projects, records))
     return 1 if bad else 0
+
+
+def _records() -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    return kept
 
 
 def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hosts: str) -> Record:
