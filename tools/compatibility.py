@@ -164,7 +164,8 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
             record.different.append(path)
     prepared = {str(place / path.relative_to(pristine)) for path in pristine.rglob("*.o")}
     objects = {str(place / path) for path in found.files if path.endswith(".o")}
-    record.unseen = sorted(os.path.relpath(path, place) for path in objects - made - prepared)
+    unseen = (os.path.relpath(path, place) for path in objects - made - prepared)
+    record.unseen = sorted(path.replace(str(place), "") for path in unseen)  # distutils nests the whole path
     if record.different:
         again = _build(project, pristine, place, ["make", "-j3", *words])
         own = {path for path in record.different if again.bare.get(path, "") != expected.bare.get(path, "")}
