@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Language(StrEnum):
@@ -58,8 +59,7 @@ class Depfile:
     arguments: tuple[str, ...]  # complete -M* options for a separate `-E` run that writes the same bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """One compile command: one source to one object (or assembler text, with -S).
 
     `preprocess_arguments` and `compile_arguments` hold neither the source, `-o`, `-c`/`-S`, nor any `-M*` option;
@@ -86,8 +86,7 @@ class Unit:
         return self.local_reason is None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """A classified invocation.  `outputs` are the files that it is known to write, as typed."""
 
     kind: Kind

@@ -291,6 +291,7 @@ def test_links_and_archives_name_what_they_write(command: str, kind: Kind, outpu
         "gcc -MM -MT a.o a.c b.c",
         "gcc -c -MM a.c",
         "gcc -fsyntax-only a.c",
+        "gcc -fsyntax-only -c -l",
         "gcc -E a.c -o /dev/null",
         "mpicc -show",
         "mpif90 --showme:compile",

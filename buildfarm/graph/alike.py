@@ -11,7 +11,6 @@ Commands with depfiles are left to `classify`, because these are named by the ob
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from buildfarm.graph.names import is_conftest, is_device
@@ -25,30 +24,33 @@ class Alike:
 
     def __init__(self, classify: Callable[[Sequence[str]], ToolCall]) -> None:
         self._classify = classify
-        self._units: dict[Shape, Unit | None] = {}  # the first of each shape; None: it is not as needed
+        self._units: dict[tuple[int, int], dict[Shape, Unit | None]] = {}  # by places of source and object, by shape
+        # the first of each shape; None: it is not as needed
 
     def __call__(self, argv: Sequence[str]) -> ToolCall:
         """What the call `argv` does."""
-        places = _places(argv)
-        if places is None:
-            return self._classify(argv)
-        at, to = places
-        source, output = argv[at], argv[to]
-        first, last = (at, to) if at < to else (to, at)
-        shape = (
-            os.path.splitext(source)[1],
-            *places,
-            *argv[:first],
-            *argv[first + 1 : last],
-            *argv[last + 1 :],
-        )
-        unit = self._units.get(shape)
-        if unit is not None and not _means_something(source) and not _means_something(output):
-            return ToolCall(Kind.COMPILE, unit.tool, (output,), _renamed(unit, tuple(argv), source, output))
+        argv = tuple(argv)
+        for places, units in self._units.items():  # there are few
+            at, to = places
+            if at < len(argv) and to < len(argv):
+                unit = units.get(_shape(argv, at, to))
+                if unit is not None and _names_only(source := argv[at]) and _names_only(output := argv[to]):
+                    return ToolCall(Kind.COMPILE, unit.tool, (output,), _renamed(unit, argv, source, output))
         call = self._classify(argv)
-        if shape not in self._units:
-            self._units[shape] = call.unit if _is_as_needed(call.unit, source, output) else None
+        found = _places(argv)
+        if found is not None:
+            at, to = found
+            unit = call.unit if _is_as_needed(call.unit, argv[at], argv[to]) else None
+            self._units.setdefault(found, {}).setdefault(_shape(argv, at, to), unit)
         return call
+
+
+def _shape(argv: tuple[str, ...], at: int, to: int) -> Shape:
+    """All but the two names, and the source's suffix, which tells its language."""
+    suffix = argv[at].rpartition(".")[1:]
+    if at < to:
+        return (suffix, argv[:at], argv[at + 1 : to], argv[to + 1 :])
+    return (suffix, argv[:to], argv[to + 1 : at], argv[at + 1 :])
 
 
 def _places(argv: Sequence[str]) -> tuple[int, int] | None:
@@ -74,8 +76,9 @@ def _is_as_needed(unit: Unit | None, source: str, output: str) -> bool:
     )
 
 
-def _means_something(name: str) -> bool:
-    return not name or is_device(name) or is_conftest(name)
+def _names_only(name: str) -> bool:
+    """Whether it names a file, no option and no device, and nothing that autoconf tries out."""
+    return bool(name) and name[0] not in "-@." and "/." not in name and not is_device(name) and not is_conftest(name)
 
 
 def _renamed(unit: Unit, argv: tuple[str, ...], source: str, output: str) -> Unit:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -83,8 +82,7 @@ def with_native_expansion(unit: Unit, options: Sequence[str]) -> Unit:
     the first native option; the others go.
     """
     assert needs_native_expansion(unit), f"BUG: nothing to expand in {unit.argv}"
-    return replace(
-        unit,
+    return unit._replace(
         preprocess_arguments=_replace_native(unit.preprocess_arguments, options),
         compile_arguments=_replace_native(unit.compile_arguments, options),
         local_reason=None,
@@ -164,7 +162,7 @@ def _without_object(command: Command) -> ToolCall:
         if any(is_conftest(name) for name, _ in command.inputs):
             return _other(command, _CONFTEST_REASON, outputs)
         return ToolCall(Kind.LINK, command.name, outputs)
-    if command.mode == "syntax" and _language(command, *command.inputs[0]) is Language.FORTRAN:
+    if command.mode == "syntax" and command.inputs and _language(command, *command.inputs[0]) is Language.FORTRAN:
         return _other(command, "-fsyntax-only: makes no object, but may write modules", outputs)
     if not outputs:
         return ToolCall(Kind.QUERY, command.name, ())

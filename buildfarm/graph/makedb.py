@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 STOPPED = "\x1e"  # begins the mark that the plan shell's record leaves behind a recipe line
 
@@ -46,16 +47,14 @@ _NOT_REMADE = re.compile(r"^\S+: Target '(.*)' not remade because of errors\.$",
 _FATAL = re.compile(r"^(?:\S+: \*\*\* |.+:\d+: \*\*\* |.+:\d+: .+: No such file or directory$).*$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeLine:
+class RecipeLine(NamedTuple):
     """One line of a recipe as its shell gets it: expanded, continuations joined by backslash and newline."""
 
     text: str
     record: int | None = None  # the plan shell's record, if make would have run this line even under -n
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A recipe that make would run now, in make's serial order."""
 
     target: str
@@ -65,8 +64,7 @@ class Step:
     also: tuple[str, ...] = ()  # other targets of the same grouped rule, as far as the trace names them
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What make knows of one name.  The rules of a double-colon target are joined, in their order."""
 
     name: str
@@ -276,8 +274,7 @@ def _names(words: list[str], known: Collection[str]) -> Sequence[str]:
 
 
 def _joined(first: Rule, second: Rule) -> Rule:
-    return replace(
-        first,
+    return first._replace(
         is_target=first.is_target or second.is_target,
         prerequisites=tuple(dict.fromkeys(first.prerequisites + second.prerequisites)),
         order_only=tuple(dict.fromkeys(first.order_only + second.order_only)),
@@ -305,7 +302,7 @@ def _steps(trace: str, one_shell: bool) -> Iterator[Step]:
             continue
         elif text.startswith(STOPPED):
             if lines and text[1:].isdigit():
-                lines[-1] = replace(lines[-1], record=int(text[1:]))
+                lines[-1] = lines[-1]._replace(record=int(text[1:]))
         elif open_line:
             lines[-1] = RecipeLine(f"{lines[-1].text}\n{text}")
             open_line = _continues(text)

@@ -9,25 +9,25 @@ normalised path can equal.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from buildfarm.graph import libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
-from buildfarm.model import Kind, ToolCall
+from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainLines, absolute, digest
+from buildfarm.model import ToolCall
 
 Classify = Callable[[Sequence[str]], ToolCall]
 Read = Callable[[str], str | None]
 """The text of a file by its absolute path; None: there is none."""
+_SOURCE = Rule("", is_target=False)[1:]
 _SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
-_TOOL_KINDS = frozenset({Kind.COMPILE, Kind.LINK, Kind.ARCHIVE})
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
+class PlannedCall(NamedTuple):
     """A compile, link or archive command that make is going to run."""
 
     key: str  # the target's key, `#`, a digest of cwd and argv: the same in every plan
@@ -45,8 +45,7 @@ class PlannedCall:
         return self.call.unit is not None
 
 
-@dataclass(frozen=True, slots=True)
-class SubMake:
+class SubMake(NamedTuple):
     """A recursive make call; `environment` is what make would give it, without jobserver and -j."""
 
     target: str
@@ -61,8 +60,7 @@ class SubMake:
         return int(level) if level.isdigit() else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A vertex of make's graph as one instance sees it."""
 
     key: str
@@ -121,12 +119,7 @@ def _is_not_there(_: str) -> bool:
 
 
 def vertex(directory: str, name: str, *, phony: bool) -> str:
-    return f"{directory}//{name}" if phony else _absolute(directory, name)
-
-
-def _absolute(directory: str, name: str) -> str:
-    """`name`, seen from the absolute `directory`, as a normalised path."""
-    return os.path.normpath(name if name.startswith("/") else f"{directory.rstrip('/')}/{name}")
+    return f"{directory}//{name}" if phony else absolute(directory, name)
 
 
 def make_plan(
@@ -142,13 +135,16 @@ def make_plan(
     classify: Classify,
     read: Read = _no_file,
     exists: Callable[[str], bool] = _is_not_there,
+    plain: PlainLines | None = None,
 ) -> InstancePlan:
     """The plan of the instance that was called with `argv` in `cwd` and works in `directory` (all absolute).
 
     `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.  `read` and
-    `exists` (a regular file) look at the tree for what scripts of autotools' look at.
+    `exists` (a regular file) look at the tree for what scripts of autotools' look at.  `plain` has read some lines of
+    this instance already, in the same directory and with the same `classify`.
     """
-    builder = _Builder(database, directory, environment, recorded, classify, read, exists)
+    plain = plain or PlainLines(directory, classify)
+    builder = _Builder(database, directory, environment, recorded, classify, read, exists, plain)
     builder.add_steps()
     goals = tuple(builder.key(name) for name in database.goals)
     builder.add_reachable((*database.goals, *builder.names))
@@ -176,11 +172,6 @@ class _Recipe:
     due_to: str
 
 
-def _digest(cwd: str, argv: Sequence[str]) -> str:
-    words = os.fsencode("\0".join((cwd, *argv)))
-    return hashlib.blake2b(words, digest_size=8).hexdigest()
-
-
 class _Builder:
     def __init__(
         self,
@@ -191,6 +182,7 @@ class _Builder:
         classify: Classify,
         read: Read,
         exists: Callable[[str], bool],
+        plain: PlainLines,
     ) -> None:
         self.database = database
         self.directory = directory
@@ -199,22 +191,28 @@ class _Builder:
         self.classify = classify
         self.read = read
         self.exists = exists
+        self.plain = plain
         self.recipes: dict[str, _Recipe] = {}
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
         self._keys: dict[str, str] = {}  # by name
-        self._shared: dict[str, str] = {}  # one copy of each word and path
+        self._shared = plain.words  # one copy of each word and path
         self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
 
     def key(self, name: str) -> str:
         found = self._keys.get(name)
         if found is None:
             rule = self.database.rules.get(name)
-            found = self._shared_of(vertex(self.directory, name, phony=rule is not None and rule.phony))
+            if rule is not None and rule.phony:
+                found = self._shared_of(vertex(self.directory, name, phony=True))
+            else:
+                found = self.plain.path(name)
             self._keys[name] = found
         return found
 
     def _keys_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        if len(names) == 1:
+            return (self.key(names[0]),)
         return tuple([self.key(name) for name in names]) if names else ()
 
     def _shared_of(self, text: str) -> str:
@@ -236,12 +234,19 @@ class _Builder:
                 self.names[name] = None
 
     def _read_line(self, recipe: _Recipe, step: Step, line: str, environment: Mapping[str, str]) -> None:
-        recipe.lines.append(line)
         target = self.key(step.target)
+        if (plain := self.plain(line)) is not None:
+            line, argv, call, outputs, mark = plain
+            key = f"{target}#{mark}"
+            planned = PlannedCall(key, target, self.directory, argv, call, outputs, environment, line, True)
+            recipe.lines.append(line)
+            recipe.calls.append(planned)
+            return
+        recipe.lines.append(line)
         share = self._shared.setdefault
         for command in shell.parse(line, self.directory, environment, self.exists).commands:
             own = {**environment, **command.environment} if command.environment else environment
-            if command.argv[0].rpartition("/")[2] in ("make", "gmake"):
+            if command.argv[0].rpartition("/")[2] in MAKES:
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)
                 recipe.submakes.append(submake)
                 continue
@@ -249,15 +254,15 @@ class _Builder:
             for words in calls:
                 argv = tuple([share(word, word) for word in words])
                 call = self.classify(argv)
-                if call.kind in _TOOL_KINDS:
+                if call.kind in TOOL_KINDS:
                     recipe.calls.append(
                         PlannedCall(
-                            key=f"{target}#{_digest(command.cwd, argv)}",
+                            key=f"{target}#{digest(command.cwd, argv)}",
                             target=target,
                             cwd=command.cwd,
                             argv=argv,
                             call=call,
-                            outputs=tuple([self._shared_of(_absolute(command.cwd, name)) for name in call.outputs]),
+                            outputs=tuple([self._shared_of(absolute(command.cwd, name)) for name in call.outputs]),
                             environment={**added, **own} if added else own,
                             line=line,
                             certain=command.certain,
@@ -291,7 +296,9 @@ class _Builder:
 
     def _target(self, rule: Rule) -> Target:
         recipe = self.recipes.get(rule.name)
-        maker = self._makers.get(rule.name) if recipe is None else None
+        maker = self._makers.get(rule.name) if recipe is None and self._makers else None
+        if recipe is None and maker is None and rule[1:] == _SOURCE:
+            return Target(self.key(rule.name), rule.name, self.directory)
         return Target(
             key=self.key(rule.name),
             name=rule.name,

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from buildfarm.graph.shellwords import NAME, NotUnderstoodError, Piece, Word, WordReader, expand
 from buildfarm.graph.substitution import substituted
@@ -29,16 +30,13 @@ _CLOSERS = frozenset({"done", "do", "then", "else", "elif", "fi", "esac", "}"})
 _NOT_UNDERSTOOD = frozenset({"while", "until", "case", "select", "function"})
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+:,./-]+(?: +[A-Za-z0-9_@%+=:,./-]+)*")
 """Words that a shell passes on as they are, the first one no assignment."""
-_MEANT_FOR_THE_SHELL = (
-    _CLOSERS
-    | _NOT_UNDERSTOOD
-    | _SHELLS
-    | {"if", "for", "cd", "env", "exec", "command", "time", "nohup", "export", "eval", ".", "source"}
+_MEANT_FOR_THE_SHELL = frozenset(
+    {*_CLOSERS, *_NOT_UNDERSTOOD, *_SHELLS, "if", "for", "cd", "env", "exec", "command", "time", "nohup"}
+    | {"export", "eval", ".", "source"}
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One simple command with its words expanded."""
 
     argv: tuple[str, ...]
@@ -47,8 +45,7 @@ class Command:
     certain: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """A recipe line, as far as it was understood."""
 
     commands: tuple[Command, ...]
@@ -77,10 +74,8 @@ def parse(
 
     `exists(path)`: whether a regular file is there, by its absolute path.
     """
-    if _PLAIN.fullmatch(line):  # nearly every compile command
-        words = line.split()
-        if os.path.basename(words[0]) not in _MEANT_FOR_THE_SHELL:
-            return Script((Command(tuple(words), cwd, {}, True),), ())
+    if (words := plain(line)) is not None:  # nearly every compile command
+        return Script((Command(tuple(words), cwd, {}, True),), ())
     reader = _Reader(line, exists)
     state = _State(cwd, dict(environment))
     try:
@@ -90,6 +85,14 @@ def parse(
     except (NotUnderstoodError, RecursionError):
         reader.opaque.append(line[min(reader.command_start, len(line)) :].strip())
     return Script(tuple(reader.commands), tuple(reader.opaque))
+
+
+def plain(line: str) -> list[str] | None:
+    """The words of a line that a shell runs as they are; None: it would interpret them."""
+    if not _PLAIN.fullmatch(line):
+        return None
+    words = line.split()
+    return words if words[0].rpartition("/")[2] not in _MEANT_FOR_THE_SHELL else None
 
 
 class _Reader(WordReader):
@@ -335,7 +338,7 @@ class _Reader(WordReader):
         for command in inner.commands:
             merged = {**exported, **command.environment}
             certain = state.certain and command.certain
-            self.commands.append(replace(command, environment=merged, certain=certain))
+            self.commands.append(command._replace(environment=merged, certain=certain))
         self.opaque.extend(inner.opaque)
 
     def _change_directory(self, argv: list[str], state: _State) -> None:
