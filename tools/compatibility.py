@@ -1,8 +1,12 @@
 """`python -m tools.compatibility`: builds real projects by make and by buildfarm and compares all that is left.
 
     python -m tools.compatibility CHECKOUTS [NAME ...]     CHECKOUTS holds the projects' clones, by name
-    python -m tools.compatibility --recipes FILE CHECKOUTS NAME ...     FILE says how these are built
+    python -m tools.compatibility --recipes FILE CHECKOUTS NAME ...     FILE says how some of them are built
     python -m tools.compatibility --page                   write the pages anew from what was measured
+
+FILE is TOML, a table for each project: `prepare`, words for sh; `make`, a list of words; `environment`, a table in
+which `{place}` is where it is built; and `source` for a project that tools/compatibility.toml does not list.  A
+project that FILE says nothing of is prepared as its kind usually is (`usual`).
 
 Each project is prepared in one place and built there by make, and again, from the same beginning, by buildfarm on
 two distccd of this machine, so that no path differs.  Where files differ make builds once more: what differs between
@@ -84,7 +88,7 @@ def main() -> int:
     projects = tomllib.loads((Path(__file__).parent / "compatibility.toml").read_text())
     if arguments.recipes is not None:
         for name, recipe in tomllib.loads(arguments.recipes.read_text()).items():
-            projects[name] = {**recipe, **projects.get(name, {})}
+            projects[name] = {"source": "", **projects.get(name, {}), **recipe}
     records = _records()
     bad = 0
     if arguments.checkouts is not None:
@@ -130,6 +134,7 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
         ["git", "-C", str(checkout), "describe", "--tags", "--always", "--long"]
     )
     record = Record(name, project["source"], version, _output(["git", "-C", str(HOME), "rev-parse", "--short", "HEAD"]))
+    project = {**usual(checkout), **project}
     words = project.get("make", [])
     pristine = _prepare(project, checkout, place)
     expected = _build(project, pristine, place, ["make", "-j3", *words])
@@ -173,6 +178,19 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
         record.different = [path for path in record.different if path not in own]
     shutil.rmtree(place, ignore_errors=True)
     return record
+
+
+def usual(checkout: Path) -> dict[str, Any]:
+    """How a project of this kind is built where nobody says otherwise."""
+    if any((checkout / name).exists() for name in ("Makefile", "GNUmakefile", "makefile")):
+        return {}
+    if (checkout / "configure").exists():
+        return {"prepare": "./configure"}
+    if (checkout / "CMakeLists.txt").exists():
+        return {"prepare": "cmake -S . -B build", "make": ["-C", "build"]}
+    if (checkout / "configure.ac").exists():
+        return {"prepare": "autoreconf -fi && ./configure"}
+    return {}
 
 
 def _prepare(project: dict[str, Any], checkout: Path, place: Path) -> Path:
@@ -330,8 +348,9 @@ HEAD = """\
 # Compatibility
 
 Real projects, built by `make` and by `buildfarm run` in the same place on two `distccd`, and compared file by file.
-This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` lists them, and it or
-the file that `--recipes` names says how each is built.
+This page is written by `python -m tools.compatibility CHECKOUTS`; `tools/compatibility.toml` lists them.
+Each was built as its kind usually is, some with words of their own (`--recipes`) that leave out what takes long or
+what the machine lacks.
 {revisions}
 
 - *status*: exit statuses are the same, or make's and buildfarm's.
