@@ -292,6 +292,7 @@ def test_links_and_archives_name_what_they_write(command: str, kind: Kind, outpu
         "gcc -c -MM a.c",
         "gcc -fsyntax-only a.c",
         "gcc -fsyntax-only -c -l",
+        "gcc -fsyntax-only -l",
         "gcc -E a.c -o /dev/null",
         "mpicc -show",
         "mpif90 --showme:compile",

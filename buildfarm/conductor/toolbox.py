@@ -5,11 +5,10 @@ Everything is asked once and remembered; it compiles nothing of the user's.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
 
 if TYPE_CHECKING:
+    import asyncio
+
     from buildfarm.dispatch.elf import ObjectIdentity
 
 SURROUNDINGS_KEPT = 64  # environments
@@ -56,8 +57,14 @@ class Toolbox:
         self._paths: dict[tuple[str, str], str | None] = {}
         self._clean: dict[str, str] = {}
         self._surroundings: dict[int, _Surroundings] = {}  # by the address of what they were made of
-        self._asking = asyncio.Lock()
         self._references: dict[tuple[str, ...], ObjectIdentity | None] = {}
+
+    @cached_property
+    def _asking(self) -> asyncio.Lock:
+        """One question at a time; made when there is one, for a build with nothing to do needs no asyncio."""
+        from asyncio import Lock
+
+        return Lock()
 
     def clean(self, environment: Mapping[str, str]) -> Mapping[str, str]:
         """The environment with the masquerade off its PATH and the exec hook asleep, as the stub leaves it."""
