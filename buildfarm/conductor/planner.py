@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.alike import Alike
-from buildfarm.graph.classify import classify
+from buildfarm.graph.classify import LOCAL_VARIABLES, classify
 from buildfarm.graph.makedb import MakeDatabase, complaints, parse
+from buildfarm.graph.plain import PlainLines
 from buildfarm.graph.plan import InstancePlan, make_plan
 from buildfarm.make import buffering
+from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
 
@@ -77,12 +79,50 @@ async def plan_instance(
 ) -> tuple[InstancePlan | None, str | None]:
     """The plan of one make instance, and what went wrong with it, if anything."""
     library = await asyncio.to_thread(_library)
-    output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library)
+    hearing = Hearing(instance)
+    output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library, listen=hearing)
     if output.error is not None:
         return None, output.error
     database = await asyncio.to_thread(uncollected, parse, output.text)
     output = replace(output, text="")  # a kilobyte for each target
-    return await asyncio.to_thread(uncollected, _understand, instance, database, output)
+    return await asyncio.to_thread(uncollected, _understand, instance, database, output, hearing)
+
+
+class Hearing:
+    """Reads recipe lines while make still prints, on another core; what is amiss with that is read anew later.
+
+    It takes each line for one of a recipe: which ones are is seen when make has ended.
+    """
+
+    def __init__(self, instance: MakeInstance) -> None:
+        try:
+            directory = os.path.realpath(os.path.join(instance.directory, parse_words(instance.argv[1:]).directory))
+        except UsageError:
+            directory = instance.directory
+        self._environment = instance.environment
+        self._lines = _plain_lines(directory, instance.environment)
+        self._over = False
+
+    def __call__(self, piece: bytes) -> None:
+        """Another piece of make's output."""
+        if not self._over:
+            uncollected(self._read, piece)
+
+    def _read(self, piece: bytes) -> None:
+        trace, base, _ = piece.partition(b"\n# Make data base, ")
+        self._over = bool(base)
+        for line in os.fsdecode(trace).split("\n"):
+            if "'" not in line:
+                self._lines(line)
+
+    def lines(self, directory: str, environment: Mapping[str, str]) -> PlainLines:
+        """What was read, if make works in `directory`, and recipes with what means the same to `classify`."""
+        same = all(bool(environment.get(name)) == bool(self._environment.get(name)) for name in LOCAL_VARIABLES)
+        return self._lines if same and directory == self._lines.directory else _plain_lines(directory, environment)
+
+
+def _plain_lines(directory: str, environment: Mapping[str, str]) -> PlainLines:
+    return PlainLines(directory, Alike(functools.partial(classify, environment=environment)))
 
 
 def uncollected(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -105,22 +145,25 @@ def _library() -> Path | None:
 
 
 def _understand(
-    instance: MakeInstance, database: MakeDatabase, output: DryRunOutput
+    instance: MakeInstance, database: MakeDatabase, output: DryRunOutput, hearing: Hearing
 ) -> tuple[InstancePlan, str | None]:
     """What a dry run said; slow enough for a thread."""
     complained = complaints(output.stderr)
+    directory = database.directory or instance.directory
+    plain = hearing.lines(directory, output.environment)
     plan = make_plan(
         database,
         complained,
         key=instance.key(),
         cwd=instance.directory,
         argv=instance.argv,
-        directory=database.directory or instance.directory,
+        directory=directory,
         environment=output.environment,
         recorded=[line.environment for line in output.submakes],
-        classify=Alike(functools.partial(classify, environment=output.environment)),
+        classify=plain.classify,
         read=functools.lru_cache(_read),
         exists=os.path.isfile,
+        plain=plain,
     )
     return plan, "; ".join(complained.fatal) or None
 

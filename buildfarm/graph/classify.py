@@ -34,6 +34,7 @@ from buildfarm.graph.response import expand_response, response_files
 from buildfarm.model import Depfile, FortranOptions, Kind, Language, ToolCall, Unit
 
 __all__ = [
+    "LOCAL_VARIABLES",
     "classify",
     "expand_response",
     "needs_native_expansion",
@@ -44,7 +45,7 @@ __all__ = [
 _NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 # Variables that make a compile write or read what a node can't: GCC manual, "Environment Variables".
-_LOCAL_VARIABLES: Final = {
+LOCAL_VARIABLES: Final = {
     "DEPENDENCIES_OUTPUT": "writes a depfile of its own",
     "SUNPRO_DEPENDENCIES": "writes a depfile of its own",
     "GCC_COMPARE_DEBUG": "compiles twice",
@@ -311,7 +312,7 @@ def _local_reason(
         return f"-o {output}: not a regular file"
     if not output:
         return "-o: without an operand"
-    for variable, why in _LOCAL_VARIABLES.items():
+    for variable, why in LOCAL_VARIABLES.items():
         if environment.get(variable):
             return f"${variable}: {why}"
     if command.mode == "S" and command.debug:

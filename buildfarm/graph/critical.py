@@ -32,6 +32,7 @@ class WorkGraph(Generic[V]):
     def __init__(self) -> None:
         self.pred: dict[V, list[V]] = {}
         self.succ: dict[V, list[V]] = {}
+        self.in_order: list[V] | None = None  # while nothing is added or removed, for `in_order`
 
     def __iter__(self) -> Iterator[V]:
         return iter(self.pred)
@@ -39,11 +40,12 @@ class WorkGraph(Generic[V]):
     def add_node(self, vertex: V) -> None:
         """A vertex that is there already stays as it is."""
         if vertex not in self.pred:
+            self.in_order = None
             self.pred[vertex], self.succ[vertex] = [], []
 
     def add_edge(self, first: V, second: V) -> None:
         """An edge that is not there yet, with its vertices."""
-        pred, succ = self.pred, self.succ
+        pred, succ, self.in_order = self.pred, self.succ, None
         if first not in pred:
             pred[first], succ[first] = [], [second]
         else:
@@ -54,6 +56,7 @@ class WorkGraph(Generic[V]):
             pred[second].append(first)
 
     def remove_edges_from(self, edges: Iterable[tuple[V, V]], /) -> None:
+        self.in_order = None
         for first, second in edges:
             self.pred[second].remove(first)
             self.succ[first].remove(second)
@@ -112,6 +115,8 @@ def drop_cycles(graph: Work[V]) -> tuple[tuple[V, V], ...]:
 
 def in_order(graph: Work[V]) -> list[V]:
     """All vertices, each behind those that come before it; vertices on a cycle are left out."""
+    if isinstance(graph, WorkGraph) and graph.in_order is not None:
+        return graph.in_order
     waiting = {vertex: len(before) for vertex, before in graph.pred.items()}
     ready = [vertex for vertex, count in waiting.items() if not count]
     for vertex in ready:
@@ -119,6 +124,8 @@ def in_order(graph: Work[V]) -> list[V]:
             waiting[follower] -= 1
             if not waiting[follower]:
                 ready.append(follower)
+    if isinstance(graph, WorkGraph):
+        graph.in_order = ready
     return ready
 
 

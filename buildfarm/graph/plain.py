@@ -35,7 +35,7 @@ class PlainLines:
     def __init__(self, directory: str, classify: Callable[[Sequence[str]], ToolCall]) -> None:
         self.directory = directory
         self.words: dict[str, str] = {}  # one copy of each word and path
-        self._classify = classify
+        self.classify = classify
         self._read: dict[str, PlainCall | None] = {}
         self._below = os.path.normpath(directory).rstrip("/") + "/"
 
@@ -53,7 +53,7 @@ class PlainLines:
             return None
         share = self.words.setdefault
         argv = tuple([share(word, word) for word in words])
-        call = self._classify(argv)
+        call = self.classify(argv)
         if call.kind not in TOOL_KINDS:
             return None
         outputs = tuple([self.path(name) for name in call.outputs])

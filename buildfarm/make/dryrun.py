@@ -33,28 +33,22 @@ does nothing (a process for each line, and make sees that no target changed).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildfarm.errors import UsageError
-from buildfarm.make import confine
 from buildfarm.make.arguments import MakeArguments, parse
+from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance, split_flags
 from buildfarm.make.masquerade import MARKER
 
-_LARGEST_OUTPUT = 1 << 30  # bytes
 _OURS = ("TMPDIR", "LANGUAGE", "BUILDFARM_SOCKET")  # changed for the dry run, put back in what it reports
 
 _SCRIPT = """\
@@ -125,13 +119,15 @@ async def dry_run(
     make: str | None = None,
     tree: str | None = None,
     library: Path | None = None,
+    listen: Callable[[bytes], None] | None = None,
 ) -> DryRunOutput:
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
     `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
     in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
-    where make works).  `library` is `buffering.prepare`'s.  After a timeout, or when cancelled, make and all that it
-    started are killed.
+    where make works).  `library` is `buffering.prepare`'s.  `listen` is given, in a thread and in whole lines, what
+    make has printed so far, records and all, but not always the end.  After a timeout, or when cancelled, make and
+    all that it started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -150,7 +146,7 @@ async def dry_run(
         return _refused(f"{directory}: no such directory yet")
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     try:
-        return await _run(instance, words, program, private, timeout, tree, library)
+        return await _run(instance, words, program, private, timeout, tree, library, listen)
     except OSError as error:
         return _refused(f"{program}: {error.strerror or error}")
     finally:
@@ -178,6 +174,7 @@ async def _run(
     timeout: float,
     tree: str | None,
     library: Path | None,
+    listen: Callable[[bytes], None] | None,
 ) -> DryRunOutput:
     token = f"buildfarm-{secrets.token_hex(8)}"
     names = {
@@ -216,7 +213,7 @@ async def _run(
         program,
         *command,
     ]
-    returncode, out, err, confinement = await _spawn(confine_words, directory, environment, timeout)
+    returncode, out, err, confinement = await run_in_memory(confine_words, directory, environment, timeout, listen)
     seconds = time.monotonic() - began
     marked, records = _records(out, token)
     del out  # of all that make said, a kilobyte for each target, there are never more than two copies
@@ -269,68 +266,6 @@ def default_makefile(directory: str) -> str | None:
     """The name that make would read without -f (manual, "What Name to Give Your Makefile")."""
     names = ("GNUmakefile", "makefile", "Makefile")
     return next((name for name in names if os.path.exists(os.path.join(directory, name))), None)
-
-
-async def _spawn(
-    words: Sequence[str], cwd: str, environment: Mapping[str, str], timeout: float
-) -> tuple[int | None, bytes, str, str]:
-    """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe."""
-    directory, scratch, *rest = words
-    os.makedirs(scratch)
-    with ExitStack() as files:
-        out, err, report = (_memory_file(name, files) for name in ("plan-stdout", "plan-stderr", "plan-report"))
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", confine.__file__, directory, scratch, str(report), *rest],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            pass_fds=(report,),
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(timeout):
-                await _ended(process.pid)
-            status: int | None = process.wait()
-        except TimeoutError:
-            status = None
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
-        return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
-
-
-def _memory_file(name: str, files: ExitStack) -> int:
-    """Its descriptor, closed with `files`.  Raises OSError."""
-    descriptor = os.memfd_create(name)
-    files.callback(os.close, descriptor)
-    return descriptor
-
-
-async def _ended(pid: int) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    handle = os.pidfd_open(pid)
-    loop.add_reader(handle, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
-
-
-def _content(fd: int) -> bytes:
-    size = min(os.fstat(fd).st_size, _LARGEST_OUTPUT)
-    parts = []
-    offset = 0
-    while offset < size and (part := os.pread(fd, size - offset, offset)):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
 
 
 def _records(out: bytes, token: str) -> tuple[bytes, list[tuple[str, dict[str, str]]]]:
