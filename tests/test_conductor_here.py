@@ -1,4 +1,4 @@
-"""Steps on this machine: what the last tool of a build has written is taken in although make has ended meanwhile."""
+"""Steps on this machine: what a tool has written is taken in, though make or the recipe have gone on meanwhile."""
 
 from __future__ import annotations
 
@@ -78,3 +78,21 @@ def test_a_program_that_is_hashed_when_make_has_ended_is_checked_in(
     assert isinstance(out, CheckOut) and isinstance(record, CheckIn)
     assert record.state is StepState.DONE
     assert [output.path for output in record.outputs] == [str(tmp_path / "prog")]
+
+
+def test_what_the_recipe_writes_after_a_failed_compiler_is_not_the_compilers(tmp_path: Path) -> None:
+    """`gcc -c a.c -o a.o || echo fallback > a.o`: the shell goes on as soon as the stub is released."""
+
+    class Failing(Stub):
+        async def run_real(self, words: Path | None = None) -> int:
+            return 1 << 8
+
+        async def release(self) -> None:
+            (tmp_path / "prog").write_bytes(b"fallback")
+
+    book = Book()
+    here = Here(cast(Ledger, book), 1, Words(tmp_path))
+    asyncio.run(here.run(cast(StubCall, Failing(tmp_path)), ToolCall(Kind.LINK, "cc", ("prog",)), step=1))
+    record = book.said[1]
+    assert isinstance(record, CheckIn) and record.state is StepState.FAILED
+    assert not record.half_written

@@ -78,6 +78,8 @@ class Here:
         before = [observe(path) for path in outputs]
         said = self._words.read(file)
         exit_status = os.waitstatus_to_exitcode(status)
+        # Told before the recipe goes on, which may write the file itself (`gcc ... || echo none > $@`).
+        half_written = exit_status != 0 and bool(outputs) and _left_half(outputs[0], before[0], found)
 
         async def take_in() -> None:
             await call.release()
@@ -93,7 +95,7 @@ class Here:
                     exit_status=exit_status,
                     outputs=records,
                     stderr=(said or stderr) if exit_status else said,
-                    half_written=exit_status != 0 and bool(outputs) and _left_half(outputs[0], found),
+                    half_written=half_written,
                 )
             )
 
@@ -104,12 +106,12 @@ class Here:
         await asyncio.shield(taking_in)
 
 
-def _left_half(output: str, found: tuple[int, int] | None) -> bool:
-    """Whether a tool that failed has left something else than it `found`, and nothing that can be whole.
+def _left_half(output: str, left: tuple[int, int] | None, found: tuple[int, int] | None) -> bool:
+    """Whether a tool that failed has `left` something else than it `found`, and nothing that can be whole.
 
     `gcc -pipe` does so when its assembler is killed, and make takes the file for up to date.
     """
-    return observe(output) not in (None, found) and not is_whole(output)
+    return left not in (None, found) and not is_whole(output)
 
 
 def absolute_outputs(tool_call: ToolCall, invocation: Invocation) -> tuple[str, ...]:
