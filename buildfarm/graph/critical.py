@@ -132,10 +132,14 @@ def in_order(graph: Work[V]) -> list[V]:
 def remaining_path(graph: Work[V], durations: Mapping[V, float]) -> dict[V, float]:
     """Seconds from the start of each vertex to the end of all that waits for it.  The graph must have no cycle."""
     remaining: dict[V, float] = {}
+    succ, seconds = graph.succ, durations.get
     for vertex in reversed(in_order(graph)):
-        followers = graph.succ[vertex]
-        after = max([remaining[follower] for follower in followers]) if followers else 0.0
-        remaining[vertex] = durations.get(vertex, 0.0) + after
+        followers = tuple(succ[vertex])
+        if len(followers) == 1:
+            after = remaining[followers[0]]
+        else:
+            after = max([remaining[follower] for follower in followers]) if followers else 0.0
+        remaining[vertex] = seconds(vertex, 0.0) + after
     return remaining
 
 

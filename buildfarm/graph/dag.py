@@ -362,8 +362,14 @@ class _Derived:
                 first = chain[0]
                 for before, after in pairwise((*chain, key)):
                     order.add_edge(before, after)
-            if len(targets) == 1 and not targets[0].needs_anything:  # nearly all sources
-                continue
+            if len(targets) == 1:
+                (target,) = targets
+                if not target.needs_anything:  # nearly all sources
+                    continue
+                if len(target.prerequisites) == 1 and target.needs_prerequisites_only:  # nearly all objects
+                    if (source := target.prerequisites[0]) != key:
+                        order.add_edge(source, first)
+                    continue
             for source, kind in self._needs_of(key, targets).items():
                 order.add_edge(source, key if kind == "submake" else first)
         drop_cycles(order)

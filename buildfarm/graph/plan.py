@@ -85,6 +85,11 @@ class Target(NamedTuple):
         return bool(self.prerequisites or self.order_only or self.submakes or self.grouped_with is not None)
 
     @property
+    def needs_prerequisites_only(self) -> bool:
+        """Whether nothing but plain prerequisites stands before it."""
+        return not (self.order_only or self.submakes or self.grouped_with is not None)
+
+    @property
     def generates(self) -> bool:
         """A file that make would make now by other means than compiling, linking or archiving."""
         return self.remade and not self.phony and not self.calls
