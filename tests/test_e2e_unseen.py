@@ -92,3 +92,20 @@ def test_a_cleared_environment_is_seen_through(tmp_path: Path) -> None:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
         assert len(farm.sources()) == 3
+
+
+def test_what_a_program_that_was_just_built_compiles_goes_to_nodes(tmp_path: Path) -> None:
+    """CPython compiles its extension modules so, by the Python that it has just built."""
+    makefile = (
+        "all: a.o b.o c.o\ndriver: driver.c\n\t$(CC) -o $@ driver.c\nsh:\n\tln -s /bin/sh $@\n"
+        "a.o: a.c driver\n\t./driver gcc -c a.c -o a.o\n"
+        "b.o: b.c driver\n\t./driver env -i PATH=$$PATH sh -c 'gcc -c b.c -o b.o; true'\n"
+        "c.o: c.c sh\n\t./sh -c 'gcc -c c.c -o c.o; true'\n"
+    )
+    tree = write(tmp_path / "p", makefile, "a", "b", "c")
+    (tree / "driver.c").write_text(LAUNCHER)
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0 and "unseen" not in result.stderr, result.stderr
+        assert len(farm.sources()) == 3
+    assert "did not see" not in buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout

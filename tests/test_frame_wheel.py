@@ -16,6 +16,7 @@ CARRIED = (
     "buildfarm/make/stub.c",
     "buildfarm/make/stub.py",
     "buildfarm/make/hook.c",
+    "buildfarm/make/program.h",
     "buildfarm/make/buffer.c",
     "buildfarm/state/schema.sql",
     "buildfarm/state/schema-2.sql",

@@ -172,24 +172,129 @@ def test_a_missing_program_is_the_callers_error(bench: Bench) -> None:
     assert bench.run("sh", "-c", "/nonexistent/tool 2> /dev/null; echo $?") == "127"
 
 
-def test_a_program_just_built_with_a_sanitizer_starts(bench: Bench, tmp_path: Path) -> None:
-    source = tmp_path / "a.c"
-    source.write_text('int puts(const char *); int main(void) { puts("sane"); return 0; }\n')
-    built = subprocess.run(["cc", "-fsanitize=address", "-o", tmp_path / "a", source], capture_output=True, check=False)
-    if built.returncode:
-        pytest.skip("libasan is missing: install a whole gcc")
-    for call in (f"{tmp_path}/a", f"cd {tmp_path} && ./a"):
-        assert bench.run("sh", "-c", f"{call}; true") == "sane"
+SAYS = 'int puts(const char *); int main(void) { puts("sane"); return 0; }\n'
+SANITIZERS = [
+    ("cc", "-fsanitize=address"),
+    ("cc", "-fsanitize=address", "-static-libasan"),
+    ("cc", "-fsanitize=thread"),
+    ("cc", "-fsanitize=thread", "-static-libtsan"),
+    ("cc", "-fsanitize=leak"),
+    ("cc", "-fsanitize=leak", "-static-liblsan"),
+    ("clang", "-fsanitize=address"),
+    ("clang", "-fsanitize=address", "-shared-libasan"),
+    ("clang", "-fsanitize=thread"),
+    ("clang", "-fsanitize=memory"),
+]
+
+
+def built(directory: Path, name: str, text: str, *words: str) -> Path:
+    """A program of `text`, or the test is skipped: what it needs is not here."""
+    source, program = directory / f"{name}.c", directory / name
+    source.write_text(text)
+    compiler, *flags = words
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is missing: install it")
+    done = subprocess.run([compiler, "-w", "-o", program, source, *flags], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{' '.join(words)} does not link: {done.stderr.splitlines()[-1]}")
+    if text == SAYS and subprocess.run([program], capture_output=True, check=False).stdout != b"sane\n":
+        pytest.skip(f"what {' '.join(words)} makes does not run here")
+    return program
+
+
+def blind(directory: Path) -> list[str]:
+    """What the hook has told the conductor of, whose socket would be `directory`/socket."""
+    mark = directory / "socket.blind"
+    return mark.read_text().splitlines() if mark.exists() else []
+
+
+@pytest.mark.parametrize("words", SANITIZERS, ids=" ".join)
+def test_a_program_just_built_with_a_sanitizer_starts_as_ever(
+    bench: Bench, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    a = built(tmp_path, "a", SAYS, *words)
+    (tmp_path / "script").write_text(f"#!{a} -x\n")
+    (tmp_path / "script").chmod(0o755)
+    told = {"BUILDFARM_SOCKET": f"{tmp_path}/socket"}
+    for call in (f"{a}", f"cd {tmp_path} && ./a", f"cd {tmp_path} && PATH=.:$PATH a", f"{tmp_path}/script"):
+        assert bench.run("sh", "-c", f"{call}; true", **told) == "sane", call
+    assert blind(tmp_path)[0] == str(a), "the conductor is to know"
+
+
+@pytest.mark.parametrize("flags", [(), ("-fsanitize=undefined",), ("-Wl,-rpath,$ORIGIN",), ("-no-pie",), ("-s",)])
+def test_a_program_just_built_is_seen_through(bench: Bench, flags: tuple[str, ...], tmp_path: Path) -> None:
+    caller = built(tmp_path, "a", CALLERS, "cc", *flags)
+    tool, told = bench.bin / "tool", {"BUILDFARM_SOCKET": f"{tmp_path}/socket"}
+    for how in ("execv", "vfork", "posix_spawn", "system"):
+        assert bench.run("sh", "-c", f"{caller} {how} {tool}; true", **told) == f"stub for {tool}: one two"
+    assert blind(tmp_path) == []
+
+
+def test_a_script_for_a_program_just_built_is_seen_through(bench: Bench, tmp_path: Path) -> None:
+    """CPython's setup.py; a copy of the shell is as good as one that was built here."""
+    shell, tool = tmp_path / "shell", bench.bin / "tool"
+    shutil.copy(Path("/bin/sh").resolve(), shell)
+    (tmp_path / "script").write_text(f"#!{shell}\n{tool} one two\ntrue\n")
+    (tmp_path / "outer").write_text("#! ./script\n")
+    for name in ("script", "outer"):
+        (tmp_path / name).chmod(0o755)
+    for call in ("./script", "./outer", "env -i ./script"):
+        assert bench.run("sh", "-c", f"cd {tmp_path}; {call}; true") == f"stub for {tool}: one two"
+
+
+def test_a_link_to_an_installed_program_is_one(bench: Bench, tmp_path: Path) -> None:
+    shell, tool = tmp_path / "sh", bench.bin / "tool"
+    shell.symlink_to("/bin/sh")
+    for call in (f"{shell} -c '{tool} one two; true'", f"cd {tmp_path}; env -i ./sh -c '{tool} one two; true'"):
+        assert bench.run("sh", "-c", f"{call}; true") == f"stub for {tool}: one two"
+
+
+def test_a_set_id_program_just_built_is_told_of(bench: Bench, tmp_path: Path) -> None:
+    a = built(tmp_path, "a", SAYS, "cc")
+    a.chmod(0o4755)
+    assert bench.run("sh", "-c", f"{a}; true", BUILDFARM_SOCKET=f"{tmp_path}/socket") == "sane"
+    assert blind(tmp_path) == [str(a)]
+
+
+@pytest.mark.parametrize("words", [("cc", "-m32"), ("musl-gcc",)], ids=" ".join)
+def test_a_program_of_another_loader_starts_as_ever(bench: Bench, words: tuple[str, ...], tmp_path: Path) -> None:
+    a = built(tmp_path, "a", SAYS, *words)
+    (tmp_path / "script").write_text(f"#!{a}\n")
+    (tmp_path / "script").chmod(0o755)
+    for call in (a, tmp_path / "script"):
+        assert bench.run("sh", "-c", f"{call}; true", BUILDFARM_SOCKET=f"{tmp_path}/socket") == "sane"
+    assert blind(tmp_path) == [str(a)]
+
+
+def test_an_elf_that_is_cut_or_of_another_kind_fails_as_ever(bench: Bench, tmp_path: Path) -> None:
+    """Whatever its headers say, it is the kernel who refuses it, and no byte outside the file is believed."""
+    whole = built(tmp_path, "a", SAYS, "cc").read_bytes()
+    other = whole[:4] + bytes([3 - whole[4]]) + whole[5:]
+    far = whole[:32] + b"\xf8" + b"\xff" * 7 + whole[40:]  # e_phoff
+    cuts = [whole[:length] for length in (0, 3, 20, 64, 100, 600, 4000)]
+    for content in [*cuts, other, far]:
+        (tmp_path / "b").write_bytes(content)
+        (tmp_path / "b").chmod(0o755)
+        calls = ("sh", "-c", f"{tmp_path}/b > /dev/null 2>&1; echo $?")
+        plain = subprocess.run(calls, capture_output=True, text=True, check=True).stdout.strip()
+        assert bench.run(*calls, BUILDFARM_SOCKET=f"{tmp_path}/socket") == plain
 
 
 def test_a_static_program_runs_as_ever(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "a.c").write_text('int puts(const char *); int main(void) { puts("static"); return 0; }\n')
-    built = subprocess.run(["cc", "-static", "-o", tmp_path / "a", tmp_path / "a.c"], capture_output=True, check=False)
-    if built.returncode:
-        pytest.skip("libc.a is missing: install libc6-dev")
-    socket = tmp_path / "socket"
-    assert bench.run("sh", "-c", f"{tmp_path}/a; true", BUILDFARM_SOCKET=str(socket)) == "static"
-    assert (tmp_path / "socket.blind").read_text() == f"{tmp_path}/a\n", "the conductor is to know"
+    a = built(tmp_path, "a", SAYS, "cc", "-static")
+    told = {"BUILDFARM_SOCKET": f"{tmp_path}/socket"}
+    assert bench.run("sh", "-c", f"{a}; true", **told) == "sane"
+    assert blind(tmp_path) == [f"{a}"], "the conductor is to know"
+
+
+def test_what_a_shell_executes_for_a_static_interpreter_is_seen(bench: Bench, tmp_path: Path) -> None:
+    text = '#include <unistd.h>\nint main(int n, char **w) { return execl("/bin/sh", "sh", w[1], (char *)0); }\n'
+    a, tool = built(tmp_path, "a", text, "cc", "-static"), bench.bin / "tool"
+    (tmp_path / "script").write_text(f"#!{a}\n{tool} one two\ntrue\n")
+    (tmp_path / "script").chmod(0o755)
+    told = {"BUILDFARM_SOCKET": f"{tmp_path}/socket"}
+    assert bench.run("sh", "-c", f"{tmp_path}/script; true", **told) == f"stub for {tool}: one two"
+    assert blind(tmp_path) == [f"{a}"]
 
 
 def test_the_real_tools_children_know_nothing_of_us(bench: Bench, tmp_path: Path) -> None:

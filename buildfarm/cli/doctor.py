@@ -83,7 +83,7 @@ def _unseen(where: Path) -> list[Check]:
     hiding = sorted({os.path.relpath(program, where) for _, via in there for program in via})
     advice = "let their recipes call the compiler itself, or through a shell of the system"
     if hiding:
-        advice += f"; static or not installed, so that nobody sees what they call: {_some(hiding)}"
+        advice += f"; static, or otherwise closed to the hook, so that nobody sees what they call: {_some(hiding)}"
     return [Check("unseen", True, says, advice)]
 
 

@@ -8,9 +8,7 @@
  * Left alone: calls without BUILDFARM_SOCKET (the real tools' own children), scripts (the compilers that they call
  * come by themselves), what stands in for a compiler by a link to ccache and its like, and entries of the
  * masquerade directory itself.
- * A program that was built with a sanitizer refuses to start with a library preloaded before its runtime,
- * and one with another loader can't have us: so this library takes itself off LD_PRELOAD for every ELF file that does
- * not lie in a system directory or one of PATH's, or that names another loader than this process's.
+ * A program that can't have a library preloaded (`program.h` says which) gets an LD_PRELOAD without us.
  *
  * `env -i`, `LD_PRELOAD=` and their like clear what we live by; so each process notes it when it starts, and gives it
  * back to the compilers, makes, shells, scripts and launchers that it executes, and to no other program.
@@ -28,13 +26,16 @@
 #include <link.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "program.h"
+
 #define HOOK "buildfarm-hook.so"
-#define HEAD 4096
+#define SAID_MAX 4096 /* bytes of a mark that are looked at */
 #define BLIND_MARK ".blind" /* listener.py knows it */
 
 extern char **environ;
@@ -75,70 +76,6 @@ static const char *base(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
-}
-
-/* --- the program ----------------------------------------------------------------------------------------- */
-
-struct program {
-    int elf, script;
-    char loader[256]; /* PT_INTERP; empty: static, or not to be told */
-};
-
-static void look_at(const char *path, struct program *program)
-{
-    char head[HEAD] __attribute__((aligned(8)));
-    memset(program, 0, sizeof *program);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t length = pread(fd, head, sizeof head, 0);
-    program->script = length >= 2 && head[0] == '#' && head[1] == '!';
-    program->elf = length >= (ssize_t)sizeof(ElfW(Ehdr)) && memcmp(head, ELFMAG, SELFMAG) == 0;
-    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)head;
-    if (program->elf && elf->e_ident[EI_CLASS] == (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) &&
-        elf->e_phentsize == sizeof(ElfW(Phdr)) && elf->e_phoff % 8 == 0 &&
-        elf->e_phoff + (size_t)elf->e_phnum * sizeof(ElfW(Phdr)) <= (size_t)length) {
-        const ElfW(Phdr) *entry = (const ElfW(Phdr) *)(head + elf->e_phoff);
-        for (int i = 0; i < elf->e_phnum; i++)
-            if (entry[i].p_type == PT_INTERP && entry[i].p_filesz < sizeof program->loader &&
-                pread(fd, program->loader, entry[i].p_filesz, (off_t)entry[i].p_offset) < 0)
-                program->loader[0] = 0;
-    }
-    close(fd);
-}
-
-/* The loader that this process itself was started with. */
-static const char *own_loader(void)
-{
-    const ElfW(Phdr) *entry = (const ElfW(Phdr) *)getauxval(AT_PHDR);
-    size_t count = getauxval(AT_PHNUM);
-    ElfW(Addr) bias = 0;
-    for (size_t i = 0; entry && i < count; i++)
-        if (entry[i].p_type == PT_PHDR)
-            bias = (ElfW(Addr))entry - entry[i].p_vaddr;
-    for (size_t i = 0; entry && i < count; i++)
-        if (entry[i].p_type == PT_INTERP)
-            return (const char *)(bias + entry[i].p_vaddr);
-    return "";
-}
-
-/* Whether `path` lies in a system directory or in one that PATH names, as what a build has just made seldom does. */
-static int is_installed(const char *path, char *const environment[])
-{
-    static const char *const places[] = {"/usr/", "/bin/", "/sbin/", "/lib", "/opt/", "/nix/", "/gnu/", "/snap/"};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (strncmp(path, places[i], strlen(places[i])) == 0)
-            return 1;
-    const char *search = value_of(environment, "PATH");
-    size_t directory = (size_t)(base(path) - path);
-    while (search && *search && *path == '/') {
-        size_t length = strcspn(search, ":");
-        if (length + 1 == directory && strncmp(search, path, length) == 0)
-            return 1;
-        search += length;
-        search += *search == ':';
-    }
-    return 0;
 }
 
 /* --- what is executed instead ---------------------------------------------------------------------------- */
@@ -205,14 +142,12 @@ static size_t count(char *const list[])
 }
 
 /* Whether `path` is a program that we follow into an environment without us, compilers aside. */
-static int is_carrier(const char *path, const struct program *program, char *const environment[])
+static int is_carrier(const char *path, const struct program *program)
 {
     static const char *const names[] = {"sh",   "bash",  "dash",    "ksh",    "zsh",    "make",   "gmake",   "env",  "nice",
                                         "time", "nohup", "timeout", "setsid", "stdbuf", "ionice", "taskset", "xargs"};
-    if (program->script)
-        return 1;
-    if (!program->elf || strcmp(program->loader, own_loader()) != 0 || !is_installed(path, environment))
-        return 0;
+    if (program->script || !program->elf || program->refuses_us)
+        return program->script && !program->refuses_us;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(base(path), names[i]) == 0)
             return 1;
@@ -222,17 +157,17 @@ static int is_carrier(const char *path, const struct program *program, char *con
 /* Leave a mark for the conductor, once: compilers that `path` executes will not be seen. */
 static void note_blind(const char *path, const char *socket)
 {
-    char file[PATH_MAX], said[HEAD + 1], line[PATH_MAX + 2];
+    char file[PATH_MAX], said[SAID_MAX + 1], line[PATH_MAX + 2];
     size_t length = strlen(path);
     if (!socket || !*socket || strlen(socket) + sizeof BLIND_MARK > sizeof file || length + 2 > sizeof line)
         return;
     int fd = open(strcat(strcpy(file, socket), BLIND_MARK), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return;
-    ssize_t got = pread(fd, said, HEAD, 0);
+    ssize_t got = pread(fd, said, SAID_MAX, 0);
     said[got > 0 ? got : 0] = 0;
     strcat(strcpy(line, path), "\n");
-    if (got >= 0 && got < HEAD && !strstr(said, line))
+    if (got >= 0 && got < SAID_MAX && !strstr(said, line))
         got = write(fd, line, length + 1);
     close(fd);
 }
@@ -285,7 +220,7 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
         char *const *whole_environment = restored(environment, room);
         room = (char *)room + room_for(path, environment);
         disguised = disguise(path, whole_environment, &program, entry);
-        if (disguised || is_carrier(path, &program, environment))
+        if (disguised || is_carrier(path, &program))
             plan->environment = environment = whole_environment;
         else if (!hooked) {
             errno = before;
@@ -295,11 +230,11 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
         disguised = disguise(path, environment, &program, entry);
     }
     errno = before;
-    if (!disguised && (!program.elf || (strcmp(program.loader, own_loader()) == 0 && is_installed(path, environment))))
-        return 0;
-    if (!disguised)
-        note_blind(path, value_of(environment, "BUILDFARM_SOCKET"));
+    if (!disguised && program.blind)
+        note_blind(program.script ? program.interpreter : path, value_of(environment, "BUILDFARM_SOCKET"));
     errno = before;
+    if (!disguised && !program.refuses_us)
+        return 0;
     preloaded = value_of(environment, "LD_PRELOAD");
     char **kept = room, *text = (char *)(kept + count(environment) + 2);
     size_t used = 0;

@@ -73,7 +73,7 @@ class Listener:
 
     @property
     def blind(self) -> tuple[str, ...]:
-        """Programs that ran and whose own calls can't be seen: static, or not installed (just built, mostly)."""
+        """Programs that ran and whose own calls can't be seen: static, with a sanitizer, of another loader."""
         try:
             return tuple(os.fsdecode(line) for line in self._mark.read_bytes().splitlines())
         except OSError:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
+_OWN_HEADER = re.compile(rb'^#include "(\w+\.h)"$', re.MULTILINE)
 
 
 def build(
@@ -48,8 +50,9 @@ def build(
 
 
 def source(name: str) -> bytes:
-    """A file of this package, which is never zipped: a compiler could not read it there."""
-    return Path(__file__).with_name(name).read_bytes()
+    """The text of a file of this package, with those of the package's own headers in their places."""
+    text = Path(__file__).with_name(name).read_bytes()
+    return _OWN_HEADER.sub(lambda include: source(os.fsdecode(include[1])), text)
 
 
 def digest(*parts: str | bytes) -> str:
