@@ -122,10 +122,34 @@ def test_a_unit_without_optimization_does_not_travel_fully_preprocessed(trip: Tr
             trip.prepare(f"gcc {flags} -Wunused-macros -c plain.c")
 
 
-def test_an_assembler_file_keeps_the_unit_here(trip: Trip) -> None:
-    trip.write("blob.c", '__asm__(".incbin \\"a.c\\"");\n')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '__asm__(".incbin \\"a.c\\"");',
+        '__asm__(".include \\"a.c\\"");',
+        '__asm__(".include " "\\"a.c\\"");',
+        '__asm__(".include " FILE);',
+        '#define INCLUDE ".include"\n__asm__(INCLUDE " \\"a.c\\"");',
+        '#define SAME(x) x\n__asm__(SAME(".incbin") " \\"a.c\\"");',
+        '#define BOTH(x, y) x " " y\n__asm__(BOTH(".incbin", "\\"a.c\\""));',
+        '#define TEXT(x) #x\n__asm__(TEXT(.include "/a.c"));',
+    ],
+)
+def test_an_assembler_file_keeps_the_unit_here(trip: Trip, text: str) -> None:
+    trip.write("blob.c", f'#define FILE "\\"a.c\\""\n{text}\n')
     with pytest.raises(CannotTravel, match="assembler"):
         trip.prepare("gcc -c blob.c")
+
+
+def test_a_text_that_looks_for_the_name_of_such_a_directive_travels(trip: Trip) -> None:
+    """conf_def.c of OpenSSL, whose configuration files have an `.include` of their own."""
+    trip.write(
+        "conf.c",
+        "int strncmp(const char *, const char *, unsigned long); int strcmp(const char *, const char *);\n"
+        'int f(const char *p) { return strncmp(p, ".include", 8) == 0 || strncmp(p, ".incbin ", sizeof ".incbin")\n'
+        '|| !strcmp(p, ".include") || strcmp(p, ".incbin"); }\n',
+    )
+    assert trip.go("gcc -O1 -c conf.c").raw
 
 
 def test_a_counter_in_a_directive_is_preprocessed_fully(trip: Trip) -> None:

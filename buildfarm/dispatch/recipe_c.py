@@ -31,8 +31,13 @@ from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Text, Unit
 
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
-# The assembler reads these by a name that means nothing, or another file, on a node.
-_ASSEMBLED_FILE = re.compile(rb'\.incbin\b|\.include\s*\\*"')
+# The assembler reads these by a name that means nothing, or another file, on a node.  No file is named where the
+# string ends and no other follows: `strncmp(p, ".include", 8)`.  `f(".include", NAME)` counts: f may be a macro.
+_ASSEMBLED_FILE = re.compile(
+    rb"""\.(?:incbin\b|include(?=\s*\\*"))
+        (?! [ ]*" \s* (?: ,\s*(?:[0-9]|sizeof\b) | \)(?!\s*["\w]) ) )""",
+    re.VERBOSE,
+)
 _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
