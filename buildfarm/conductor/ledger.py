@@ -1,7 +1,8 @@
 """The conductor's pen: one place where facts go to the journal and, once they are facts, to the reporter.
 
 It orders nothing and decides nothing.  A check-out is awaited (a unit must not leave before it is durable); a
-check-in is not (the writer makes it durable with its batch, and until then a crash costs that one unit again).
+check-in is not (the writer makes it durable with its batch).  The reporter hears of it once the journal has it as
+arrived: until then a crash costs that one unit again, and nobody has been told that it is done.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
@@ -45,6 +47,7 @@ class Ledger:
         self.over: dict[str, float] = {}  # seconds of the units that are done, failed, or held; by fingerprint
         self.linked: set[str] = set()  # main outputs of the link steps that are done
         self._totals: Totals | None = None
+        self._untold: dict[int, UnitDone] = {}  # by step: in place, and the journal does not have it yet
         self.tally = Tally()
         self.reused_units = 0
 
@@ -100,23 +103,37 @@ class Ledger:
             self.over[out.fingerprint] = record.seconds
         elif record.state is StepState.DONE:
             self.linked.update(out.outputs[:1])
-        self._reporter.unit_done(
-            UnitDone(
-                step=record.step,
-                output=_name(out),
-                node=out.node,
-                attempt=out.attempt,
-                time=record.time,
-                seconds=record.seconds,
-                exit_status=record.exit_status,
-                kind=out.kind,
-                lookahead=out.lookahead,
-                bytes_sent=record.bytes_sent,
-                bytes_received=record.bytes_received,
-                outputs=tuple(made.path for made in record.outputs),
-            )
+        self._untold[record.step] = UnitDone(
+            step=record.step,
+            output=_name(out),
+            node=out.node,
+            attempt=out.attempt,
+            time=record.time,
+            seconds=record.seconds,
+            exit_status=record.exit_status,
+            kind=out.kind,
+            lookahead=out.lookahead,
+            bytes_sent=record.bytes_sent,
+            bytes_received=record.bytes_received,
+            outputs=tuple(made.path for made in record.outputs),
         )
-        return self._writer.check_in(self._build, record)
+        loop = asyncio.get_running_loop()
+
+        def on_arrival() -> None:
+            with suppress(RuntimeError):  # the loop is closed: `tell_all` has told it
+                loop.call_soon_threadsafe(self._tell, record.step)
+
+        return self._writer.check_in(self._build, record, on_arrival)
+
+    def _tell(self, step: int) -> None:
+        event = self._untold.pop(step, None)
+        if event is not None:
+            self._reporter.unit_done(event)
+
+    def tell_all(self) -> None:
+        """The build ends: nothing of what is in place stays untold, even where the journal could not take it."""
+        for step in list(self._untold):
+            self._tell(step)
 
     def attempt_ended(
         self, step: int, attempt: int, node: str | None, outcome: str, reason: str, next_node: str | None = None

@@ -115,6 +115,7 @@ class Workshop:
             state = state_of(code, self._interrupted_by)
             closing = writer.submit(lambda journal: journal.end_build(ledger.build, state, code))
         await asyncio.wrap_future(closing)
+        ledger.tell_all()
         if state is BuildState.FAILED and ledger.tally.failed:
             for line in await asyncio.to_thread(self._missing):
                 self._reporters.note(line)

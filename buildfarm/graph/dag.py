@@ -1,7 +1,7 @@
 """The DAG of a whole build: the plans of all its make instances, joined in one graph.
 
 It parses no text, runs nothing and keeps no run state: what is compiled, waiting or done is the scheduler's.  A
-plan of an instance that was planned before replaces the earlier plan.
+plan of an instance that was planned before replaces the earlier plan.  It is one thing: edges, and what follows.
 
 Theory of operation.  Vertices are targets (`graph/plan.py` has their keys); the vertex's `targets` attribute holds
 one frozen `Target` for each instance that knows it.  An edge `a -> b` says that `a` must be there before `b`'s

@@ -66,6 +66,10 @@ class _Held:
 def _ignore(_: str) -> None: ...
 
 
+def _nothing() -> None:
+    """For who waits for no arrival."""
+
+
 class JournalWriter:
     """Thread-safe.  `tree` is any path on the file system that holds the outputs.
 
@@ -133,15 +137,19 @@ class JournalWriter:
             self._enqueue(_Operation(operation, future, durable))
         return future
 
-    def check_in(self, build: int, step: CheckIn) -> Future[bool]:
+    def check_in(self, build: int, step: CheckIn, on_arrival: Callable[[], None] = _nothing) -> Future[bool]:
         """Journal a step as arrived now and as checked in after a barrier; False: it did not count.
 
         The future fails with OSError when the barrier did: the step stays as arrived.  A failed step has no
-        bytes to wait for and is checked in with the next commit.
+        bytes to wait for and is checked in with the next commit.  `on_arrival` is called in the committing thread
+        when the first word is committed, or will never be.
         """
         if step.state is not StepState.DONE or not step.outputs:
-            return self.submit(lambda journal: journal.check_in(build, [step]) == 1)
-        self.submit(lambda journal: journal.arrive(build, step), durable=False)
+            failed = self.submit(lambda journal: journal.check_in(build, [step]) == 1)
+            failed.add_done_callback(lambda _: on_arrival())
+            return failed
+        arrival = self.submit(lambda journal: journal.arrive(build, step), durable=False)
+        arrival.add_done_callback(lambda _: on_arrival())
         future: Future[bool] = Future()
         with self._lock:
             self._held.append(_Held(build, step, future, time.monotonic()))

@@ -1,0 +1,65 @@
+"""The conductor's pen: what is told to reporters has been journaled."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+from buildfarm.conductor.ledger import Ledger
+from buildfarm.report.reporter import Reporter, UnitDone, UnitStarted
+from buildfarm.state.claims import Standing, read_rows
+from buildfarm.state.journal import Journal
+from buildfarm.state.writer import JournalWriter
+from tests import state_samples as sample
+
+
+class Listener:
+    """Asks the journal, whenever it hears of a check-in, what that knows of it."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self.found: list[list[Standing]] = []
+
+    def unit_started(self, _: UnitStarted) -> None:
+        pass
+
+    def unit_done(self, _: UnitDone) -> None:
+        journal = Journal.open(self._state_dir)
+        self.found.append([claim.standing for claim in read_rows(journal).claims])
+        journal.close()
+
+
+def test_a_check_in_is_told_when_the_journal_would_keep_it_after_a_kill(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    build = sample.begin(journal)
+    listener = Listener(tmp_path)
+
+    async def scenario() -> None:
+        with JournalWriter(journal, tmp_path, hold=3600.0) as writer:  # no barrier before the end
+            ledger = Ledger(writer, build, cast(Reporter, listener))
+            await ledger.check_out(sample.check_out(1))
+            ledger.check_in(sample.check_in(1))
+            async with asyncio.timeout(20):
+                while not listener.found:
+                    await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert listener.found == [[Standing.ARRIVED]]
+
+
+def test_what_the_journal_could_not_take_is_told_at_the_end(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    build = sample.begin(journal)
+    listener = Listener(tmp_path)
+
+    async def scenario() -> int:
+        with JournalWriter(journal, tmp_path, hold=3600.0) as writer:
+            ledger = Ledger(writer, build, cast(Reporter, listener))
+            await ledger.check_out(sample.check_out(1))
+            ledger.check_in(sample.check_in(1))
+            ledger.tell_all()  # in the same turn of the loop: no commit can have been heard of
+            return len(listener.found)
+
+    assert asyncio.run(scenario()) == 1
+    assert len(listener.found) == 1, "told twice"
