@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.dispatch.prepare import CannotTravel
-from tests.travel import Trip
+from tests.travel import ENVIRONMENT, Trip
 
 HEADER = """#pragma once
 #define T 3
@@ -102,7 +102,7 @@ def test_the_inputs_are_the_source_and_every_header(trip: Trip) -> None:
 def test_macros_of_the_compile_itself_are_expanded_here(
     trip: Trip, macro: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    monkeypatch.setitem(ENVIRONMENT, "SOURCE_DATE_EPOCH", "86400")
     trip.write("when.c", f"const char *when = {macro};\n")
     result = trip.go("gcc -O1 -c when.c")
     assert (result.recipe, result.raw) == ("P2", True)
