@@ -50,6 +50,7 @@ enum { SOCKET, MASQUERADE, LIBRARY, TOKEN, UMASK, KEPT };
 static const char *const kept_names[KEPT] = {"BUILDFARM_SOCKET", "BUILDFARM_MASQUERADE", "BUILDFARM_HOOK",
                                              "BUILDFARM_TOKEN", "BUILDFARM_UMASK"};
 static char at_start[KEPT][PATH_MAX];
+static uid_t user_at_start;
 
 static const char *value_of(char *const environment[], const char *name)
 {
@@ -65,6 +66,7 @@ __attribute__((constructor)) static void bind(void)
     real_execve = (int (*)(const char *, char *const[], char *const[]))dlsym(RTLD_NEXT, "execve");
     real_spawn = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawn");
     real_spawnp = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawnp");
+    user_at_start = geteuid();
     for (int i = 0; i < KEPT; i++) {
         const char *value = value_of(environ, kept_names[i]);
         if (value && *value && strlen(kept_names[i]) + strlen(value) + 2 <= PATH_MAX)
@@ -193,6 +195,13 @@ static char *const *restored(char *const environment[], void *room)
     return list;
 }
 
+/* Whether ld.so will find us for who executes now: `setpriv`, `su` and their like become somebody else first. */
+static int may_read_us(void)
+{
+    const char *library = strchr(at_start[LIBRARY], '=');
+    return geteuid() == user_at_start || !library || faccessat(AT_FDCWD, library + 1, R_OK, AT_EACCESS) == 0;
+}
+
 /* Decide on `path`.  `entry` and `room` are the caller's, the latter from ROOM(path, environment). */
 #define ROOM(path, environment) alloca(2 * room_for(path, environment))
 
@@ -216,6 +225,8 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
     if (!hooked && !at_start[SOCKET][0])
         return 0;
     look_at(path, &program);
+    if (hooked && !may_read_us())
+        program.refuses_us = program.blind = 1;
     if (!whole && at_start[SOCKET][0] && !(socket && !*socket)) {
         char *const *whole_environment = restored(environment, room);
         room = (char *)room + room_for(path, environment);
