@@ -239,6 +239,9 @@ _PIECES = st.sampled_from(
             "\n\t",
             "\n\t1",
             "\n10 ",
+            "\n10",
+            "\n     0",
+            "\n     +",
             "\n!$ ",
             "\nc$   ",
             "\nd",
@@ -298,6 +301,22 @@ def test_a_text_with_nothing_to_tell_at_a_glance_has_nothing_to_tell(
     if not may_tell(text, free_form=free_form, line_length=length):
         with patch("buildfarm.graph.fortran.may_tell", return_value=True):
             assert scan(text, free_form=free_form, rules=rules) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10\n     +module foo\n      end module\n",
+        "10    ! labelled\n     +module foo\n      end module\n",
+        "10\n! labelled\n     +module foo\n      end module\n",
+        "     0\n     +module foo\n      end module\n",
+        "10\n     +\n     +mod\n     +ule foo\n      end module\n",
+        "!$   0\n!$   +module foo\n!$    end module\n",
+    ],
+)
+def test_a_statement_that_begins_in_a_continuation_line_is_seen(text: str) -> None:
+    assert may_tell(text, free_form=False, line_length=72)
+    assert scan(text, free_form=False, rules=LineRules(openmp=True, line_length=72)).defines == ("foo",)
 
 
 def test_a_glance_is_enough_for_the_code_of_old() -> None:
