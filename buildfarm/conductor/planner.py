@@ -109,7 +109,7 @@ class Hearing:
             uncollected(self._read, piece)
 
     def _read(self, piece: bytes) -> None:
-        trace, base, _ = piece.partition(b"\n# Make data base, ")
+        trace, base, _ = (b"\n" + piece).partition(b"\n# Make data base, ")
         self._over = bool(base)
         for line in os.fsdecode(trace).split("\n"):
             if "'" not in line:

@@ -47,16 +47,16 @@ async def run_in_memory(
         try:
             async with asyncio.timeout(timeout):
                 await _ended(process.pid, functools.partial(_hear, out, listen) if listen is not None else None)
-            status: int | None = process.wait()
+            late = False
         except TimeoutError:
-            status = None
+            late = True
         finally:
             try:
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)  # before it is waited for: the number is still its own
             except ProcessLookupError:
                 pass
             process.wait()
-        return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
+        return None if late else process.returncode, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
 
 
 def _memory_file(name: str, files: ExitStack) -> int:
