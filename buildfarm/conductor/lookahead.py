@@ -153,8 +153,12 @@ class Lookahead:
             for entry in parked:
                 if entry.unit.fortran is None:
                     self._push(entry)
-                elif self._entries.get(entry.mark) is entry:
+                elif self._entries.get(entry.mark) is not entry:
+                    continue
+                elif self._ready(entry):
                     self._begin_phases(entry)
+                else:
+                    self._parked.append(entry)
             self.pump()
 
     def pass_by(self, invocation: Invocation, unit: Unit) -> bool:
@@ -306,9 +310,10 @@ class Lookahead:
             self._running -= 1
             if entry.task is not None:
                 self._kept.append(entry.task)
-        if not made and not entry.wanted and entry.tries < TRIES and self._entries.get(entry.mark) is entry:
-            entry.job, entry.task = None, None
-            self._parked.append(entry)
+        if not made and not entry.wanted and self._entries.get(entry.mark) is entry:
+            entry.job, entry.task = None, None  # when make asks, it is begun anew
+            if entry.tries < TRIES:
+                self._parked.append(entry)
 
     async def _task(self, entry: _Entry) -> Task:
         task = await self._maker.task(
