@@ -6,6 +6,7 @@ in the store, change the world, and let make go on.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -158,12 +159,12 @@ def held(tree: Path, count: int) -> Callable[[], bool]:
     return lambda: store.is_dir() and len([f for f in store.iterdir() if f.suffix != ".new"]) >= count
 
 
-def with_a_change(tmp_path: Path, step: str, *, ahead: int) -> tuple[Path, Result]:
+def with_a_change(tmp_path: Path, step: str, *options: str, ahead: int) -> tuple[Path, Result]:
     """Build STEPS; `step` is what make's recipe does after `ahead` results were made ahead."""
     tree = files(tmp_path / "p", STEPS)
     (tree / "step").write_text(f"#!/bin/sh\n{step}\n")
     (tree / "step").chmod(0o755)
-    with Farm(count=1, jobs=8) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+    with Farm(count=1, jobs=8) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts, *options)) as build:
         wait_until(held(tree, ahead), "results to be made ahead")
         (tree / "go").touch()
         result = build.wait()
@@ -191,6 +192,15 @@ def test_nothing_changed_and_the_results_made_ahead_are_delivered_with_a_fresh_t
     assert status(tree)["units"]["lookahead"] == 2
     assert (tree / "sub" / "a.o").stat().st_mtime > (tree / "go").stat().st_mtime
     assert subprocess.run(["make", "-q", "-C", "sub"], cwd=tree).returncode == 0
+
+
+def test_what_a_result_made_ahead_cost_the_network_is_told_when_it_is_delivered(tmp_path: Path) -> None:
+    events = tmp_path / "events"
+    with_a_change(tmp_path, "true", "--events", str(events), ahead=2)
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    made = {event["output"]: event for event in told if event["event"] == "check_in" and event["lookahead"]}
+    assert made.keys() == {"sub/a.o", "sub/b.o"}
+    assert all(event["bytes_sent"] > 0 and event["bytes_received"] > 0 for event in made.values())
 
 
 @pytest.mark.parametrize(

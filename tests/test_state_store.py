@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
+from buildfarm.state.digest import SIZE
 from buildfarm.state.journal import Journal
-from buildfarm.state.store import ObjectStore, StoredResult
+from buildfarm.state.store import MAGIC, ObjectStore, StoredResult
 from buildfarm.state.writer import JournalWriter
 from tests.state_samples import ODD
 
@@ -32,6 +36,8 @@ def result(size: int = 1000) -> StoredResult:
         stderr=b"\xff warning",
         seconds=1.5,
         node="pi3:3632",
+        bytes_sent=4711,
+        bytes_received=815,
     )
 
 
@@ -43,6 +49,18 @@ def test_a_result_comes_back_as_it_was(state_dir: Path, writer: JournalWriter) -
     store.discard("print")
     assert "print" not in store and store.bytes == 0
     assert list((state_dir / "store").iterdir()) == []
+
+
+def test_a_result_that_was_kept_before_its_traffic_was_is_read(state_dir: Path, writer: JournalWriter) -> None:
+    head = {"outputs": [["a.o", 3]], "inputs": [], "stdout": 0, "stderr": 0, "seconds": 1.5, "node": "pi3:3632"}
+    packed = json.dumps(head).encode()
+    body = MAGIC + struct.pack("<I", len(packed)) + packed + b"obj"
+    ObjectStore(state_dir, writer).put("print", result())
+    (file,) = (state_dir / "store").iterdir()
+    file.write_bytes(body + blake2b(body, digest_size=SIZE).digest())
+    old = ObjectStore(state_dir, writer).get("print")
+    assert old == StoredResult({"a.o": b"obj"}, {}, seconds=1.5, node="pi3:3632")
+    assert (old.bytes_sent, old.bytes_received) == (0, 0)
 
 
 def test_results_outlive_the_build_and_a_kill(state_dir: Path, writer: JournalWriter) -> None:

@@ -395,7 +395,14 @@ class Lookahead:
         outputs = {task.outputs[0]: result.object}
         outputs.update({made.final: made.read() for made in result.made})
         stored = StoredResult(
-            outputs, evidence.inputs, result.stdout, result.stderr, seconds=result.seconds, node=result.node
+            outputs,
+            evidence.inputs,
+            result.stdout,
+            result.stderr,
+            seconds=result.seconds,
+            node=result.node,
+            bytes_sent=result.bytes_sent,
+            bytes_received=result.bytes_received,
         )
         entry.in_store = await asyncio.to_thread(self._store.put, task.fingerprint, stored)
         self._ledger.set_aside(task.step, kept=entry.in_store)
@@ -427,6 +434,8 @@ class Lookahead:
             inputs=tuple(path for path, digest in stored.inputs.items() if digest),
             node=stored.node,
             seconds=stored.seconds,
+            bytes_sent=stored.bytes_sent,
+            bytes_received=stored.bytes_received,
             seen=seen,
         )
         self._kept.append(task)

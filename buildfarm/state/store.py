@@ -45,6 +45,8 @@ class StoredResult:
     stderr: bytes = b""
     seconds: float = 0.0
     node: str | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
 
 class ObjectStore:
@@ -200,6 +202,8 @@ def _pack(result: StoredResult) -> bytes:
             "stderr": len(result.stderr),
             "seconds": result.seconds,
             "node": result.node,
+            "sent": result.bytes_sent,
+            "received": result.bytes_received,
         }
     ).encode("ascii")  # what is not ASCII is escaped, lone surrogates too
     body = b"".join((MAGIC, struct.pack("<I", len(head)), head, *result.outputs.values(), result.stdout, result.stderr))
@@ -225,4 +229,6 @@ def _unpack(content: bytes) -> StoredResult:
         stderr=parts[-1],
         seconds=head["seconds"],
         node=head["node"],
+        bytes_sent=head.get("sent", 0),  # a store of before the traffic was kept has neither
+        bytes_received=head.get("received", 0),
     )
