@@ -127,6 +127,27 @@ def test_a_compile_error_has_the_local_compilers_words_and_makes_exit_status(tmp
     assert all(node["failed"] == 0 for node in document["nodes"])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "said", "known"),
+    [
+        ("cc -o prog a.o -lnosuchlib", "; 1 link step failed; make failed with status 2", "failed     prog (status 1)"),
+        ("exit 3", "; make failed with status 2", "no compile or link step"),
+    ],
+)
+def test_a_build_that_fails_after_its_units_is_closed_as_failed(
+    tmp_path: Path, recipe: str, said: str, known: str
+) -> None:
+    (tmp_path / "Makefile").write_text(f"prog: a.o\n\t{recipe}\na.o: a.c\n\tcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int main(void) { return 0; }\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "")
+    assert result.code == 2
+    closing = result.stderr.splitlines()[-1]
+    assert closing.startswith("buildfarm: 1 unit in") and closing.endswith(said)
+    told = buildfarm("status", "-C", str(tmp_path))
+    assert told.code == 1
+    assert "failed with status 2" in told.stdout and known in told.stdout
+
+
 def test_a_second_build_in_the_tree_is_turned_away_with_the_firsts_pid(tmp_path: Path) -> None:
     tree = project.write(tmp_path / "p")
     with Farm(count=1, jobs=2, gated=True) as farm:

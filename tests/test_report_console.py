@@ -59,7 +59,7 @@ def test_plain_lines_go_to_stderr_and_leave_stdout_to_make(capfd: pytest.Capture
         "[1/2+] m/a\\xff.o here in 1.0 s, attempt 2",
         "[1/2+] m/b.o FAILED on pi3:3632 with status 1",
         "[1/2+] prog linked here in 0.5 s",
-        "buildfarm: 1 unit in 7.0 s (1 here); 1 ahead of make; 1 retry; 1 failed",
+        "buildfarm: 1 unit in 7.0 s (1 here); 1 ahead of make; 1 retry; 1 failed; make failed with status 2",
     ]
 
 
@@ -85,6 +85,32 @@ def test_a_build_that_only_links_counts_its_steps_and_is_closed_in_their_words(
         "[step 2] prog linked here in 0.5 s",
         "buildfarm: no units, 2 link steps in 1.0 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (Summary(2, 101.0, 1.0, done=1, local=1), "1 unit in 1.0 s (1 here); make failed with status 2"),
+        (
+            Summary(2, 101.0, 1.0, done=1, local=1, links=1, links_failed=1),
+            "1 unit in 1.0 s (1 here); 1 link step failed; make failed with status 2",
+        ),
+        (Summary(2, 101.0, 1.0, links_failed=2), "no units in 1.0 s; 2 link steps failed; make failed with status 2"),
+        (Summary(0, 101.0, 1.0, done=1, remote=1, links_failed=1), "1 unit in 1.0 s (1 on nodes)"),  # a recipe's `-`
+    ],
+)
+def test_the_closing_line_of_a_failed_build_says_so(
+    summary: Summary, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_reporters() as reporters:
+        reporters.finished(summary)
+    assert capfd.readouterr().err == f"buildfarm: {said}\n"
+
+
+def test_a_make_that_failed_before_anything_was_compiled_speaks_for_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_reporters() as reporters:
+        reporters.finished(Summary(exit_status=2, time=101.0, seconds=1.0))
+    assert capfd.readouterr().err == ""
 
 
 def test_an_interrupted_build_names_the_way_on(capfd: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ class Tally:
     lookahead: int = 0
     retried: int = 0
     links: int = 0
+    links_failed: int = 0
     unseen: int = 0  # objects that recipes compiled without a call that came
 
 
@@ -177,7 +178,7 @@ class Ledger:
         """What was taken back is gone from the tree, and make is about to run again."""
         self.tally.done -= len(taken.outputs)
         self.tally.remote -= len(taken.outputs)
-        self.tally.failed = 0
+        self.tally.failed = self.tally.links_failed = 0
         build = self._build
         self._writer.submit(lambda journal: forget(journal, build, taken.outputs))
 
@@ -213,7 +214,9 @@ class Ledger:
     def _count(self, out: CheckOut, record: CheckIn) -> None:
         tally = self.tally
         if out.kind is not Kind.COMPILE:
-            tally.links += record.state is StepState.DONE and out.kind is not Kind.OTHER
+            if out.kind is not Kind.OTHER:
+                tally.links += record.state is StepState.DONE
+                tally.links_failed += record.state is StepState.FAILED
         elif record.state is StepState.FAILED:
             tally.failed += 1
         else:

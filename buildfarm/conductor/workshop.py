@@ -325,6 +325,7 @@ class Workshop:
             retried=tally.retried,
             reused=self._begun.reused,
             links=tally.links,
+            links_failed=tally.links_failed,
             unseen=tally.unseen,
             interrupted=state is BuildState.INTERRUPTED,
         )

@@ -95,11 +95,13 @@ class Narrator:
     def _summary(self, event: Summary) -> str | None:
         if event.interrupted:
             return f"{PREFIX}interrupted after {clock(event.seconds)}; `buildfarm resume` continues it"
-        if not event.done and not event.failed and not event.unseen and not event.links:
+        make_failed = event.exit_status != 0
+        links_failed = event.links_failed if make_failed else 0  # else make did not mind
+        if not (event.done or event.failed or event.unseen or event.links or links_failed):
             return None
         worked = count(event.done, "unit")
-        if event.links and not event.done:
-            worked = f"no units, {count(event.links, 'link step')}"
+        if not event.done and (event.links or links_failed):
+            worked = f"no units, {count(event.links, 'link step')}" if event.links else "no units"
         parts = [f"{worked} in {duration(event.seconds)}"]
         places = [f"{event.remote} on nodes"] if event.remote else []
         places += [f"{event.local} here"] if event.local else []
@@ -109,7 +111,9 @@ class Narrator:
             (event.lookahead, f"{event.lookahead} ahead of make"),
             (event.retried, count(event.retried, "retry")),
             (event.failed, f"{event.failed} failed"),
+            (links_failed, f"{count(links_failed, 'link step')} failed"),
             (event.unseen, f"{event.unseen} compiled here unseen"),
+            (make_failed, f"make failed with status {event.exit_status}"),
         ):
             if number:
                 parts.append(words)

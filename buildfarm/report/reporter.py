@@ -98,6 +98,7 @@ class Summary:
     retried: int = 0
     reused: int = 0
     links: int = 0
+    links_failed: int = 0
     unseen: int = 0  # objects that recipes compiled by calls that were not caught, as far as that is known
     interrupted: bool = False  # `buildfarm resume` continues it
 

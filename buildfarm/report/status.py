@@ -255,6 +255,8 @@ def human(status: Status) -> str:
             lines.append(
                 f"    {printable(out.output):<{width}}  {printable(out.node or 'here')}  {duration(out.seconds)}{again}"
             )
+    if status.state == "failed" and not status.failures:
+        lines.append("  failed     no compile or link step that is known here: make has named the recipe")
     for failure in status.failures:
         lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status})")
         lines.append(f"    {printable(failure.command)}")
