@@ -259,13 +259,13 @@ class CheckIn:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """An attempt that did not count: a node's fault, a lost race, a cancelled unit."""
+    """An attempt that did not count: a node's fault, a lost race, a cancelled unit, a compiler that failed there."""
 
     step: int
     attempt: int
     node: str | None
     time: float
-    outcome: str  # refused, lost, late, corrupt, killed, cancelled, stale, ...
+    outcome: str  # refused, lost, late, corrupt, killed, cancelled, stale, failed, ...
     reason: str
 
 

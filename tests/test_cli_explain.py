@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tool import buildfarm
+from tests.farm import Farm
+from tests.tool import buildfarm, status
 
 MAKEFILE = "CFLAGS := -O1\nall: a.o b.o\n%.o: %.c a.h\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
 
@@ -63,6 +64,21 @@ def test_what_make_would_do_now_is_told(tree: Path) -> None:
     (tree / "a.o").unlink()
     assert "it is not there" in buildfarm("explain", "-C", str(tree), "a.o").stdout
     assert buildfarm("explain", "-C", str(tree), "z.o").code == 1
+
+
+def test_a_compile_error_is_told_as_a_nodes_and_this_machines(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("b.o: b.c\n\tcc -c b.c\n")
+    (tmp_path / "b.c").write_text("int b(void)\n{\n    return missing;\n}\n")
+    with Farm(count=1) as farm:
+        node = farm.nodes[0].address
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--no-lookahead")
+    assert result.code == 2
+    said = buildfarm("explain", "-C", str(tmp_path), "b.o", "--no-plan").stdout.splitlines()
+    assert "  where     here because the compiler failed on a node: the verdict is this machine's" in said
+    assert f"    1. {node}: failed: the compiler ended with status 1" in said
+    assert "    2. here: failed" in said
+    units = status(tmp_path)["units"]
+    assert (units["failed"], units["retried"]) == (1, 0)
 
 
 def test_an_output_that_no_build_has_made_is_guessed_at(tree: Path) -> None:

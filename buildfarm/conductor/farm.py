@@ -103,6 +103,9 @@ class Observer(Protocol):
         self, unit: int, attempt: int, node: str | None, outcome: str, reason: str, next_node: str | None = None
     ) -> None: ...
 
+    def compile_failed(self, unit: int, attempt: int, node: str, status: int) -> None:
+        """The compiler on a node failed with this wait status."""
+
     def node_changed(self, status: NodeStatus) -> None: ...
 
 
@@ -262,6 +265,8 @@ class Farm:
                 self._feed(s.Declined(unit, attempt, reason))
             case Doubtful(reason, stderr, status):
                 ticket.stderr, ticket.status = stderr, status
+                if status is not None:
+                    self._observer.compile_failed(unit, attempt, node.key, status)
                 self._feed(s.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:

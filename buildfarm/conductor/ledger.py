@@ -8,6 +8,7 @@ arrived: until then a crash costs that one unit again, and nobody has been told 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -148,6 +149,13 @@ class Ledger:
         out = self._open.get(step)
         output = _name(out) if out else ""
         self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason, next_node))
+
+    def compile_failed(self, step: int, attempt: int, node: str, status: int) -> None:
+        """The compiler on a node failed with this wait status; the verdict is still to come, here: it's no retry."""
+        ended = f"the compiler ended with status {os.waitstatus_to_exitcode(status)}"
+        record = AttemptEnd(step, attempt, node, time.time(), StepState.FAILED.value, ended)
+        build = self._build
+        self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
 
     def attempts(self, step: int) -> int:
         """How many attempts of a step have been journaled."""

@@ -45,6 +45,7 @@ EDITS_TOLERATED = 3  # times that a source may change under a unit before the ma
 NOTHING_KNOWN: Mapping[str, Stamp | None] = {}
 UNCLEAR = "what it is made of was not clear"
 HEADER_MISSED = b"fatal error: "  # in the words of a node that preprocesses: there may be a header that it was not sent
+FAILED_THERE = "the compiler failed on a node: the verdict is this machine's"
 WORDS_LOST = "its warnings can only be told by a local compile"
 
 
@@ -426,7 +427,7 @@ class Maker:
             if isinstance(judged, verdict.NodeAtFault):
                 return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
             if isinstance(judged, verdict.LocalVerdict):
-                return Doubtful(judged.reason, answer.stderr, answer.status)
+                return Doubtful(FAILED_THERE, answer.stderr, answer.status)
             reference = await self.toolbox.reference(task.unit, task.tool_path, task.invocation.env)
 
             def inspect(content: bytes) -> str | None:
