@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.farm import Farm
-from tests.tool import buildfarm, status
+from tests.farm import Farm, wait_until
+from tests.tool import Running, buildfarm, status
 
 MAKEFILE = "CFLAGS := -O1\nall: a.o b.o\n%.o: %.c a.h\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
 
@@ -79,6 +79,27 @@ def test_a_compile_error_is_told_as_a_nodes_and_this_machines(tmp_path: Path) ->
     assert "    2. here: failed" in said
     units = status(tmp_path)["units"]
     assert (units["failed"], units["retried"]) == (1, 0)
+
+
+def test_a_unit_that_was_away_ahead_of_make_when_its_build_died_tells_that(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all:\n\tuntil test -e go; do sleep 0.05; done\n\t$(MAKE) b.o\nb.o: b.c\n\tcc -c b.c\n"
+    )
+    (tmp_path / "b.c").write_text("int b;\n")
+    with Farm(count=1, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tmp_path), "--hosts", farm.hosts)) as build:
+            wait_until(lambda: farm.waiting() > 0, "b.o on a node")
+            build.kill_all()
+        farm.open_gate()
+        (tmp_path / "go").touch()
+        assert buildfarm("resume", "-C", str(tmp_path), "--hosts", farm.hosts).code == 0
+    assert _why(tmp_path, "b.o")[0] == "build 1 died while it was being made ahead of make"
+    said = buildfarm("explain", "-C", str(tmp_path), "b.o", "--no-plan").stdout
+    assert "\nb.o: swept after a crash in build 1" in said
+    (tmp_path / "b.c").write_text("int bb;\n")
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "").code == 0
+    assert _why(tmp_path, "b.o")[0].startswith("b.c was newer")
 
 
 def test_an_output_that_no_build_has_made_is_guessed_at(tree: Path) -> None:

@@ -60,7 +60,7 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
             click.echo()
         # Of the words of earlier builds nothing is known any more.
         cause = why(step, steps[position + 1 :], str(where), words if position == 0 else ())
-        click.echo("\n".join(describe(step, str(where), cause)))
+        click.echo("\n".join(describe(step, str(where), candidate, cause)))
     if not no_plan:
         verdict = now(where, words, os.environ, candidate)
         if verdict is not None:
@@ -80,9 +80,9 @@ def _near(where: Path, output: str) -> str:
     return f"; did you mean {' or '.join(printable(path) for path in near[:3])}?" if near else ""
 
 
-def describe(step: StepView, directory: str, cause: str) -> list[str]:
-    """One step's story in lines."""
-    output = printable(relative(step.output or "", directory))
+def describe(step: StepView, directory: str, asked: str, cause: str) -> list[str]:
+    """One step's story in lines; `asked` names the output of a step that claimed none."""
+    output = printable(relative(step.output or asked, directory))
     outcome = {"done": "made", "failed": "FAILED", "swept": "swept after a crash", "checked_out": "checked out"}
     lines = [f"{output}: {outcome.get(step.state, step.state)} in build {step.build}, {_when(step.started)}"]
     place = f"on {printable(step.node)}" if step.node else "here"

@@ -24,7 +24,10 @@ SLACK = 0.01  # seconds by which two clocks of one machine may differ
 
 def why(step: StepView, earlier: Sequence[StepView], directory: str, make_words: Sequence[str]) -> str:
     """One line for `step`; `earlier`: the same output's steps before it, the latest first."""
-    before = next((other for other in earlier if other.state in ("done", "failed", "swept", "checked_out")), None)
+    told = [other for other in earlier if other.state in ("done", "failed", "swept", "checked_out")]
+    before = next((other for other in told if other.output is not None), None)
+    if before is None and told:
+        return f"build {told[0].build} died while it was being made ahead of make"
     if before is None:
         return "no build of this tree had made it before"
     if before.state == "swept":
@@ -38,9 +41,9 @@ def why(step: StepView, earlier: Sequence[StepView], directory: str, make_words:
         return "; ".join(names) + more
     if step.argv != before.argv:
         return f"its command was another than in build {before.build}: {_difference(before.argv, step.argv)}"
-    told = [word for word in make_words if word in ("-B", "--always-make") or word.startswith(("-W", "--what-if"))]
-    if told:
-        return f"make was told to, by {told[0]}"
+    orders = [word for word in make_words if word in ("-B", "--always-make") or word.startswith(("-W", "--what-if"))]
+    if orders:
+        return f"make was told to, by {orders[0]}"
     unknown = "" if before.inputs else ", and what it reads is not known, for it was compiled here"
     return (
         f"nothing that it reads has changed since build {before.build}{unknown}: it had been removed, or one of its"

@@ -262,8 +262,14 @@ def make_words(state_dir: Path) -> tuple[str, ...] | None:
 
 
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
-    """Every step that had `output` (absolute) for its main or another output, the latest first."""
-    condition = "output = ?1 OR step.id = (SELECT step FROM output WHERE path = ?1)"
+    """Every step that had `output` (absolute) for its main or another output, the latest first.
+
+    And those that were to make it ahead of make when their build died: they claimed no output.
+    """
+    condition = (
+        "output = ?1 OR step.id = (SELECT step FROM output WHERE path = ?1) OR (output IS NULL AND state = 'swept'"
+        " AND fingerprint IN (SELECT fingerprint FROM step WHERE output = ?1))"
+    )
     return _read(state_dir, lambda db: _steps(db, condition, (pack(output),))[::-1], (), lambda _: ())
 
 
