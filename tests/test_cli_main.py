@@ -18,6 +18,7 @@ from buildfarm.cli import main
 from buildfarm.cli.app import COMMANDS, app
 from buildfarm.model import BuildSpec, BuildState
 from buildfarm.state.journal import Journal
+from tests.tool import buildfarm
 
 
 @pytest.fixture(autouse=True)
@@ -282,6 +283,28 @@ def test_a_node_that_is_down_is_told_with_its_fix(capfd: pytest.CaptureFixture[s
     (bad,) = [check for check in report["checks"] if not check["ok"]]
     assert (said.code, report["ok"], bad["subject"]) == (1, False, "127.0.0.1:1")
     assert "systemctl enable distcc" in bad["fix"]
+
+
+@pytest.mark.parametrize("option", ["-n", "--question", "-kt"])
+def test_a_plan_of_a_make_that_does_not_build_is_wrong_usage(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\tgcc -c a.c\n")
+    said = say(capfd, "plan", "-C", str(tmp_path), option)
+    assert said.code == 64
+    assert "does not build, so there is nothing to plan" in said.err
+    assert "leave it out: `buildfarm plan` changes nothing itself" in said.err
+
+
+def test_a_dry_resume_of_a_failed_build_counts_no_units(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("prog: a.o\n\tfalse\na.o: a.c\n\tgcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "").code == 2
+    said = say(capfd, "resume", "-C", str(tmp_path), "-n")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "the last build was not interrupted, it failed: make decides what is missing, and compiles that"
+    ]
 
 
 def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import click
 
 from buildfarm.cli.raw import RawCommand
 from buildfarm.cli.tree import STATE, config_option
-from buildfarm.errors import MachineError
+from buildfarm.errors import MachineError, UsageError
 from buildfarm.report.text import count, duration, printable, relative
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
 
     gc.disable()  # one plan is made and told, of millions of values without a cycle
     request = from_words(make_words, Options(config=config), dict(os.environ))
+    if request.dry_run:
+        raise UsageError(
+            "a make call with -n, -q, -t, -v or -h does not build, so there is nothing to plan",
+            hint="leave it out: `buildfarm plan` changes nothing itself",
+        )
     planned = plan_build(str(request.directory), request.make_words, request.environment)
     if not planned.graph.plans:
         raise MachineError("; ".join(planned.troubles) or "make gives no plan", hint="does `make -n` work here?")

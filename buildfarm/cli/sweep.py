@@ -42,7 +42,8 @@ def describe(found: Findings, directory: str, held: int) -> list[str]:
     if held:
         lines.append(f"would keep {count(held, 'result')} that make has not asked for yet")
     if not sweep.interrupted:
-        lines.append("the last build ended by itself: make decides what is missing")
+        lines.append("the last build was not interrupted, it failed: make decides what is missing, and compiles that")
     lines += [f"make could not tell all of its targets: {printable(trouble)}" for trouble in found.troubles]
-    lines.append(f"{count(sweep.kept_units, 'unit')} would not be compiled again")
+    if sweep.interrupted:
+        lines.append(f"{count(sweep.kept_units, 'unit')} would not be compiled again")
     return lines
