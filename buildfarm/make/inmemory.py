@@ -56,7 +56,8 @@ async def run_in_memory(
             except ProcessLookupError:
                 pass
             process.wait()
-        return None if late else process.returncode, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
+        status = None if late else process.returncode
+        return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
 
 
 def _memory_file(name: str, files: ExitStack) -> int:
