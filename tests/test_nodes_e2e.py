@@ -91,7 +91,8 @@ def test_a_node_that_swaps_objects_is_caught_and_its_results_are_made_again(tmp_
         swap = Swapper()
         with Proxy(farm.nodes[0].port, swap) as liar:
             hosts = f"{liar.address}/4,lzo {farm.nodes[1].address}/2,lzo"
-            result = buildfarm("run", "-C", str(tree), "--hosts", hosts)
+            # All by one protocol: swapped with one of another, an answer would be rubbish and no lie.
+            result = buildfarm("run", "-C", str(tree), "--hosts", hosts, "--no-pump")
             assert swap.swapped, "the proxy has lied"
         document = status(tree)
     assert result.code == 0, result.stderr
