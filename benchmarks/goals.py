@@ -46,7 +46,7 @@ GOALS = (
         "the same to distcc's pump mode, include server counted",
         "0.8",
         "master_cpu",
-        _is(language="C", build="make + distcc, pump"),
+        lambda row: row.get("language") == "C" and row.get("build") == "make + distcc, pump",
         UNIT_RATIO,
         0.8,
     ),
