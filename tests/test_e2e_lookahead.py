@@ -308,7 +308,8 @@ def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
         (tree / "go").touch()
         result = build.wait()
         assert result.code == 0, result.stderr
-        assert len(farm.compiles()) <= 3  # a guess that fell into the header's making is made anew
+        # One more where the header is so young that nobody can vouch for what a compile has read (`making._touched`).
+        assert len(farm.compiles()) in (2, 3)
     assert "error" not in result.stderr
 
 
