@@ -1,12 +1,14 @@
-"""Open files: raised as far as a farm needs, refused where no build could end, and make's own limit left alone."""
+"""Open files: raised as far as a farm needs, make alone where no farm could work, and make's own limit left alone."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from buildfarm.conductor.limits import LEAST_FILES
-from tests.tool import TIMEOUT, command, environment
+from tests.tool import TIMEOUT, buildfarm, command, environment, status
 
 
 def _run(directory: Path, limits: str) -> subprocess.CompletedProcess[str]:
@@ -16,12 +18,48 @@ def _run(directory: Path, limits: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_too_few_for_any_build_is_said_before_it_begins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [20, 24])
+def test_with_too_few_for_any_farm_make_runs_alone_and_one_line_says_so(tmp_path: Path, files: int) -> None:
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "Makefile").write_text("all: a.o\n\techo > made\na.o: a.c\n\tcc -c $<\n")
+    result = _run(tmp_path, f"ulimit -n {files}")
+    assert result.returncode == 0
+    assert (tmp_path / "made").exists() and (tmp_path / "a.o").exists()
+    assert f"the limit is {files}" in result.stderr and "make runs alone, without nodes" in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert status(tmp_path)["state"] == "complete"
+    assert _run(tmp_path, f"ulimit -n {files}").stdout.count("cc -c") == 0
+
+
+def test_make_alone_that_was_interrupted_is_swept_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all: half\nhalf:\n\techo begun > $@\n\tkill -9 $$(cat pid)\n\tsleep 100\n")
+    words = command("run", "-C", str(tmp_path), "--hosts", "localhost/2")
+    script = f'ulimit -n 24; echo $$ > {tmp_path}/pid; exec "$@"'
+    killed = subprocess.run(
+        ["sh", "-c", script, "sh", *words], env=environment(), stdout=subprocess.DEVNULL, timeout=TIMEOUT
+    )
+    assert killed.returncode == -9
+    (tmp_path / "Makefile").write_text("all: half\nhalf:\n\techo whole > $@\n")
+    result = buildfarm("resume", "-C", str(tmp_path), "--hosts", "localhost/2")
+    assert (result.code, (tmp_path / "half").read_text()) == (0, "whole\n"), result.stderr
+
+
+def test_make_alone_ends_at_a_signal_and_can_be_resumed(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n\tkill -TERM $$(cat pid); sleep 100\n")
+    words = command("run", "-C", str(tmp_path), "--hosts", "localhost/2")
+    script = f'ulimit -n 24; echo $$ > {tmp_path}/pid; exec "$@"'
+    ended = subprocess.run(
+        ["sh", "-c", script, "sh", *words], env=environment(), stdout=subprocess.DEVNULL, timeout=TIMEOUT
+    )
+    assert ended.returncode == 143
+    assert status(tmp_path)["state"] == "interrupted"
+
+
+def test_who_wants_no_local_compile_gets_none(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n\techo > made\n")
-    result = _run(tmp_path, "ulimit -n 20")
+    result = _run(tmp_path, 'ulimit -n 20; set -- "$@" --fallback never')
     assert result.returncode == 71
     assert "the limit is 20" in result.stderr and "hint: ulimit -n" in result.stderr
-    assert len(result.stderr.splitlines()) == 2, result.stderr
     assert not (tmp_path / "made").exists()
 
 

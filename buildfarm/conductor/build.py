@@ -30,6 +30,7 @@ from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.words import print_left
 from buildfarm.dispatch import ssh
 from buildfarm.dispatch.health import unasked
+from buildfarm.errors import MachineError
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.listener import Listener
 from buildfarm.make.prelude import Prelude, StopSignals
@@ -100,7 +101,12 @@ class Build:
                 if news:
                     self._reporters.note(news)
             nodes = membership.nodes
-            open_files = limits.make_room(sum(node.slots for node in nodes) + self._cores)
+            try:
+                open_files = limits.make_room(sum(node.slots for node in nodes) + self._cores)
+            except MachineError as lack:
+                if self._request.fallback == "never":
+                    raise
+                return self._alone(journal, lock, make, lack.message)
             if headstart.is_likely_to_work(journal.last_build()):
                 headstart.begin(membership, nodes)
             reused = self._sweep(journal, lock)
@@ -153,6 +159,24 @@ class Build:
         from buildfarm.conductor.recovery import recover
 
         return recover(journal, lock, self._request, self._reporters.note)
+
+    def _alone(self, journal: Journal, lock: TreeLock, make: RealMake, lack: str) -> int:
+        """make without a farm, for want of what a farm needs; the process's exit code."""
+        from buildfarm.conductor.alone import run
+
+        reused = self._sweep(journal, lock)
+        build = journal.begin_build(
+            self._request.spec(), started=self._started, resumed_from=self._request.resumed_from, token=self._token
+        )
+        self._reporters.note(f"{lack}: make runs alone, without nodes")
+        environment = {**self._request.environment, orphans.TOKEN_VARIABLE: self._token}
+        words = (*self._jobs(0), *self._request.make_command)
+        status, stopped_by = run(self._process(make, words, environment, None), STOP_SIGNALS)
+        code = exit_code(status, stopped_by)
+        with journal.transaction():
+            journal.set_reused(build, reused)
+            journal.end_build(build, state_of(code, stopped_by), code)
+        return code
 
     def _build(self, begun: Begun) -> int:
         begun.signals.hear()
@@ -216,7 +240,7 @@ class Build:
         )
 
     def _process(
-        self, make: RealMake, words: tuple[str, ...], environment: dict[str, str], open_files: tuple[int, int]
+        self, make: RealMake, words: tuple[str, ...], environment: dict[str, str], open_files: tuple[int, int] | None
     ) -> MakeProcess:
         return MakeProcess(
             make,

@@ -1,8 +1,8 @@
 """How many files a build has open at once, and what this process may open.
 
-It raises the soft limit as far as the farm needs and the hard limit lets it, and refuses to begin where there is too
-little for any build: short of descriptors in the middle, each part would fail in its own way.  make is started with the
-limit that the user set (`MakeProcess.start`).
+It raises the soft limit as far as the farm needs and the hard limit lets it, and says so where there is too little for
+any farm: short of descriptors in the middle, each part would fail in its own way.  make is started with the limit that
+the user set (`MakeProcess.start`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def files_needed(slots: int) -> int:
 def make_room(slots: int) -> tuple[int, int]:
     """Let this process open what a farm of so many slots needs; the limits (soft, hard) that were set before.
 
-    Raises MachineError where not even a small build has enough.
+    Raises MachineError where not even a small farm has enough.
     """
     soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files_needed(slots):

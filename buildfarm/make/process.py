@@ -137,6 +137,10 @@ class MakeProcess:
         """As `wait`, for one that is known to have ended, without an event loop."""
         return self._started().wait()
 
+    def poll(self) -> int | None:
+        """The same, or None while it runs."""
+        return self._started().poll()
+
     async def wait(self) -> int:
         """make's exit status, or the negative number of the signal that killed it."""
         import asyncio  # a make with nothing to do has ended before there is a loop
