@@ -57,11 +57,13 @@ class Config:
 
 
 def find_project_file(directory: Path) -> Path | None:
-    """`buildfarm.toml` in `directory` or in the nearest directory above it."""
+    """`buildfarm.toml` in `directory` or the nearest one above it.  Raises ConfigError for a directory of that name."""
     for candidate in (directory, *directory.parents):
         path = candidate / NAME
         if path.is_file():
             return path
+        if path.is_dir():
+            raise ConfigError(f"{path}: a directory, not a file", hint="rename it, or name a file with --config")
     return None
 
 

@@ -118,3 +118,10 @@ def test_an_unknown_format_is_a_usage_error() -> None:
     result: Result = buildfarm("export", "pdf")
     assert result.code == 64
     assert "compile-commands" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("compile-commands", "--build", "1"), ("trace", "--target", "main.o")])
+def test_an_option_that_has_no_say_is_wrong_usage(tree: Path, words: tuple[str, ...]) -> None:
+    result = buildfarm("export", *words, "-C", str(tree))
+    assert (result.code, result.stdout) == (64, "")
+    assert f"{words[1]}: not for {words[0]}" in result.stderr

@@ -307,6 +307,16 @@ def test_a_dry_resume_of_a_failed_build_counts_no_units(capfd: pytest.CaptureFix
     ]
 
 
+def test_a_plan_of_a_goal_without_a_rule_ends_as_make_does(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all: a.o\na.o: a.c\n\tgcc -c a.c\nb.o: generated.h\n\tgcc -c a.c -o b.o\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    said = say(capfd, "plan", "-C", str(tmp_path), "all", "nosuch")
+    assert (said.code, said.err) == (2, "buildfarm: make has no rule to make nosuch\n")
+    assert "1 unit to compile" in said.out
+    assert say(capfd, "plan", "-C", str(tmp_path), "b.o").code == 0  # a build may make what it needs
+    assert say(capfd, "plan", "-C", str(tmp_path), "a.c").code == 0
+
+
 def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
         "prog: a.o b.o\n\tgcc -o prog a.o b.o\na.o: a.c\n\tgcc -c a.c\nb.o: b.c\n\tgcc -flto -c b.c\n"

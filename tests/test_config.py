@@ -205,3 +205,13 @@ def test_a_host_list_that_is_surely_right_can_be_parsed(text: str) -> None:
 
 def test_a_usual_host_list_needs_no_parser_to_be_told_right() -> None:
     assert tree._surely_hosts("10.168.168.41/8,lzo,cpp pi2:3633 pi-3.local/12,lzo")
+
+
+def test_a_directory_of_that_name_is_told_and_not_passed_by(project: Path, tmp_path: Path) -> None:
+    (project / config.NAME).mkdir()
+    with pytest.raises(ConfigError, match=r"buildfarm\.toml: a directory"):
+        config.load(project / "decks", environment(tmp_path))
+    with pytest.raises(ConfigError, match=r"buildfarm\.toml: a directory"):
+        config.find_place(project)
+    chosen = write(tmp_path / "other.toml", "")
+    assert config.load(project, environment(tmp_path), chosen).directory == project

@@ -84,6 +84,13 @@ def test_a_node_named_twice_has_the_larger_number_of_slots() -> None:
     )
 
 
+def test_a_node_named_twice_is_told() -> None:
+    assert parse("pi3/4 pi4 pi3/8", "hosts").notes == (
+        "hosts: pi3:3632 stands there twice: it counts once, with 8 slots",
+    )
+    assert parse("pi3/4 pi4", "hosts").notes == ()
+
+
 @pytest.mark.parametrize(
     ("text", "place", "expected"),
     [

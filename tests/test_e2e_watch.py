@@ -88,6 +88,16 @@ def test_ctrl_c_while_it_waits_ends_it_with_130(watching: _Watching) -> None:
     assert watching.process.wait(TIMEOUT) == 130
 
 
+def test_a_first_build_that_cannot_begin_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n\t@echo made\n")
+    (tmp_path / ".buildfarm").write_text("in the way of the state\n")
+    done = subprocess.run(
+        command("watch", "-C", str(tmp_path)), env=environment(), capture_output=True, check=False, timeout=TIMEOUT
+    )
+    assert done.returncode == 71
+    assert b"can't keep buildfarm's state here" in done.stderr and b"waiting for a change" not in done.stderr
+
+
 def test_what_cannot_begin_is_an_error_at_once(tmp_path: Path) -> None:
     done = subprocess.run(command("watch", "-C", str(tmp_path)), env=environment(), capture_output=True, check=False)
     assert done.returncode == 64

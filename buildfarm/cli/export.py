@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.errors import UsageError
 
 if TYPE_CHECKING:
     from buildfarm.conductor.planner import Planned
 
 FORMATS = ("compile-commands", "dot", "svg", "trace", "prometheus", "html", "missing")
+PICTURES = ("dot", "svg")
+OF_ONE_BUILD = ("trace", "prometheus", "html")
 
 
 @click.command(
@@ -59,6 +62,9 @@ def export(
     """
     from buildfarm.cli.report import write
 
+    for option, value, of in (("--build", build, OF_ONE_BUILD), ("--target", target, PICTURES)):
+        if value is not None and form not in of:
+            raise UsageError(f"{option}: not for {form}", hint=f"it chooses for {', '.join(of)}")
     where = tree(directory, config)
     write(output, _text(form, where, target, depth, build))
     return 0

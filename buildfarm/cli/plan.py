@@ -30,7 +30,8 @@ Examples:
   buildfarm plan --json | jq '.units | length'
 
 \b
-Exit status: 0, 64 usage, 71 when make gives no plan at all, 78 configuration.
+Exit status: 0, 2 when make has no rule for a goal, 64 usage, 71 when make
+gives no plan at all, 78 configuration.
 """,
 )
 @config_option
@@ -69,7 +70,16 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
         click.echo("\n".join(describe(planned, str(request.directory), durations)))
     for trouble in planned.troubles:
         click.echo(f"buildfarm: {printable(trouble)}", err=True)
-    return 0
+    unknown = without_rule(planned, request.goals)
+    for goal in unknown:
+        click.echo(f"buildfarm: make has no rule to make {printable(goal)}", err=True)
+    return 2 if unknown else 0
+
+
+def without_rule(planned: Planned, goals: tuple[str, ...]) -> list[str]:
+    """The goals for which make itself would stop; others that are missing a build may still make."""
+    top = next(iter(planned.graph.plans.values()))
+    return [rule.target for rule in top.missing if not rule.needed_by and rule.target in goals]
 
 
 def describe(planned: Planned, directory: str, durations: dict[str, float]) -> list[str]:

@@ -17,12 +17,14 @@ import click
 from buildfarm.cli.raw import RawCommand
 from buildfarm.cli.run import build_options
 from buildfarm.cli.tree import STATE
+from buildfarm.errors import ConfigError, MachineError, UsageError
 from buildfarm.report.text import count, printable, relative
 
 QUIET_SECONDS = 0.3
 """Silence after a change before a build begins: an editor writes several times, a checkout writes for a while."""
 
 SHOWN = 3
+CANNOT_BEGIN = (UsageError.exit_code, MachineError.exit_code, ConfigError.exit_code)
 
 
 @click.command(
@@ -63,11 +65,13 @@ def watch(make_words: tuple[str, ...], quiet_seconds: float, **given: Any) -> in
         return targets_of(request.directory, request.make_words, request.environment)
 
     with Watch(request.directory, request.directory / STATE, quiet_seconds, targets) as changes:
+        first = True
         while True:
             began = time.time_ns()
             status = _build(arguments)
-            if status >= 128:
+            if status >= 128 or (first and status in CANNOT_BEGIN):
                 return status
+            first = False
             changes.forget_outputs(since_ns=began)
             _say("done" if status == 0 else f"failed with status {status}")
             files = changes.wait()

@@ -40,6 +40,7 @@ class HostList:
     local_cpp_slots: int | None = None  # preprocessors at once
     randomize: bool = False
     zeroconf: bool = False
+    notes: tuple[str, ...] = ()  # what is no error, but may not be what was meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def parse(text: str, source: str) -> HostList:
     local: int | None = None
     local_cpp: int | None = None
     randomize = zeroconf = False
+    notes: list[str] = []
     for word in _words(text, source):
         if word.text == "+zeroconf":
             zeroconf = True
@@ -80,13 +82,19 @@ def parse(text: str, source: str) -> HostList:
         else:
             node = _ssh(word) if "@" in word.text else _tcp(word)
             if node is not None:
-                nodes[node.key] = (_merged(node, word, nodes.get(node.key)), word)
+                if earlier := nodes.get(node.key):
+                    node = _merged(node, word, earlier)
+                    notes.append(
+                        f"{word.source}: {node.key} stands there twice: it counts once, with {node.slots} slots"
+                    )
+                nodes[node.key] = (node, word)
     return HostList(
         nodes=tuple(node for node, _ in nodes.values()),
         local_slots=local if localhost is None else localhost,
         local_cpp_slots=local_cpp,
         randomize=randomize,
         zeroconf=zeroconf,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -97,10 +105,8 @@ def _words(text: str, source: str) -> Iterator[_Word]:
             yield _Word(match[0], source, number, match.start() + 1)
 
 
-def _merged(node: Node, word: _Word, earlier: tuple[Node, _Word] | None) -> Node:
+def _merged(node: Node, word: _Word, earlier: tuple[Node, _Word]) -> Node:
     """A node that is named twice has the larger number of slots; its options must agree."""
-    if earlier is None:
-        return node
     known, first = earlier
     if replace(known, slots=node.slots) != node:
         raise word.error(f"the options of line {first.line}, column {first.column}, where {node.key} stands already")

@@ -82,7 +82,7 @@ def read(found: HostText | None, environment: Mapping[str, str] | None = None, *
     hosts = parse(found.text, found.name)
     via = ssh.program(environment or {})
     nodes = tuple(replace(node, via=via if node.ssh else (), public=allow_public) for node in hosts.nodes)
-    return Hosts(nodes, hosts, found)
+    return Hosts(nodes, hosts, found, hosts.notes)
 
 
 def surroundings(environment: Mapping[str, str]) -> Mapping[str, str]:
