@@ -32,13 +32,13 @@ def test_the_collector_is_left_as_it_was_found(on: bool) -> None:
         (gc.enable if before else gc.disable)()
 
 
-def test_a_plan_is_the_same_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_the_same_without_what_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     for number in range(50):
         (tmp_path / f"u{number}.c").write_text(f"int u{number};\n")
     environment = {"PATH": os.environ["PATH"]}
     buffered = planner.plan_build(str(tmp_path), ["-k"], environment)
-    monkeypatch.setattr(planner, "_library", lambda: None)
+    monkeypatch.setattr(planner, "_natives", lambda: (None, None))
     plain = planner.plan_build(str(tmp_path), ["-k"], environment)
     assert buffered.troubles == plain.troubles == ()
     assert len(buffered.graph.units()) == 50

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from platformdirs import user_cache_path
 
-from buildfarm.make import buffering, confine
+from buildfarm.make import buffering, confine, confining
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance, split_flags
 
@@ -23,13 +23,15 @@ def plan(directory: Path, *words: str, timeout: float = 60, **environment: str) 
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     level = int(environment.get("MAKELEVEL", "0"))
     instance = MakeInstance(str(directory), ("make", *words), {**base, **environment}, level)
-    return asyncio.run(dry_run(instance, timeout, library=library()))
+    library, confiner = natives()
+    return asyncio.run(dry_run(instance, timeout, library=library, confiner=confiner))
 
 
 @functools.cache
-def library() -> Path | None:
+def natives() -> tuple[Path | None, Path | None]:
     """Kept with the stubs that tests use."""
-    return buffering.prepare(user_cache_path("buildfarm"))
+    cache = user_cache_path("buildfarm")
+    return buffering.prepare(cache), confining.prepare(cache)
 
 
 def snapshot(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:

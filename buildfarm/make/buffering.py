@@ -6,7 +6,6 @@ It runs no make.  Where it can't be had, a dry run takes longer and says the sam
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 from pathlib import Path
@@ -18,25 +17,12 @@ LIBRARY = "buildfarm-buffer.so"
 
 def prepare(cache: Path) -> Path | None:
     """The library for this machine, below `cache`; None where it can't be compiled, kept or loaded.  Never raises."""
-    source = native.source("buffer.c")
-    home = cache / "buffer" / native.digest(source, platform.machine(), platform.libc_ver()[0])
-    library = home / LIBRARY
-    if re.search(r"[:\s]", str(library)):
+    if re.search(r"[:\s]", str(cache)):
         return None  # ld.so(8): blanks and colons separate LD_PRELOAD's entries
-    refused = home / "does-not-work"
     try:
-        if library.exists():
-            return library
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if refused.exists():
-            return None
-        path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-        if native.build(source, library, path, (("-shared", "-fPIC"),), _loads):
-            return library
-        refused.touch()
+        return native.kept(native.source("buffer.c"), cache / "buffer", LIBRARY, (("-shared", "-fPIC"),), _loads)
     except OSError:
-        pass
-    return None
+        return None
 
 
 def _loads(library: Path) -> bool:

@@ -2,7 +2,7 @@
 
 It does not hide files, and does not stop reading, the network, signals, or `chmod` and `chown` outside the trees.  It
 is a program of its own (run by path, so it imports only the standard library) because a user namespace can't be
-entered by a process with threads:
+entered by a process with threads.  `confine.c` is the same in C; this one serves where nothing can be compiled:
 
     python -I -S confine.py DIRECTORY SCRATCH REPORT_FD TREE... -- WRITABLE... -- LIBRARY PROGRAM ARGV0 ARGUMENT...
 
@@ -209,7 +209,11 @@ def main(words: Sequence[str]) -> None:
     first = rest.index("--")
     second = rest.index("--", first + 1)
     library, program, *argv = rest[second + 1 :]
-    become(directory, scratch, int(report), rest[:first], rest[first + 1 : second], library, program, argv)
+    try:
+        become(directory, scratch, int(report), rest[:first], rest[first + 1 : second], library, program, argv)
+    except OSError as error:
+        sys.stderr.write(f"buildfarm: {os.fsdecode(error.filename or 'confine')}: {error.strerror}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ in the plan.  To learn the environment of recipes (exported variables, MAKEFLAGS
 there, with a `+` rule: make "remakes" it first, and the script records what it got.
 
 `$(shell ...)` and `$(file ...)` may write.  make proper will run them; the plan must not do so a second time, yet
-must get their answers: so make runs under `make/confine.py`, which throws away what is written in the tree and
+must get their answers: so make runs under `make/confine.c` (or
+`confine.py`, where nothing can be compiled), which throws away what is written in the tree and
 refuses the rest, temporary files and devices aside.  Where the kernel permits no overlay, what writes fails in the
 plan only (a less clever plan, an untouched tree); where it has no Landlock either, such calls do run once more than
 make alone would run them.  `confinement` says which.
@@ -119,15 +120,16 @@ async def dry_run(
     make: str | None = None,
     tree: str | None = None,
     library: Path | None = None,
+    confiner: Path | None = None,
     listen: Callable[[bytes], None] | None = None,
 ) -> DryRunOutput:
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
     `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
     in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
-    where make works).  `library` is `buffering.prepare`'s.  `listen` is given, in a thread and in whole lines, what
-    make has printed so far, records and all, but not always the end.  After a timeout, or when cancelled, make and
-    all that it started are killed.
+    where make works).  `library` is `buffering.prepare`'s, `confiner` `confining.prepare`'s.  `listen` is given, in a
+    thread and in whole lines, what make has printed so far, records and all, but not always the end.  After a timeout,
+    or when cancelled, make and all that it started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -146,7 +148,7 @@ async def dry_run(
         return _refused(f"{directory}: no such directory yet")
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     try:
-        return await _run(instance, words, program, private, timeout, tree, library, listen)
+        return await _run(instance, words, program, private, timeout, tree, library, confiner, listen)
     except OSError as error:
         return _refused(f"{program}: {error.strerror or error}")
     finally:
@@ -174,6 +176,7 @@ async def _run(
     timeout: float,
     tree: str | None,
     library: Path | None,
+    confiner: Path | None,
     listen: Callable[[bytes], None] | None,
 ) -> DryRunOutput:
     token = f"buildfarm-{secrets.token_hex(8)}"
@@ -213,7 +216,9 @@ async def _run(
         program,
         *command,
     ]
-    returncode, out, err, confinement = await run_in_memory(confine_words, directory, environment, timeout, listen)
+    returncode, out, err, confinement = await run_in_memory(
+        confine_words, confiner, directory, environment, timeout, listen
+    )
     seconds = time.monotonic() - began
     marked, records = _records(out, token)
     del out  # of all that make said, a kilobyte for each target, there are never more than two copies

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from buildfarm.make import confine
 
@@ -24,26 +25,21 @@ _LISTENING_BYTES = 1 << 16  # less is not worth a thread's start
 
 async def run_in_memory(
     words: Sequence[str],
+    confiner: Path | None,
     cwd: str,
     environment: Mapping[str, str],
     timeout: float,
     listen: Callable[[bytes], None] | None,
 ) -> tuple[int | None, bytes, str, str]:
-    """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe."""
+    """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe.
+
+    `words` are `confine`'s, without the report's; `confiner` is `confining.prepare`'s.  Raises OSError.
+    """
     directory, scratch, *rest = words
     os.makedirs(scratch)
     with ExitStack() as files:
         out, err, report = (_memory_file(name, files) for name in ("plan-stdout", "plan-stderr", "plan-report"))
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", confine.__file__, directory, scratch, str(report), *rest],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            pass_fds=(report,),
-            start_new_session=True,
-        )
+        process = _start(confiner, [directory, scratch, str(report), *rest], cwd, environment, (out, err, report))
         try:
             async with asyncio.timeout(timeout):
                 await _ended(process.pid, functools.partial(_hear, out, listen) if listen is not None else None)
@@ -58,6 +54,30 @@ async def run_in_memory(
             process.wait()
         status = None if late else process.returncode
         return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
+
+
+def _start(
+    confiner: Path | None, words: list[str], cwd: str, environment: Mapping[str, str], files: tuple[int, int, int]
+) -> subprocess.Popen[bytes]:
+    """Start the program, or the script where there is no program, or none that may be executed any more."""
+    out, err, report = files
+    script = [sys.executable, "-I", "-S", confine.__file__]
+    for command in ([str(confiner)], script) if confiner is not None else (script,):
+        try:
+            return subprocess.Popen(
+                [*command, *words],
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                pass_fds=(report,),
+                start_new_session=True,
+            )
+        except OSError:
+            if command is script:
+                raise
+    raise AssertionError("BUG: no command")
 
 
 def _memory_file(name: str, files: ExitStack) -> int:

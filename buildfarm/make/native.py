@@ -1,12 +1,14 @@
 """Compiles this package's C sources on their first use, with the system's compiler, for the user's cache.
 
-It knows no source and no place: `masquerade` has the stub and the hook, `buffering` has what a dry run's make is given.
+It knows no source and no place: `masquerade` has the stub and the hook, `buffering` what a dry run's make is given,
+`confining` what confines it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -47,6 +49,27 @@ def build(
                     program.replace(product)
                     return True
     return False
+
+
+def kept(
+    text: bytes, room: Path, name: str, choices: Iterable[tuple[str, ...]], works: Callable[[Path], bool]
+) -> Path | None:
+    """What `build` made of C `text` on this kind of machine, below `room`; None where it can't.  Raises OSError.
+
+    Where it could not once, it is not tried again.
+    """
+    home = room / digest(text, platform.machine(), platform.libc_ver()[0])
+    product = home / name
+    if product.exists():
+        return product
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    refused = home / "does-not-work"
+    if refused.exists():
+        return None
+    if build(text, product, os.environ.get("PATH", os.defpath).split(os.pathsep), choices, works):
+        return product
+    refused.touch()
+    return None
 
 
 def source(name: str) -> bytes:
