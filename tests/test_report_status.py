@@ -48,6 +48,7 @@ def test_the_document_has_the_fields_of_the_interface_and_no_others() -> None:
         "elapsed_seconds": 61.2,
         "eta_seconds": 40.1,
         "resumed_from": 6,
+        "make_pid": None,
     }
     assert document["units"]["waiting"] == 23
     assert document["nodes"][0] == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -221,3 +222,52 @@ def test_a_journal_of_which_only_a_part_could_be_saved_costs_no_whole_object(tmp
     assert "was damaged" in result.stderr
     assert (tree / "table.txt").read_text() == "one\ntwo\n"
     assert (tree / "main.o").stat().st_mtime_ns == made
+
+
+def test_what_a_living_make_has_finished_without_its_conductor_is_kept(tmp_path: Path) -> None:
+    tree = tmp_path / "p"
+    tree.mkdir()
+    (tree / "Makefile").write_text(
+        "all: one.txt two.o\n\techo half > last.txt; touch reached; while test -f wait; do sleep 0.1; done; exit 3\n"
+        "one.txt:\n\ttouch begun; while test -f hold; do sleep 0.1; done; echo one > $@; echo x >> log\n"
+        "two.o: two.c one.txt\n\tgcc -c two.c; echo x >> log\n"
+    )
+    (tree / "two.c").write_text("int two;\n")
+    (tree / "wait").touch()
+    (tree / "hold").touch()
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j1")) as build:
+        wait_until((tree / "begun").exists, "the first recipe")
+        os.kill(build.process.pid, 9)
+        build.process.wait()
+        (tree / "hold").unlink()
+        wait_until((tree / "reached").exists, "make to go on by itself")
+        time.sleep(0.1)  # the grain of a process's start
+        said = buildfarm("status", "-C", str(tree))
+        assert re.search(r"its make still runs \(pid \d+\)", said.stdout), said.stdout
+        dry = buildfarm("resume", "-C", str(tree), "--dry-run").stdout
+        assert "two.o" not in dry.partition("would remove")[2], dry
+        (tree / "Makefile").write_text((tree / "Makefile").read_text().replace("; exit 3", "").replace("wait", "no"))
+        result = buildfarm("resume", "-C", str(tree), "--hosts", "")
+    assert result.code == 0, result.stderr
+    assert (tree / "log").read_text() == "x\nx\n", "nothing that had ended was made again"
+    assert "still runs" not in buildfarm("status", "-C", str(tree)).stdout
+
+
+def test_what_a_living_make_is_in_the_middle_of_is_not_kept(tmp_path: Path) -> None:
+    tree = tmp_path / "p"
+    tree.mkdir()
+    (tree / "Makefile").write_text(
+        "all: one.txt two.txt\none.txt:\n\techo one > $@; touch begun; while test -f wait; do sleep 0.1; done; \\\n"
+        "\techo end >> $@\n"
+        "two.txt:\n\techo two > $@\n"
+    )
+    (tree / "wait").touch()
+    with Running(("run", "-C", str(tree), "--hosts", "", "-j2")) as build:
+        wait_until((tree / "two.txt").exists, "the second recipe")
+        wait_until((tree / "begun").exists, "the first recipe")
+        os.kill(build.process.pid, 9)
+        build.process.wait()
+        (tree / "Makefile").write_text((tree / "Makefile").read_text().replace("wait", "no"))
+        result = buildfarm("resume", "-C", str(tree), "--hosts", "")
+    assert result.code == 0, result.stderr
+    assert (tree / "one.txt").read_text() == "one\nend\n"

@@ -12,13 +12,25 @@ from pathlib import Path
 from buildfarm.cli.tree import STATE
 from buildfarm.report.status import Build, Failure, NodeLine, Out, Planning, Status, Units
 from buildfarm.report.text import relative
-from buildfarm.state.reader import Counters, StatusRows, snapshot
+from buildfarm.state.reader import Counters, StatusRows, identity, snapshot
 
 
 def read(directory: Path, now: float) -> tuple[Status, str | None]:
     """The tree's status at `now`, and what is wrong with its journal, if anything.  Raises StateError."""
     rows = snapshot(directory / STATE)
-    return translate(rows, str(directory), now), rows.problem
+    found = translate(rows, str(directory), now)
+    if found.state == "interrupted" and found.build is not None and found.build.ended is None:
+        found = found._replace(build=found.build._replace(make_pid=_living_make(directory / STATE)))
+    return found, rows.problem
+
+
+def _living_make(state_dir: Path) -> int | None:
+    """The make of an interrupted build that goes on by itself."""
+    from buildfarm.conductor.survivors import surviving_make
+    from buildfarm.make import orphans
+
+    known = identity(state_dir)
+    return None if known is None else surviving_make(orphans.find(known[1]), known[0])
 
 
 def translate(rows: StatusRows, directory: str, now: float) -> Status:

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 import click
 
-from buildfarm.conductor.recovery import Findings, examine, left_running
+from buildfarm.conductor.recovery import Findings, examine, left_running, settled
 from buildfarm.report.text import count, printable, relative
 from buildfarm.request import RunRequest
 from buildfarm.state.journal import Journal
@@ -20,7 +20,8 @@ from buildfarm.state.store import stored_results
 
 def show(journal: Journal, lock: TreeLock, request: RunRequest) -> int:
     """Print what a resume would do first; the caller holds the lock."""
-    found = examine(journal, lock, request, running=left_running(journal, lock))
+    running = left_running(journal, lock)
+    found = examine(journal, lock, request, running=running, settled_ns=settled(journal, running))
     for line in describe(found, str(request.directory), stored_results(journal.state_dir)):
         click.echo(line)
     return 0

@@ -40,10 +40,18 @@ class Findings:
     troubles: tuple[str, ...] = ()  # what make could not tell of its targets
 
 
-def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: tuple[int, ...] = ()) -> Findings:
+def examine(
+    journal: Journal,
+    lock: TreeLock,
+    request: RunRequest,
+    *,
+    running: tuple[int, ...] = (),
+    settled_ns: int | None = None,
+) -> Findings:
     """Judge every file that the last build may have left half-written.  The caller holds the tree's lock.
 
-    `running`: processes of that build that ran until now, so that no file is too young to be theirs.
+    `running`: processes of that build that ran until now, so that no file is too young to be theirs.  `settled_ns`:
+    what `settled` said of them.
     """
     last = journal.last_build()
     this_boot, clock_ns = boot_id(), clock_offset_ns()
@@ -76,11 +84,12 @@ def examine(journal: Journal, lock: TreeLock, request: RunRequest, *, running: t
         boot_id=this_boot,
         clock_ns=clock_ns,
         recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
+        settled_ns=settled_ns,
     )
     gone = recovery.unvouched(
         seen.files,
         rows,
-        since_ns=recovery.trusted_before(last, this_boot, clock_ns),
+        since_ns=max(recovery.trusted_before(last, this_boot, clock_ns), settled_ns or 0),
         until_ns=None if running else recovery.last_sign_of_life(journal.state_dir),
         verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
     )
@@ -92,6 +101,19 @@ def left_running(journal: Journal, lock: TreeLock) -> tuple[int, ...]:
     return tuple(pid for token in _tokens(journal, lock) for pid in orphans.find(token))
 
 
+def settled(journal: Journal, running: tuple[int, ...]) -> int | None:
+    """Up to when (ns, the tree's clock) a make that has outlived its conductor has finished what it made; or None.
+
+    To be asked before it is ended.
+    """
+    last = journal.last_build()
+    if not running or last is None or last.owner.boot_id != boot_id():
+        return None
+    from buildfarm.conductor.survivors import settled_until
+
+    return settled_until(running, last.spec, journal.state_dir)
+
+
 def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callable[[str], None]) -> int:
     """Leave a tree in which make finds nothing half-written; how many units of the dead build were verified and kept.
 
@@ -100,9 +122,10 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     Raises MachineError when a process or a file of the dead build can't be got rid of.
     """
     running = left_running(journal, lock)
+    settled_ns = settled(journal, running)
     if running:
         _end_orphans(journal, lock)
-    found = examine(journal, lock, request, running=running)
+    found = examine(journal, lock, request, running=running, settled_ns=settled_ns)
     rescued = _rescue(journal, found.sweep.unfinished) if found.sweep.unfinished else 0
     removed = recovery.perform(
         found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE

@@ -34,6 +34,9 @@ class BuildDocument(_Part):
         description="seconds left, at least those while total_is_final is false; null when not known or not running"
     )
     resumed_from: int | None = Field(description="id of the build that this one continued")
+    make_pid: int | None = Field(
+        default=None, description="of its make, where that goes on after a kill of `pid` alone"
+    )
 
 
 class UnitsDocument(_Part):

@@ -39,6 +39,7 @@ class Build(NamedTuple):
     exit_status: int | None = None
     eta_seconds: float | None = None
     resumed_from: int | None = None
+    make_pid: int | None = None  # of a make that goes on although the process of the build is gone
 
 
 class Units(NamedTuple):
@@ -207,6 +208,7 @@ def _build(build: Build, elapsed: float) -> dict[str, object]:
         "elapsed_seconds": round(elapsed, 1),
         "eta_seconds": _rounded(build.eta_seconds),
         "resumed_from": build.resumed_from,
+        "make_pid": build.make_pid,
     }
 
 
@@ -276,6 +278,9 @@ def _headline(status: Status, build: Build) -> str:
             return f"complete, {gone}, ended {iso(build.ended or status.now)}"
         case "failed":
             return f"failed with status {build.exit_status} after {gone}; mend it, then `buildfarm resume`"
+        case _ if build.make_pid is not None:
+            runs = f"its make still runs (pid {build.make_pid})"
+            return f"interrupted after {gone}; {runs}: `buildfarm resume` ends that and continues it"
         case _:
             return f"interrupted after {gone}; `buildfarm resume` continues it"
 

@@ -19,13 +19,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote_from_bytes
 
 from buildfarm.errors import StateError
 from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.place import APPLICATION_ID, DATABASE, SCHEMA_VERSION, SIDE_FILES, read_pointer
+
+if TYPE_CHECKING:
+    from buildfarm.model import BuildSpec
 
 T = TypeVar("T")
 
@@ -259,6 +262,21 @@ def make_words(state_dir: Path) -> tuple[str, ...] | None:
         return None if row is None else unpack_words(row[0])
 
     return _read(state_dir, words, None, lambda _: None)
+
+
+def identity(state_dir: Path) -> tuple[BuildSpec, str] | None:
+    """What the last build was asked to do, and the token that its processes carry; None: there was none."""
+    query = "SELECT directory, make_arguments, environment, token FROM build ORDER BY id DESC LIMIT 1"
+
+    from buildfarm.model import BuildSpec  # most who read need none
+
+    def asked(db: sqlite3.Connection) -> tuple[BuildSpec, str] | None:
+        row = db.execute(query).fetchone()
+        if row is None:
+            return None
+        return BuildSpec(unpack(row[0]), (), {}, unpack_words(row[1]), {}, unpack_mapping(row[2])), row[3]
+
+    return _read(state_dir, asked, None, lambda _: None)
 
 
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:

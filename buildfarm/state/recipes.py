@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from buildfarm.state import durable
@@ -20,14 +20,14 @@ MAKES = frozenset({"make", "gmake"})
 GRAIN_NS = 20_000_000  # start times come in ticks of 10 ms, files' times in ticks of 4
 
 
-def oldest_start(make: int, clock: Path) -> int | None:
+def oldest_start(make: int, clock: Path, others: Iterable[int] = ()) -> int | None:
     """When the oldest running recipe of this make started, in ns by the clock of the file system of `clock`.
 
     Now, when none runs; None, when that can't be told (no such process, or a kernel without
-    CONFIG_PROC_CHILDREN).  `clock` is a file of ours that is written to.
+    CONFIG_PROC_CHILDREN).  `clock` is a file of ours that is written to.  `others` count as recipes too.
     """
     try:
-        starts = [start for pid in _recipes(make, _name(make)) if (start := process_start(pid)) is not None]
+        starts = [start for pid in (*_recipes(make, _name(make)), *others) if (start := process_start(pid)) is not None]
     except OSError:
         return None
     if process_start(make) is None:

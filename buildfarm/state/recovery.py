@@ -16,6 +16,7 @@ must not be there when make looks.
   later, or with another hash, it goes.
 - The outputs of one step live or die together: an object whose `.mod` went, or is not there any more after an
   interrupted build, would never be made again.
+- Where make has outlived the build (`settled_ns`), what was changed before its oldest recipe began is whole too.
 - After a build that ended by itself only *pending* is looked at; records that no longer fit (someone else has
   made the file since) are dropped, the files are left.
 
@@ -102,6 +103,7 @@ Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
 
 UNFINISHED = "its recipe may not have ended"
 CHANGED = "changed after its check-in"
+FINISHED = "make, which went on, had finished it"
 
 
 def _nothing(_: str) -> bool:
@@ -168,12 +170,13 @@ def plan_sweep(
     hash_files: Hash = hash_files,
     protected: Callable[[str], bool] = _nothing,
     recipe_continues: Callable[[str], bool] = _nothing,
+    settled_ns: int | None = None,
 ) -> SweepPlan:
     """Judge every file that the journal knows; touches nothing.
 
     `protected(path)`: never remove it (make has no rule for it).  `recipe_continues(path)`: the recipe that made
     this output has commands after the step's, so that a check-in after the last barrier does not say that the
-    recipe had ended.
+    recipe had ended.  `settled_ns`: make has outlived the build, and no recipe of it that still runs began before.
     """
     build = rows.build
     if build is None:
@@ -184,6 +187,8 @@ def plan_sweep(
     judge = _Judge(rows, interrupted, rebooted, trusted_ns, look, protected)
     judge.steady = not rebooted and trusted_ns == build.barrier_ns
     judge.recipe_continues = recipe_continues
+    judge.settled_ns = settled_ns
+    judge.trusted_ns = max(trusted_ns, settled_ns or 0)
     judge.look_at_all()
     digests = hash_files(sorted(judge.to_hash))
     return judge.verdicts(digests)
@@ -200,6 +205,7 @@ class _Judge:
     look: Look
     protected: Callable[[str], bool]
     recipe_continues: Callable[[str], bool] = _nothing
+    settled_ns: int | None = None
     steady: bool = False  # the clock has run on since the build: a later change has a later time
     seen: dict[str, Seen] = field(default_factory=dict)
     to_hash: set[str] = field(default_factory=set)
@@ -229,8 +235,14 @@ class _Judge:
             if self.interrupted and present:
                 faults.update((claim.path, "is missing") for claim in self._lost(claims))
             if claims[0].standing is Standing.PENDING and present and not any(faults.values()):
-                restored += [claim.path for claim in present]
-                kept += [Kept(claim.path, "its step had not begun") for claim in present]
+                untouched = [claim.path for claim in present if _fits(self.seen[claim.path], claim.record)]
+                restored += untouched
+                kept += [Kept(path, "its step had not begun") for path in untouched]
+                made = [claim.path for claim in present if claim.path not in untouched]
+                forgotten += made
+                kept += [Kept(path, FINISHED) for path in made]
+                if made and not untouched:
+                    kept_steps.add(step)
                 continue
             fault = next((f"{os.path.basename(p)}: {f}" for p, f in faults.items() if f), None)
             if fault is not None and not self.interrupted and claims[0].standing is Standing.CHECKED_IN:
@@ -298,16 +310,18 @@ class _Judge:
         if not found.regular:
             return "not a regular file"
         if claim.standing is Standing.PENDING and claim.record is None:
-            return "checked out, never checked in"
+            return None if self._is_settled(found) else "checked out, never checked in"
         if claim.record is None:
             return "arrived without a record"
         fits = _fits(found, claim.record)
         if claim.standing is Standing.PENDING:
+            if not fits and self._is_settled(found):
+                return None
             whole = fits and digests.get(found.real) == claim.record.digest
             return None if whole else "checked out, never checked in"
         if claim.standing is Standing.ARRIVED:
             if not fits:
-                return "changed after it arrived"
+                return None if self._is_settled(found) else "changed after it arrived"
             if digests.get(found.real) != claim.record.digest:
                 return "its bytes are not those that arrived"
         elif not fits:
@@ -320,8 +334,14 @@ class _Judge:
             return UNFINISHED
         return None
 
+    def _is_settled(self, found: Seen) -> bool:
+        """Whether its recipe had ended when a make that had outlived the build was asked."""
+        return self.settled_ns is not None and found.changed_ns <= self.settled_ns
+
     def _why_kept(self, claim: Claim) -> str:
         if not _fits(self.seen[claim.path], claim.record):
+            if self._is_settled(self.seen[claim.path]):
+                return FINISHED
             return "changed by its recipe before the last barrier"
         if (self.rebooted and self.interrupted) or claim.standing is Standing.ARRIVED:
             return "size, mtime and hash are as recorded"

@@ -107,7 +107,7 @@ LIMITS = """
   (`--verify`); a node that lies once in a thousand units may get away with it.
 - **A make that outlived its conductor and then died in a cut of power**: what it wrote without us, more than a minute
   after the conductor's last sign of life, is taken for the user's own work. While such a make still runs, `resume`
-  ends it and trusts nothing that it wrote.
+  ends it, keeps what it had finished and makes again what its running recipes may have in hand.
 - **Files that make does not know as targets** (side outputs of a recipe that no rule names) are judged only if a
   compiler, linker or archiver wrote them.
 - **A disk that lies about flushes** loses what it said was safe. After a reboot hashes are compared, so what it lost
