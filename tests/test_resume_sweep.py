@@ -230,7 +230,7 @@ def test_what_a_living_make_has_finished_without_its_conductor_is_kept(tmp_path:
     (tree / "Makefile").write_text(
         "all: one.txt two.o\n\techo half > last.txt; touch reached; while test -f wait; do sleep 0.1; done; exit 3\n"
         "one.txt:\n\ttouch begun; while test -f hold; do sleep 0.1; done; echo one > $@; echo x >> log\n"
-        "two.o: two.c one.txt\n\tgcc -c two.c; echo x >> log\n"
+        "two.o: two.c one.txt\n\tgcc -c two.c; echo x >> log; sleep 0.1\n"  # start times are grains of 30 ms
     )
     (tree / "two.c").write_text("int two;\n")
     (tree / "wait").touch()
@@ -241,7 +241,6 @@ def test_what_a_living_make_has_finished_without_its_conductor_is_kept(tmp_path:
         build.process.wait()
         (tree / "hold").unlink()
         wait_until((tree / "reached").exists, "make to go on by itself")
-        time.sleep(0.1)  # the grain of a process's start
         said = buildfarm("status", "-C", str(tree))
         assert re.search(r"its make still runs \(pid \d+\)", said.stdout), said.stdout
         dry = buildfarm("resume", "-C", str(tree), "--dry-run").stdout
