@@ -117,15 +117,19 @@ def test_a_node_with_other_bytes_is_found_out(tmp_path: Path) -> None:
 def test_doubt_ends_belief(node: Node, tmp_path: Path) -> None:
     alike, things = Alike(), headers(tmp_path)
     assert prove(alike, node, things)
+    assert alike.may_hold(node.key, things)
     alike.doubt(node.key)
-    assert not alike.holds(node.key, things)
+    assert not alike.holds(node.key, things) and not alike.may_hold(node.key, things)
     assert not prove(alike, node, things)
 
 
 def test_a_node_that_was_away_is_asked_again(node: Node, tmp_path: Path) -> None:
     alike, things = Alike(), headers(tmp_path)
+    before = alike.standing(node.key)
     assert prove(alike, node, things)
+    assert alike.standing(node.key) is before, "what it proves tells of what it has answered before"
     alike.forget(node.key)
+    assert alike.standing(node.key) is not before
     assert not alike.holds(node.key, things)
     assert prove(alike, node, things)
 

@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from buildfarm.dispatch.headers import Headers, SearchPath
 from tests.farm import Farm
 from tests.tool import buildfarm, environment
@@ -97,6 +99,53 @@ def test_a_node_with_other_system_headers_is_sent_ours(tmp_path: Path) -> None:
         assert any("-nostdinc" in command for command in farm.nodes[0].started())
         assert not any("-nostdinc" in command for node in farm.nodes[1:] for command in node.started())
         assert preprocessed_there(farm) > UNITS / 3
+    assert files(tree) == expected
+
+
+SLOW_PROOF = """#!/bin/sh
+case "$*" in *bf_alike.c*) sleep 0.7 ;; esac
+exec /usr/bin/gcc "$@"
+"""
+# Its headers are others, and what it makes of units whose system headers did not travel is too.
+SLOW_AND_OTHER = """#!/bin/sh
+case "$*" in
+*bf_alike.c*)
+    sleep 0.7
+    /usr/bin/gcc "$@" || exit
+    for word in "$@"; do case $word in *.o) sed -i s/fputs/FPUTS/ "$word" ;; esac; done ;;
+*-nostdinc*) exec /usr/bin/gcc "$@" ;;
+*bf__R*) {otherwise} ;;
+*) exec /usr/bin/gcc "$@" ;;
+esac
+"""
+
+
+def test_units_leave_in_the_hope_that_a_node_proves_its_headers(tmp_path: Path) -> None:
+    tree = write(tmp_path / "p")
+    expected, _ = made_by_make(tree)
+    with Farm(count=2, jobs=2) as farm:
+        for node in farm.nodes:
+            node.install("gcc", SLOW_PROOF)
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j4", "--no-lookahead")
+        assert result.code == 0, result.stderr
+        assert preprocessed_there(farm) > UNITS * 3 / 4, "few go the other way, for comparison"
+    assert files(tree) == expected
+
+
+@pytest.mark.parametrize("otherwise", ['exec /usr/bin/gcc "$@" -O0', "echo stdio.h: no such luck >&2; exit 1"])
+@pytest.mark.parametrize("lookahead", [False, True])
+def test_what_left_in_vain_hope_is_made_anew(tmp_path: Path, otherwise: str, lookahead: bool) -> None:
+    tree = write(tmp_path / "p")
+    expected, _ = made_by_make(tree)
+    with Farm(count=2, jobs=2) as farm:
+        for node in farm.nodes:
+            node.install("gcc", SLOW_AND_OTHER.replace("{otherwise}", otherwise))
+        words = ["-j4", "--verify", "0", *([] if lookahead else ["--no-lookahead"])]
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, *words)
+        assert result.code == 0, result.stderr
+        hoped = [command for command in farm.started() if "bf__R" in command and "-nostdinc" not in command]
+        assert 0 < len(hoped) < UNITS
+        assert "no such luck" not in result.stderr + result.stdout
     assert files(tree) == expected
 
 

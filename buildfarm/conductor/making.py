@@ -15,11 +15,23 @@ from pathlib import Path
 from typing import TypeGuard
 
 from buildfarm.conductor.delivery import UNORDINARY, ordinary, temporary_name
-from buildfarm.conductor.farm import AttemptResult, Doubtful, Farm, Faulty, Here, Stranded, Unfit, Valid, Won, Work
+from buildfarm.conductor.farm import (
+    AttemptResult,
+    Doubtful,
+    Farm,
+    Faulty,
+    Here,
+    Settlement,
+    Stranded,
+    Unfit,
+    Valid,
+    Won,
+    Work,
+)
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.membership import Membership
-from buildfarm.conductor.pumping import Pumping
+from buildfarm.conductor.pumping import Hope, Pumping
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
@@ -344,17 +356,10 @@ class Maker:
     ) -> Compiled | Stranded | Here:
         """Have it compiled.  `before`: what inputs looked like before they were read."""
         before = {**(stamps(prepared.inputs) if prepared.seen is None else prepared.seen), **before}
+        hopes: dict[int, Hope] = {}
         async with task.seat.away():
-            settlement = await self._farm.compile(
-                Work(
-                    unit=task.step,
-                    language=str(task.unit.language),
-                    attempt=self._attempts(task, prepared),
-                    estimate=self._estimates.get(task.outputs[0]),
-                    priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
-                    demanded=task.urgency.value == DEMANDED,
-                )
-            )
+            with self._pumping.underway(prepared):
+                settlement = await self._settlement(task, prepared, hopes)
         if not isinstance(settlement, Won):
             return settlement
         answer = settlement.answer
@@ -383,6 +388,29 @@ class Maker:
             seen=before,
         )
 
+    async def _settlement(self, task: Task, prepared: Prepared, hopes: dict[int, Hope]) -> Settlement:
+        """What the farm makes of it, believed only of a node that has proved its headers by then."""
+        settlement = await self._farm.compile(
+            Work(
+                unit=task.step,
+                language=str(task.unit.language),
+                attempt=self._attempts(task, prepared, hopes),
+                estimate=self._estimates.get(task.outputs[0]),
+                priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
+                demanded=task.urgency.value == DEMANDED,
+            )
+        )
+        if isinstance(settlement, Won):
+            hope = hopes.get(settlement.attempt)
+            if hope is not None:
+                if not await self._pumping.fulfilled(hope, task.unit, task.tool_path, prepared):
+                    return Here(UNCLEAR)
+                if hope.once_proved is not None:
+                    hope.once_proved()
+        elif isinstance(settlement, Here) and settlement.status is not None and hopes:
+            return Here(UNCLEAR, settlement.slot)  # its headers may be what it failed for
+        return settlement
+
     # -- one attempt --------------------------------------------------------------------------------------------
 
     def check_out(self, task: Task, made: tuple[Made, ...], node: str | None, attempt: int, held: bool) -> CheckOut:
@@ -405,7 +433,11 @@ class Maker:
             temporaries=() if held else tuple(temporary_name(path, self._token, task.step) for path in outputs),
         )
 
-    def _attempts(self, task: Task, prepared: Prepared) -> Callable[[Node, int, float], Awaitable[AttemptResult]]:
+    def _attempts(
+        self, task: Task, prepared: Prepared, hopes: dict[int, Hope]
+    ) -> Callable[[Node, int, float], Awaitable[AttemptResult]]:
+        """`hopes` is told of the attempts, by number, that leave for a node which has not proved its headers yet."""
+
         async def attempt(node: Node, number: int, deadline: float) -> AttemptResult:
             """Journaled before it leaves, believed only when verified."""
             await self._ledger.check_out(
@@ -416,7 +448,10 @@ class Maker:
                 name, unfit = await self._membership.tool_name(node, task.unit.language, task.tool_path)
                 if unfit is not None:
                     return Unfit(unfit)
-                job = _called(self._pumping.job(node, prepared), name)
+                job, hope = self._pumping.job(node, prepared)
+                if hope is not None:
+                    hopes[number] = hope
+                job = _called(job, name)
                 stopwatch = _Stopwatch()
                 answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline), on_phase=stopwatch)
                 text_of = None if job.pump else str(task.unit.language)
@@ -436,15 +471,22 @@ class Maker:
             wrong = inspect(answer.object)
             if wrong is not None:
                 return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
-            self.trust.consider(
-                node.key,
-                job,
-                answer.object,
-                task.tool_path,
-                task.invocation.env,
-                task.outputs[0],
-                debug=task.unit.debug,
-            )
+
+            def consider() -> None:
+                self.trust.consider(
+                    node.key,
+                    job,
+                    answer.object,
+                    task.tool_path,
+                    task.invocation.env,
+                    task.outputs[0],
+                    debug=task.unit.debug,
+                )
+
+            if hope is None:
+                consider()
+            else:
+                hope.once_proved = consider
             return await self._with_words(prepared, node, name, answer, deadline, inspect)
 
         return attempt

@@ -76,6 +76,15 @@ class Alike:
         known.sure.add(things)
         return True
 
+    def may_hold(self, node: str, things: frozenset[Thing]) -> bool:
+        """Whether the node may still turn out to have all of them."""
+        known = self._nodes.get(node)
+        return known is None or (not known.doubted and known.other.isdisjoint(things))
+
+    def standing(self, node: str) -> object:
+        """Another one when the node was away since: what it proves then tells nothing of what it did before."""
+        return self._nodes.setdefault(node, _Known())
+
     def want(self, node: str, things: frozenset[Thing]) -> bool:
         """Have the node asked for what is not known of it; whether there is a question to ask."""
         known = self._nodes.setdefault(node, _Known())
