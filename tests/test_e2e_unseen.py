@@ -82,16 +82,19 @@ def test_a_build_of_which_no_call_is_seen_is_told_too(tmp_path: Path, launcher: 
 
 def test_a_cleared_environment_is_seen_through(tmp_path: Path) -> None:
     makefile = (
-        "all: a.o b.o c.o\na.o: a.c\n\tenv -i PATH=/usr/bin:/bin gcc -c a.c -o a.o\n"
+        "all: a.o b.o c.o d.o e.o\na.o: a.c\n\tenv -i PATH=/usr/bin:/bin gcc -c a.c -o a.o\n"
+        "d.o: d.c\n\tenv -i python3 -c \"import os; os.system('gcc -c d.c -o d.o')\"\n"
+        f"e.o: e.c\n\tenv -i PATH=$$PATH {shlex.join(command('run', '-f', 'inner2.mk'))}\n"
         "b.o: b.c\n\tenv -i sh -c '/usr/bin/gcc -c b.c -o b.o; true'\n"
         "c.o: c.c\n\tenv -i PATH=/usr/bin:/bin make -f inner.mk\n"
     )
-    tree = write(tmp_path / "p", makefile, "a", "b", "c")
+    tree = write(tmp_path / "p", makefile, "a", "b", "c", "d", "e")
     (tree / "inner.mk").write_text("c.o: c.c\n\tLD_PRELOAD= gcc -c c.c -o c.o\n")
+    (tree / "inner2.mk").write_text("e.o: e.c\n\tgcc -c e.c -o e.o\n")
     with Farm(count=1, jobs=2) as farm:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
-        assert len(farm.sources()) == 3
+        assert len(farm.sources()) == 5
 
 
 def test_what_a_program_that_was_just_built_compiles_goes_to_nodes(tmp_path: Path) -> None:

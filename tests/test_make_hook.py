@@ -15,6 +15,7 @@ from buildfarm.make.masquerade import Masquerade, environment, prepare
 CALLERS = """\
 #define _GNU_SOURCE
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -37,6 +38,11 @@ int main(int argc, char **argv)
     if (!strcmp(how, "vfork")) { if (!(pid = vfork())) { execv(file, words); _exit(9); } }
     if (!strcmp(how, "posix_spawn")) posix_spawn(&pid, file, NULL, NULL, words, environ);
     if (!strcmp(how, "posix_spawnp")) posix_spawnp(&pid, file, NULL, NULL, words, environ);
+    if (!strcmp(how, "popen")) {
+        FILE *stream = popen(strcat(strcpy(malloc(4096), file), " one two"), "r");
+        while ((status = getc(stream)) != EOF) putchar(status);
+        return pclose(stream);
+    }
     if (!strcmp(how, "system")) return system(strcat(strcpy(malloc(4096), file), " one two"));
     waitpid(-1, &status, 0);
     return WEXITSTATUS(status);
@@ -143,13 +149,48 @@ def test_a_cleared_environment_hides_no_compiler(bench: Bench, words: list[str],
     assert bench.run(*called) == f"stub for {tool}: one two"
 
 
-def test_a_cleared_environment_is_what_other_programs_get(bench: Bench) -> None:
-    assert bench.run("env", "-i", "A=1", "LD_PRELOAD=", "/usr/bin/printenv") == "A=1\nLD_PRELOAD="
+@pytest.mark.parametrize(
+    "how",
+    [
+        "execve",
+        "execv",
+        "execvp",
+        "execvpe",
+        "execl",
+        "execlp",
+        "execle",
+        "vfork",
+        "posix_spawn",
+        "posix_spawnp",
+        "system",
+        "popen",
+    ],
+)
+def test_any_program_is_followed_into_a_cleared_environment(bench: Bench, how: str) -> None:
+    tool = bench.bin / "tool"
+    assert bench.run("env", "-i", "A=1", bench.caller, how, tool) == f"stub for {tool}: one two"
 
 
-def test_a_library_of_the_users_own_is_preloaded_beside_the_hook(bench: Bench) -> None:
-    hook = bench.made.hook
-    assert bench.run("env", "-i", "LD_PRELOAD=libc.so.6", "sh", "-c", "echo $LD_PRELOAD") == f"libc.so.6:{hook}"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["printenv"],
+        ["sh", "-c", "env"],
+        ["bash", "-c", "env"],
+        ["perl", "-e", 'print map { "$_=$ENV{$_}\\n" } sort keys %ENV'],
+        ["python3", "-c", "import os\nfor pair in os.environ.items(): print(*pair)"],
+        ["python3", "-c", "import os; os.system('env')"],
+        ["awk", 'BEGIN { system("env"); "env" | getline x; print x }'],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("cleared", [["A=1", "B=2"], ["A=1", "LD_PRELOAD=", "B=2"], ["LD_PRELOAD=libc.so.6"], []])
+def test_a_cleared_environment_is_what_a_program_sees(bench: Bench, words: list[str], cleared: list[str]) -> None:
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is missing: install it")
+    command = ["env", "-i", *cleared, shutil.which(words[0]) or "", *words[1:]]
+    plain = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.decode().strip()
+    assert bench.run(*command) == plain
 
 
 def test_without_a_conductors_socket_nothing_is_caught(bench: Bench) -> None:
@@ -248,6 +289,12 @@ def test_a_link_to_an_installed_program_is_one(bench: Bench, tmp_path: Path) -> 
     shell.symlink_to("/bin/sh")
     for call in (f"{shell} -c '{tool} one two; true'", f"cd {tmp_path}; env -i ./sh -c '{tool} one two; true'"):
         assert bench.run("sh", "-c", f"{call}; true") == f"stub for {tool}: one two"
+
+
+def test_a_blind_program_in_a_cleared_environment_is_told_of(bench: Bench, tmp_path: Path) -> None:
+    a = built(tmp_path, "a", SAYS, "cc", "-static")
+    assert bench.run("env", "-i", a, BUILDFARM_SOCKET=f"{tmp_path}/socket") == "sane"
+    assert blind(tmp_path) == [str(a)]
 
 
 def test_a_set_id_program_just_built_is_told_of(bench: Bench, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 from buildfarm.make.masquerade import with_hook
 from buildfarm.make.process import RealMake
@@ -18,7 +19,7 @@ from buildfarm.request import RunRequest
 
 def inside(environment: Mapping[str, str]) -> bool:
     """Whether a conductor listens to this process's tools.  One that is dead (a shell left open) does not count."""
-    path = environment.get("BUILDFARM_SOCKET")
+    path = environment.get("BUILDFARM_SOCKET") or _hidden_socket()
     if not path:
         return False
     import socket
@@ -29,6 +30,16 @@ def inside(environment: Mapping[str, str]) -> bool:
         except OSError:
             return False
     return True
+
+
+def _hidden_socket() -> str:
+    """What a recipe's `env -i` has cleared and the exec hook has put back out of sight (hook.c, `hide`)."""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    found = {name: value for name, _, value in (os.fsdecode(entry).partition("=") for entry in entries)}
+    return found.get("BUILDFARM_SOCKET", "") if "BUILDFARM_HIDDEN" in found else ""
 
 
 def outside(environment: Mapping[str, str]) -> dict[str, str]:

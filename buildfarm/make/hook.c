@@ -11,8 +11,10 @@
  * A program that can't have a library preloaded (`program.h` says which) gets an LD_PRELOAD without us.
  *
  * `env -i`, `LD_PRELOAD=` and their like clear what we live by; so each process notes it when it starts, and gives it
- * back to the compilers, makes, shells, scripts and launchers that it executes, and to no other program.
- * What such programs execute can't be seen: that one ran is noted in a file beside the socket.
+ * back to what it executes.  A program that is no compiler and no make gets it with a mark, by which our constructor
+ * takes it out of the environment again, in place and before main: such a program sees what the recipe wanted it to.
+ * system(3) and popen(3) execute a shell from within libc, so there it is put back for the call.
+ * What a program that can't have us executes can't be seen: that one ran is noted in a file beside the socket.
  *
  * All of it may run in the child of a vfork: no malloc, no state but what is noted at the start, no locks; errno is kept.
  */
@@ -50,7 +52,12 @@ enum { SOCKET, MASQUERADE, LIBRARY, TOKEN, UMASK, KEPT };
 static const char *const kept_names[KEPT] = {"BUILDFARM_SOCKET", "BUILDFARM_MASQUERADE", "BUILDFARM_HOOK",
                                              "BUILDFARM_TOKEN", "BUILDFARM_UMASK"};
 static char at_start[KEPT][PATH_MAX];
-static uid_t user_at_start;
+
+/* The mark, and behind it a letter for each of ours that was put back: `a` is SOCKET; `P` is LD_PRELOAD itself. */
+#define HIDDEN "BUILDFARM_HIDDEN="
+static int hidden; /* our environment has none of ours */
+static int (*real_system)(const char *);
+static FILE *(*real_popen)(const char *, const char *);
 
 static const char *value_of(char *const environment[], const char *name)
 {
@@ -61,17 +68,47 @@ static const char *value_of(char *const environment[], const char *name)
     return NULL;
 }
 
+/* Take out what `restored` has put in.  The strings themselves stay, so /proc/PID/environ tells whose we are. */
+static void hide(void)
+{
+    const char *mark = value_of(environ, "BUILDFARM_HIDDEN");
+    char **end = environ;
+    if (!mark)
+        return;
+    for (char **entry = environ; *entry; entry++) {
+        int taken = strncmp(*entry, HIDDEN, sizeof HIDDEN - 1) == 0;
+        for (int i = 0; i < KEPT && !taken; i++)
+            taken = strchr(mark, 'a' + i) && strcmp(*entry, at_start[i]) == 0;
+        if (!taken && strncmp(*entry, "LD_PRELOAD=", 11) == 0) {
+            char *last = strrchr(*entry, ':');
+            last = last ? last : *entry + 11;
+            taken = strchr(mark, 'P') != NULL;
+            if (strstr(last, HOOK))
+                *last = 0;
+        }
+        if (!taken)
+            *end++ = *entry;
+    }
+    while (*end) /* whoever looks for what lies behind the environment finds the end of it */
+        *end++ = NULL;
+    hidden = 1;
+}
+
 __attribute__((constructor)) static void bind(void)
 {
     real_execve = (int (*)(const char *, char *const[], char *const[]))dlsym(RTLD_NEXT, "execve");
     real_spawn = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawn");
     real_spawnp = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawnp");
-    user_at_start = geteuid();
+    real_system = (int (*)(const char *))dlsym(RTLD_NEXT, "system");
+    real_popen = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "popen");
+    if (hidden)
+        return;
     for (int i = 0; i < KEPT; i++) {
         const char *value = value_of(environ, kept_names[i]);
         if (value && *value && strlen(kept_names[i]) + strlen(value) + 2 <= PATH_MAX)
             strcat(strcat(strcpy(at_start[i], kept_names[i]), "="), value);
     }
+    hide();
 }
 
 static const char *base(const char *path)
@@ -143,19 +180,6 @@ static size_t count(char *const list[])
     return number;
 }
 
-/* Whether `path` is a program that we follow into an environment without us, compilers aside. */
-static int is_carrier(const char *path, const struct program *program)
-{
-    static const char *const names[] = {"sh",   "bash",  "dash",    "ksh",    "zsh",    "make",   "gmake",   "env",  "nice",
-                                        "time", "nohup", "timeout", "setsid", "stdbuf", "ionice", "taskset", "xargs"};
-    if (program->script || !program->elf || program->refuses_us)
-        return program->script && !program->refuses_us;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(base(path), names[i]) == 0)
-            return 1;
-    return 0;
-}
-
 /* Leave a mark for the conductor, once: compilers that `path` executes will not be seen. */
 static void note_blind(const char *path, const char *socket)
 {
@@ -174,32 +198,47 @@ static void note_blind(const char *path, const char *socket)
     close(fd);
 }
 
-/* The environment with what this process was started with put back, in `room`. */
-static char *const *restored(char *const environment[], void *room)
+#define ENTRIES (KEPT + 4) /* that may be put into an environment, with the NULL at its end */
+
+/* The environment with what this process was started with put back, in `room`; with the mark last if `marked`. */
+static char *const *restored(char *const environment[], void *room, int marked)
 {
     const char *preloaded = value_of(environment, "LD_PRELOAD");
-    char **list = room, *text = (char *)(list + count(environment) + KEPT + 4);
+    char **list = room, *mark = (char *)(list + count(environment) + ENTRIES);
+    char *letter = mark + strlen(strcpy(mark, HIDDEN)), *text = letter + KEPT + 2;
     size_t used = 0;
-    for (size_t i = 0; environment && environment[i]; i++)
-        if (strncmp(environment[i], "LD_PRELOAD=", 11) != 0)
-            list[used++] = environment[i];
-    for (int i = 0; i < KEPT; i++)
-        if (at_start[i][0] && !value_of(environment, kept_names[i]))
-            list[used++] = at_start[i];
+    int placed = 0, alone;
     without_us(preloaded ? preloaded : "", text);
+    alone = !text[11] && (!preloaded || *preloaded); /* without us there was none */
     if (at_start[LIBRARY][0])
         strcat(strcat(text, text[11] ? ":" : ""), strchr(at_start[LIBRARY], '=') + 1);
-    if (text[11])
+    for (size_t i = 0; environment && environment[i]; i++) {
+        if (strncmp(environment[i], "LD_PRELOAD=", 11) != 0)
+            list[used++] = environment[i];
+        else if (!placed++)
+            list[used++] = text;
+    }
+    for (int i = 0; i < KEPT; i++)
+        if (at_start[i][0] && !value_of(environment, kept_names[i])) {
+            list[used++] = at_start[i];
+            *letter++ = (char)('a' + i);
+        }
+    if (!placed && text[11])
         list[used++] = text;
+    if (alone)
+        *letter++ = 'P';
+    *letter = 0;
+    if (marked)
+        list[used++] = mark;
     list[used] = NULL;
     return list;
 }
 
-/* Whether ld.so will find us for who executes now: `setpriv`, `su` and their like become somebody else first. */
+/* Whether ld.so will find us for who executes now: `setpriv` and `su` become somebody else first, `chroot` goes elsewhere. */
 static int may_read_us(void)
 {
     const char *library = strchr(at_start[LIBRARY], '=');
-    return geteuid() == user_at_start || !library || faccessat(AT_FDCWD, library + 1, R_OK, AT_EACCESS) == 0;
+    return !library || faccessat(AT_FDCWD, library + 1, R_OK, AT_EACCESS) == 0;
 }
 
 /* Decide on `path`.  `entry` and `room` are the caller's, the latter from ROOM(path, environment). */
@@ -208,8 +247,8 @@ static int may_read_us(void)
 static size_t room_for(const char *path, char *const environment[])
 {
     const char *preloaded = value_of(environment, "LD_PRELOAD");
-    size_t text = strlen(path) + strlen(at_start[LIBRARY]) + (preloaded ? strlen(preloaded) : 0) + 32;
-    return (count(environment) + KEPT + 4) * sizeof(char *) + (text + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
+    size_t text = strlen(path) + strlen(at_start[LIBRARY]) + (preloaded ? strlen(preloaded) : 0) + 64;
+    return (count(environment) + 2 * ENTRIES) * sizeof(char *) + (text + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
 }
 
 /* 1: `plan` is another program, which may fail where `path` would not. */
@@ -225,15 +264,19 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
     if (!hooked && !at_start[SOCKET][0])
         return 0;
     look_at(path, &program);
-    if (hooked && !may_read_us())
+    if (!may_read_us())
         program.refuses_us = program.blind = 1;
     if (!whole && at_start[SOCKET][0] && !(socket && !*socket)) {
-        char *const *whole_environment = restored(environment, room);
-        room = (char *)room + room_for(path, environment);
+        char *const *whole_environment = restored(environment, room, 0);
         disguised = disguise(path, whole_environment, &program, entry);
-        if (disguised || is_carrier(path, &program))
+        if (!disguised)
+            whole_environment = restored(environment, room, 1);
+        room = (char *)room + room_for(path, environment);
+        if (disguised || ((program.elf || program.script) && !program.refuses_us))
             plan->environment = environment = whole_environment;
         else if (!hooked) {
+            if (program.blind)
+                note_blind(program.script ? program.interpreter : path, value_of(whole_environment, "BUILDFARM_SOCKET"));
             errno = before;
             return 0;
         }
@@ -281,6 +324,35 @@ int execve(const char *path, char *const argv[], char *const envp[])
     }
     real_execve(plan.path, argv, plan.environment);
     return errno == E2BIG && plan.environment != envp ? real_execve(path, argv, envp) : -1;
+}
+
+/* system(3) and popen(3) take their shell's environment from `environ`. */
+int system(const char *command)
+{
+    if (!real_system)
+        bind();
+    if (!hidden || !command)
+        return real_system(command);
+    char **ours = (char **)restored(environ, ROOM("", environ), 1), **before = environ;
+    environ = ours;
+    int status = real_system(command);
+    if (environ == ours)
+        environ = before;
+    return status;
+}
+
+FILE *popen(const char *command, const char *type)
+{
+    if (!real_popen)
+        bind();
+    if (!hidden)
+        return real_popen(command, type);
+    char **ours = (char **)restored(environ, ROOM("", environ), 1), **before = environ;
+    environ = ours;
+    FILE *stream = real_popen(command, type);
+    if (environ == ours)
+        environ = before;
+    return stream;
 }
 
 int execv(const char *path, char *const argv[])
