@@ -100,3 +100,30 @@ def test_a_compile_whose_recipe_was_cut_off_is_done_again_only_if_it_went_stale(
     (tree / "begun").unlink()
     assert found == project.digests(tree)
     assert ("1 result of them kept" in result.stderr) == (change in (nothing, touch))
+
+
+def test_fortran_that_no_plan_had_named_is_not_compiled_again_though_its_recipe_copied_the_module(
+    tmp_path: Path,
+) -> None:
+    """As ModelE's recipes do: a copy under another name, and that one back."""
+    (tree := tmp_path / "p").mkdir()
+    (tree / "Makefile").write_text(
+        "all: a.o\n"
+        "a.o: a.f90\n"
+        "\tgfortran `cat words` -c a.f90 -o a.o\n"
+        "\tcp a.mod a@all.smod; cp a@all.smod a.mod\n"
+        "\t@: > begun; while test -e wait; do sleep 0.05; done\n"
+    )
+    (tree / "words").write_text("-O1\n")
+    (tree / "a.f90").write_text("module a\n  integer :: n = 1\nend module\n")
+    (tree / "wait").touch()
+    with Farm(count=1, jobs=2) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
+            wait_until((tree / "begun").exists, "the recipe to go on after the compile")
+            wait_until(lambda: status(tree)["units"]["done"] == 1, "its check-in")
+            build.kill_all()
+        (tree / "wait").unlink()
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 1, result.stderr
+    assert "1 result of them kept" in result.stderr

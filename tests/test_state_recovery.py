@@ -310,6 +310,20 @@ def test_what_went_for_its_recipe_alone_is_offered_as_a_result_unless_the_clock_
     assert not tree.plan(recipe_continues=continues, clock_ns=durable.clock_offset_ns() - DAY_NS).unfinished
 
 
+@pytest.mark.parametrize("content", [b"a.mod", b"other"])
+def test_what_its_recipe_wrote_anew_before_the_barrier_is_offered_as_a_result_too(tree: Tree, content: bytes) -> None:
+    """ModelE's recipes copy a module over itself; whether the bytes are still those that arrived, the rescue asks."""
+    step = tree.check_out("a.o", "a.mod")
+    tree.write("a.o")
+    tree.write("a.mod", b"a.mod")
+    tree.journal.arrive(tree.build, sample.check_in(step, *tree.records("a.o", "a.mod")))
+    tree.write("a.mod", content)
+    os.utime(tree.root / "a.mod")
+    plan = tree.plan(recipe_continues=lambda _: True)
+    assert set(reasons(plan)) == {"a.o", "a.mod"}
+    assert [step & 0xFFFF for step in plan.unfinished] == [1]
+
+
 def test_kept_units_are_those_of_the_chain_of_resumed_builds(tree: Tree) -> None:
     tree.make("older.o")
     tree.journal.end_build(tree.build, BuildState.COMPLETE, 0)

@@ -205,7 +205,7 @@ class Lookahead:
             raise
         if entry.in_store:
             return await self._from_store(mark, invocation)
-        if isinstance(entry.result, Ahead):
+        if isinstance(entry.result, Ahead) and entry.result.task.ahead:
             seen = _stamps(entry.inputs)
             if not self._witness.holds(entry.inputs):
                 self._waste()

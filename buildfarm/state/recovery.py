@@ -104,6 +104,7 @@ Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
 UNFINISHED = "its recipe may not have ended"
 CHANGED = "changed after its check-in"
 FINISHED = "make, which went on, had finished it"
+WRITTEN_ANEW = "changed after it arrived"
 
 
 def _nothing(_: str) -> bool:
@@ -286,9 +287,9 @@ class _Judge:
         )
 
     def _may_be_whole(self, claims: Sequence[Claim], faults: Mapping[str, str | None]) -> bool:
-        """Whether nothing speaks against the bytes of a step's outputs; ModelE's recipes `touch` its modules."""
+        """Whether nothing speaks against the bytes of a step's outputs; ModelE's recipes `touch` and copy modules."""
         sizes = all(claim.record is not None and claim.record.size == self.seen[claim.path].size for claim in claims)
-        return sizes and set(faults.values()) <= {None, UNFINISHED, CHANGED}
+        return sizes and set(faults.values()) <= {None, UNFINISHED, CHANGED, WRITTEN_ANEW}
 
     def _lost(self, claims: Sequence[Claim]) -> list[Claim]:
         """Fortran modules that a step has made and that are gone: make asks for its object only, users need them.
@@ -321,7 +322,7 @@ class _Judge:
             return None if whole else "checked out, never checked in"
         if claim.standing is Standing.ARRIVED:
             if not fits:
-                return None if self._is_settled(found) else "changed after it arrived"
+                return None if self._is_settled(found) else WRITTEN_ANEW
             if digests.get(found.real) != claim.record.digest:
                 return "its bytes are not those that arrived"
         elif not fits:
