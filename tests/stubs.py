@@ -1,4 +1,4 @@
-"""For tests of the masquerade stub: both kinds of it, a tool to stand behind it, and a scripted conductor.
+"""For tests of the masquerade stub: all kinds of it, a tool to stand behind it, and a scripted conductor.
 
 The conductor here is a plain listening socket: a test says byte for byte what it answers, and when it dies.
 """
@@ -6,6 +6,7 @@ The conductor here is a plain listening socket: a test says byte for byte what i
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -55,16 +56,24 @@ else:
 """
 
 
-@pytest.fixture(scope="session", params=["c", "python"])
-def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Masquerade:
-    """A masquerade directory with the C stub, then with the Python one, for `gcc`, `make` and `tool`."""
-    if request.param == "c" and not shutil.which("cc"):
+@pytest.fixture(scope="session", params=["c", "c, begun by its library", "python"])
+def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masquerade]:
+    """A masquerade directory with the C stub, as it comes and without early.h, then with the Python one, for `gcc`,
+    `make` and `tool`.
+    """
+    kind = request.param.partition(",")[0]
+    if kind == "c" and not shutil.which("cc"):
         pytest.skip("cc is missing: install a C compiler")
     cache = tmp_path_factory.mktemp("cache")
-    path = os.environ["PATH"] if request.param == "c" else str(tmp_path_factory.mktemp("empty"))
-    made = prepare(cache, extra_names=("gcc", "make", "tool"), path=path)
-    assert made.kind == request.param
-    return made
+    path = os.environ["PATH"] if kind == "c" else str(tmp_path_factory.mktemp("empty"))
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != kind:
+            patch.setattr("buildfarm.make.masquerade._STUB_OPTIONS", (("-static",), ()))
+        made = prepare(cache, extra_names=("gcc", "make", "tool"), path=path)
+        assert made.kind == kind
+        if kind == "c" and platform.machine() == "x86_64":
+            assert (b"early_entry" in made.stub.read_bytes()) == (request.param == kind)
+        yield made
 
 
 @pytest.fixture(scope="session")

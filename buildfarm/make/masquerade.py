@@ -47,6 +47,9 @@ _NAMES = re.compile(
         ) (?:\.(?:openmpi|mpich|mpich2|mvapich2))?""",
     re.VERBOSE,
 )
+#: How the stub is compiled, the best first: with a start that needs no C library (early.h), static, as it comes.
+_EARLY = ("-static", "-DEARLY", "-Wl,-e,early_entry", "-ffreestanding", "-fno-stack-protector")
+_STUB_OPTIONS = ((*_EARLY, "-fno-tree-loop-distribute-patterns"), ("-static",), ())
 _PLAIN_NAMES = frozenset({"make", "gmake", "ccache"})
 
 
@@ -186,8 +189,10 @@ def _place(directory: Path, key: str) -> Path:
 
 
 def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
-    """Compile stub.c to `stub`, static if that links; whether there is a stub that runs now."""
-    return native.build(source, stub, path, (("-static",), ()), _runs)
+    """Compile stub.c to `stub`; whether there is a stub that runs now."""
+    from buildfarm.make.rehearsal import delivers  # once for each machine
+
+    return native.build(source, stub, path, _STUB_OPTIONS, lambda made: _runs(made) and delivers(made))
 
 
 def _prepare_hook(stub: Path, path: list[str]) -> Path | None:

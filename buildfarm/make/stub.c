@@ -21,6 +21,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -42,6 +43,20 @@
 #define HOOK "buildfarm-hook.so"
 
 extern char **environ;
+
+/* What was done before the C library was there (early.h), where this is compiled so. */
+enum early_state {
+    EARLY_NOTHING,
+    EARLY_CALLED,    /* the call was made on `fd` */
+    EARLY_ANSWERED,  /* and `answer` is the first byte that came */
+    EARLY_DELIVERED, /* everything, save to end with `status` */
+    EARLY_ALONE,     /* the conductor is gone */
+};
+static struct {
+    enum early_state state;
+    int fd, status;
+    char answer;
+} early;
 
 static char **arguments;
 static const char *name;
@@ -527,6 +542,10 @@ static int take_delivery(int fd)
     return 0;
 }
 
+#ifdef EARLY
+#include "early.h"
+#endif
+
 int main(int argc, char **argv)
 {
     if (argc < 1)
@@ -548,13 +567,20 @@ int main(int argc, char **argv)
     /* A compiler whose stdout or stderr is closed writes its words into whatever file it opens first: nobody else can. */
     if (!is_make && (fcntl(1, F_GETFD) < 0 || fcntl(2, F_GETFD) < 0))
         exec_real();
-    const char *path = getenv("BUILDFARM_SOCKET");
-    int fd = path && *path ? reach_conductor(path) : -1;
-    if (fd < 0 || !send_call(fd))
+    if (early.state == EARLY_ALONE)
         exec_real();
-    for (;;) {
-        char answer, *path;
-        if (!receive(fd, &answer, 1))
+    if (early.state == EARLY_DELIVERED)
+        end_with(early.status);
+    int fd = early.fd;
+    if (early.state == EARLY_NOTHING) {
+        const char *path = getenv("BUILDFARM_SOCKET");
+        fd = path && *path ? reach_conductor(path) : -1;
+        if (fd < 0 || !send_call(fd))
+            exec_real();
+    }
+    for (int answered = early.state == EARLY_ANSWERED;; answered = 0) {
+        char answer = early.answer, *path;
+        if (!answered && !receive(fd, &answer, 1))
             exec_real();
         switch (answer) {
         case 'R':
