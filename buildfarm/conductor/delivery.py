@@ -17,7 +17,7 @@ from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 
-UNORDINARY = "its output is a link, no regular file, or in a directory that is not there"
+UNORDINARY = "its output is a link, no regular file, not ours to write, or in a directory that is not there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def temporary_name(output: str, token: str, step: int) -> str:
 def ordinary(output: str) -> bool:
     """Whether a rename does what the compiler does when it opens `output` for writing.
 
-    It does not where the name is a link, has other hard links, or is no regular file.
+    It does not where the name is a link, has other hard links, is no regular file, or one that we may not write or
+    may not give back to whose it is.
     """
     try:
         status = os.lstat(output)
@@ -50,7 +51,17 @@ def ordinary(output: str) -> bool:
         return os.path.isdir(os.path.dirname(output))
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        return False
+    if output.endswith(MODULE_SUFFIXES):
+        return True  # gfortran itself renames
+    return os.access(output, os.W_OK, effective_ids=True) and _can_be_given(status)
+
+
+def _can_be_given(status: os.stat_result) -> bool:
+    """Whether a file of ours can be given to the owner and the group of this one."""
+    user, group = status.st_uid, status.st_gid
+    return os.geteuid() == 0 or (os.geteuid() == user and (os.getegid() == group or group in os.getgroups()))
 
 
 def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
@@ -65,6 +76,7 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
     try:
         renames.append((temporary, output))
         write(temporary, content)
+        _take_after(temporary, output)
         records.append(_record(temporary, output, digest_bytes(content)))
         for item in made:
             data = item.read()
@@ -74,6 +86,8 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
             beside = temporary_name(item.final, token, step)
             renames.append((beside, item.final))
             write(beside, data)
+            if not item.final.endswith(MODULE_SUFFIXES):
+                _take_after(beside, item.final)
             records.append(_record(beside, item.final, digest_bytes(data)))
     except OSError:
         Placement(tuple(renames), ()).discard()
@@ -90,6 +104,19 @@ def write(path: str, content: bytes) -> None:
             view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
+
+
+def _take_after(fresh: str, before: str) -> None:
+    """Give `fresh` mode and owner of the file that it replaces: a compiler writes into that one."""
+    try:
+        old = os.lstat(before)
+    except FileNotFoundError:
+        return
+    new = os.stat(fresh)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        os.chown(fresh, old.st_uid, old.st_gid)
+    if stat.S_IMODE(old.st_mode) != stat.S_IMODE(new.st_mode):
+        os.chmod(fresh, stat.S_IMODE(old.st_mode))
 
 
 def _record(path: str, final: str, digest: str) -> OutputRecord:

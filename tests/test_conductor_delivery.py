@@ -1,0 +1,65 @@
+"""A result takes the place of a file as a compiler's own writing would: mode, owner, and who may write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from buildfarm.conductor.delivery import ordinary, place
+from tests.farm import Farm
+from tests.tool import buildfarm
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
+def test_a_file_that_was_there_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    output = tmp_path / "a.o"
+    output.write_text("old")
+    output.chmod(mode)
+    os.replace(place(str(output), b"new", (), "token", 1).renames[0][0], output)
+    assert (output.read_text(), output.stat().st_mode & 0o7777) == ("new", mode)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_file_that_was_there_keeps_its_owner(tmp_path: Path) -> None:
+    output = tmp_path / "a.o"
+    output.write_text("old")
+    os.chown(output, 1, 2)
+    assert ordinary(str(output))
+    os.replace(place(str(output), b"new", (), "token", 1).renames[0][0], output)
+    assert (output.stat().st_uid, output.stat().st_gid) == (1, 2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_where_the_compiler_could_not_write_it_is_asked_and_fails_itself(tmp_path: Path) -> None:
+    output = tmp_path / "a.o"
+    output.write_text("old")
+    output.chmod(0o444)
+    assert not ordinary(str(output))
+    (tmp_path / "a.mod").write_text("old")
+    (tmp_path / "a.mod").chmod(0o444)
+    assert ordinary(str(tmp_path / "a.mod")), "gfortran renames"
+
+
+@pytest.mark.timeout(120)
+def test_modes_of_objects_and_depfiles_after_a_build_are_makes_own(tmp_path: Path) -> None:
+    def modes(command: list[str], name: str, hosts: str | None = None) -> list[int]:
+        tree = tmp_path / name
+        tree.mkdir()
+        (tree / "Makefile").write_text("all: a.o b.o\n%.o: %.c FORCE\n\t$(CC) -MMD -c $< -o $@\nFORCE:\n")
+        for file in ("a.c", "b.c"):
+            (tree / file).write_text("int x;\n")
+        for file, mode in (("a.o", 0o600), ("a.d", 0o640), ("b.o", 0o666)):
+            (tree / file).touch()
+            (tree / file).chmod(mode)
+        if hosts is None:
+            subprocess.run([*command, "-C", str(tree)], check=True, capture_output=True)
+        else:
+            result = buildfarm(*command, "-C", str(tree), "--hosts", hosts)
+            assert result.code == 0 and "2 on nodes" in result.stderr, result.stderr
+        return [(tree / file).stat().st_mode & 0o7777 for file in ("a.o", "a.d", "b.o", "b.d")]
+
+    with Farm(count=1, jobs=2) as farm:
+        assert modes(["run"], "ours", farm.hosts) == modes(["make"], "plain")
