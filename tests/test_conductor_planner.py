@@ -38,7 +38,7 @@ def test_a_plan_is_the_same_without_what_is_compiled(tmp_path: Path, monkeypatch
         (tmp_path / f"u{number}.c").write_text(f"int u{number};\n")
     environment = {"PATH": os.environ["PATH"]}
     buffered = planner.plan_build(str(tmp_path), ["-k"], environment)
-    monkeypatch.setattr(planner, "_natives", lambda: (None, None))
+    monkeypatch.setattr(planner, "_natives", lambda: (None, None, None))
     plain = planner.plan_build(str(tmp_path), ["-k"], environment)
     assert buffered.troubles == plain.troubles == ()
     assert len(buffered.graph.units()) == 50

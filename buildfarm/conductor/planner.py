@@ -21,7 +21,7 @@ from buildfarm.graph.classify import LOCAL_VARIABLES, classify
 from buildfarm.graph.makedb import MakeDatabase, complaints, parse
 from buildfarm.graph.plain import PlainLines
 from buildfarm.graph.plan import InstancePlan, make_plan
-from buildfarm.make import buffering, confining
+from buildfarm.make import blocks, buffering, confining
 from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
@@ -78,12 +78,12 @@ async def plan_instance(
     instance: MakeInstance, *, make: str | None = None, tree: str | None = None
 ) -> tuple[InstancePlan | None, str | None]:
     """The plan of one make instance, and what went wrong with it, if anything."""
-    library, confiner = await asyncio.to_thread(_natives)
+    library, confiner, cut = await asyncio.to_thread(_natives)
     hearing = Hearing(instance)
     output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library, confiner=confiner, listen=hearing)
     if output.error is not None:
         return None, output.error
-    database = await asyncio.to_thread(uncollected, parse, output.text)
+    database = await asyncio.to_thread(uncollected, parse, output.text, cut)
     output = replace(output, text="")  # a kilobyte for each target
     return await asyncio.to_thread(uncollected, _understand, instance, database, output, hearing)
 
@@ -137,12 +137,12 @@ def uncollected(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> 
 
 
 @functools.cache
-def _natives() -> tuple[Path | None, Path | None]:
-    """What makes dry runs cheaper, a library and a program; compiled if they have never been."""
+def _natives() -> tuple[Path | None, Path | None, blocks.Cut | None]:
+    """What makes dry runs cheaper: `buffering`'s, `confining`'s, `blocks`'; compiled if they have never been."""
     from platformdirs import user_cache_path
 
     cache = user_cache_path("buildfarm")
-    return buffering.prepare(cache), confining.prepare(cache)
+    return buffering.prepare(cache), confining.prepare(cache), blocks.prepare(cache)
 
 
 def _understand(

@@ -362,12 +362,12 @@ class _Derived:
         inner = {
             key: targets
             for key, targets in self.views.items()
-            if key in by_target or any([target.remade or target.needs_anything for target in targets])
+            if key in by_target or any(target.remade or target.needs_anything for target in targets)
         }
         last = {
             key: chain[-1]
             for key, chain in by_target.items()
-            if key in inner and not any([target.submakes for target in inner[key]])
+            if key in inner and not any(target.submakes for target in inner[key])
         }
         needs: list[tuple[str, str]] = []
         for key, targets in inner.items():

@@ -95,6 +95,9 @@ class Target(NamedTuple):
         return self.remade and not self.phony and not self.calls
 
 
+_NOT_MADE = Target("", "", "")[3:]
+
+
 @dataclass(frozen=True, slots=True)
 class InstancePlan:
     """What one make instance is going to do.  A plan of the same `key` made later replaces an earlier one."""
@@ -287,23 +290,28 @@ class _Builder:
         """Make a target of every name that the roots need."""
         stack = list(dict.fromkeys(reversed(roots)))
         seen = set(stack)
+        rules, recipes, makers, targets = self.database.rules, self.recipes, self._makers, self.targets
+        make: Callable[[type[Target], tuple[object, ...]], Target] = tuple.__new__  # in a third of the time
         while stack:
             name = stack.pop()
-            if name.startswith(".") and _SPECIAL.fullmatch(name):
+            if name[:1] == "." and _SPECIAL.fullmatch(name):
                 continue
-            rule = self.database.rules.get(name) or Rule(name, is_target=False)
-            target = self._target(rule)
-            self.targets[target.key] = target
-            for other in (*rule.order_only, *rule.prerequisites):
-                if other not in seen:
-                    seen.add(other)
-                    stack.append(other)
+            rule = rules.get(name)
+            key = self.key(name)
+            if name not in recipes and name not in makers and (rule is None or rule[1:] == _SOURCE):
+                targets[key] = make(Target, (key, name, self.directory, *_NOT_MADE))
+                continue
+            targets[key] = self._target(rule or Rule(name, is_target=False))
+            if rule is not None:
+                for names in (rule.order_only, rule.prerequisites):
+                    for other in names:
+                        if other not in seen:
+                            seen.add(other)
+                            stack.append(other)
 
     def _target(self, rule: Rule) -> Target:
         recipe = self.recipes.get(rule.name)
         maker = self._makers.get(rule.name) if recipe is None and self._makers else None
-        if recipe is None and maker is None and rule[1:] == _SOURCE:
-            return Target(self.key(rule.name), rule.name, self.directory)
         return Target(
             key=self.key(rule.name),
             name=rule.name,

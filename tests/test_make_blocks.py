@@ -1,0 +1,73 @@
+"""The cutter in C and makedb's own cut any text into the same rows, and real data bases into the same rules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from platformdirs import user_cache_path
+
+from buildfarm.graph.makedb import parse, rows
+from buildfarm.make import blocks, native
+
+WORDS = ["a.o", ":", ": ", "::", " | ", "|", " ", "name with spaces", "größe", "\udcff", "\\\n", "$@", "%", "=", "\0"]
+LINES = ["\n", "\n\n", "\n\n\n", "\n#  Builtin rule", "\n# Not a target:\n", "\n# automatic\n", "\n\tcc -c a.c\n"]
+FACTS = ["\n#  Phony target (prerequisite of .PHONY).", "\n#  File does not exist.", "\n#  Failed to be updated."]
+MORE = ["\n#  Also makes: ", "\n#  Also makes: b.o c.o", "\n#  Implicit rule search has been done.", "\n#  "]
+RECIPES = ["\n#  recipe to execute (from 'Makefile', line 12):", "\n#  recipe to execute (from '", "', line ", "7):"]
+ENDS = ["# Not a target:", "#  Builtin rule", "\n# files hash-table stats:"]
+PIECES = [*WORDS, *LINES, *FACTS, *MORE, *RECIPES, *ENDS]
+
+
+@pytest.fixture(scope="module")
+def cut() -> blocks.Cut:
+    found = blocks.prepare(user_cache_path("buildfarm"))
+    assert found is not None
+    return found
+
+
+@given(pieces=st.lists(st.one_of(st.sampled_from(PIECES), st.text("\n#: |a", max_size=3)), max_size=40), data=st.data())
+def test_both_cut_any_text_into_the_same_rows(cut: blocks.Cut, pieces: list[str], data: st.DataObject) -> None:
+    text = "\n" + "".join(pieces)
+    stop = data.draw(st.integers(0, len(text)))
+    start = data.draw(st.integers(1, min(3, len(text))))
+    assert list(cut(text, start, stop)) == list(rows(text, start, stop))
+
+
+MAKEFILES = {
+    "everyday": "all: a.o b.o | d\n\techo $^\n%.o: %.c ; cc -c $<\nd: ; mkdir $@\n.PHONY: all\n",
+    "odd names": "all: a\\ b c\\:d $$x e%f\na\\ b: ; echo\nc\\:d: ; echo\n$$x: x\\ y ; echo\nx\\ y größe: ; echo\n",
+    "double colons and groups": "all:: a\n\techo 1\nall:: b\n\techo 2\n%.x %.y: %.z ; touch $*\na: p.x q.y\n",
+    "target-specific": "all: export V = 1\nall: W := a\\\n b\ndefine D\n1\n\n#  2\nendef\nall: D = $(value D)\nall: ; :\n",
+    "no rules": "X = 1\n",
+    "failures": "all: absent other\nother: absent\n\techo\n",
+    "recipes that look like facts": "all:\n\t#  Phony target\n\t# automatic\n\techo '#  File does not exist'\n",
+}
+
+
+@pytest.mark.parametrize("name", list(MAKEFILES))
+@pytest.mark.parametrize("flags", [[], ["-r"]])
+def test_a_data_base_gives_the_same_rules(tmp_path: Path, cut: blocks.Cut, name: str, flags: list[str]) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILES[name])
+    for source in ("a.c", "b.c", "p.z"):
+        (tmp_path / source).touch()
+    (tmp_path / os.fsdecode(b"\xff.c")).touch()
+    command = ["make", "-n", "-p", "-k", "--trace", *flags]
+    text = os.fsdecode(
+        subprocess.run(command, cwd=tmp_path, capture_output=True, env={"PATH": os.environ["PATH"]}).stdout
+    )
+    assert parse(text, cut) == parse(text)
+    assert parse(text).complete
+
+
+def test_without_a_compiler_makedb_cuts_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert blocks.prepare(tmp_path / "cache") is None
+    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("tried again"))
+    assert blocks.prepare(tmp_path / "cache") is None
+    (tmp_path / "file").touch()
+    assert blocks.prepare(tmp_path / "file") is None
