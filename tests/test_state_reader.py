@@ -152,3 +152,16 @@ def test_status_imports_nothing_from_outside_the_standard_library() -> None:
     standard = set(sys.stdlib_module_names) | {"__main__", "__mp_main__"}
     foreign = {name.partition(".")[0] for name in loaded} - standard
     assert {name for name in foreign if not name.startswith(("_", "sitecustomize", "usercustomize"))} == {"buildfarm"}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("gcc -c a.c -o a.o", "a.o"),
+        ("gcc -c src/a.c", "src/a.c"),
+        ("gcc -o /dev/null -c -x c /dev/null -fno-stack-protector", "/dev/null"),
+        ("gcc --version", "--version"),
+    ],
+)
+def test_a_step_without_outputs_is_called_by_what_it_reads(words: str, name: str) -> None:
+    assert reader.named_output(words.split(), "/here") == os.path.join("/here", name)

@@ -432,7 +432,8 @@ def named_output(argv: Sequence[str], cwd: str) -> str:
     named = next((after for word, after in words if word == "-o" and not after.startswith("/dev/")), None)
     if named is None:
         plain = [word for before, word in words if not word.startswith("-") and before != "-o"]
-        named = next((word for word in reversed(plain) if "." in os.path.basename(word)), "".join(argv[-1:]))
+        likely = (word for word in reversed(plain) if "." in os.path.basename(word))
+        named = next(likely, (plain or [*argv] or [""])[-1])  # options may come after the source
     return os.path.join(cwd, named)
 
 
