@@ -133,6 +133,9 @@ def test_a_unit_without_optimization_does_not_travel_fully_preprocessed(trip: Tr
         '#define SAME(x) x\n__asm__(SAME(".incbin") " \\"a.c\\"");',
         '#define BOTH(x, y) x " " y\n__asm__(BOTH(".incbin", "\\"a.c\\""));',
         '#define TEXT(x) #x\n__asm__(TEXT(.include "/a.c"));',
+        'const char *a = "/*";\n__asm__(".incbin \\"a.c\\"");\nconst char *z = "*/";',
+        'const char *a = R"("/*)";\n__asm__(".incbin \\"a.c\\""); /* */',
+        '#define SAME(x) x\n__asm__(SAME(".incbin \\"") "a.c\\"");',
     ],
 )
 def test_an_assembler_file_keeps_the_unit_here(trip: Trip, text: str) -> None:
@@ -150,6 +153,17 @@ def test_a_text_that_looks_for_the_name_of_such_a_directive_travels(trip: Trip) 
         '|| !strcmp(p, ".include") || strcmp(p, ".incbin"); }\n',
     )
     assert trip.go("gcc -O1 -c conf.c").raw
+
+
+def test_a_text_that_tells_of_such_a_directive_in_comments_travels(trip: Trip) -> None:
+    """compile.c and remote.c of distcc, which has to look for the directive itself."""
+    trip.write(
+        "scan.c",
+        "char *strstr(const char *, const char *);\n"
+        '/* it\'s .incbin "a.c" */ int a; // .include "a.c"\n'
+        'int f(const char *p) { return strstr(p, ".incbin \\\\\\"") || strstr(p, ".incbin \\""); }\n',
+    )
+    assert trip.go("gcc -O1 -c scan.c").raw
 
 
 def test_a_counter_in_a_directive_is_preprocessed_fully(trip: Trip) -> None:
