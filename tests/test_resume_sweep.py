@@ -270,3 +270,64 @@ def test_what_a_living_make_is_in_the_middle_of_is_not_kept(tmp_path: Path) -> N
         result = buildfarm("resume", "-C", str(tree), "--hosts", "")
     assert result.code == 0, result.stderr
     assert (tree / "one.txt").read_text() == "one\nend\n"
+
+
+LOCKED = """\
+CFLAGS = -O1
+-include .settings
+program: main.o
+	cc -o $@ main.o deps/dep.o
+main.o: main.c .ready
+	cc $(CFLAGS) -c main.c -o main.o
+.ready:
+	@touch $@
+ifneq ($(PREVIOUS),$(CFLAGS))
+.ready: settings
+endif
+settings:
+	echo 'PREVIOUS=$(CFLAGS)' > .settings
+	cd deps && $(MAKE)
+.PHONY: settings
+"""
+
+
+def test_make_is_led_back_to_a_recursive_make_that_its_own_settings_lock_away(tmp_path: Path) -> None:
+    """redis writes down its flags, and builds its libraries in the same recipe, which then is not run again."""
+    tree = tmp_path / "p"
+    (tree / "deps").mkdir(parents=True)
+    (tree / "Makefile").write_text(LOCKED)
+    (tree / "main.c").write_text("int dep(void);\nint main(void) { return dep(); }\n")
+    (tree / "deps" / "Makefile").write_text("dep.o: dep.c\n\tcc -O1 -c dep.c -o dep.o\n")
+    (tree / "deps" / "dep.c").write_text("int dep(void) { return 0; }\n")
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "--no-lookahead")) as build:
+            wait_until(lambda: farm.waiting() > 0, "deps/dep.o to be under way")
+            build.kill_all()
+        farm.open_gate()
+        asked = subprocess.run(["make", "-n"], cwd=tree, check=False, capture_output=True, text=True).stdout
+        assert "main.o" in asked
+        assert "dep.c" not in asked, "make goes astray"
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+    assert result.code == 0, result.stderr
+    assert ".settings moved to" in result.stderr
+    assert subprocess.run([tree / "program"], check=False).returncode == 0
+    assert (tree / ".settings").read_text() == "PREVIOUS=-O1\n"
+
+
+def test_included_files_that_lock_nothing_away_stay(tmp_path: Path) -> None:
+    tree = tmp_path / "p"
+    tree.mkdir()
+    (tree / "Makefile").write_text("-include .settings\nall:\n\techo X=1 > .settings\n\tsh probe\n\techo $(X) > seen\n")
+    (tree / "probe").write_text("cc -c piece.c -o piece.o\n")
+    (tree / "piece.c").write_text("int x;\n")
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "--no-lookahead")) as build:
+            wait_until(lambda: farm.waiting() > 0, "piece.o to be under way")
+            build.kill_all()
+        farm.open_gate()
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+    assert result.code == 0, result.stderr
+    assert "moved to" not in result.stderr
+    assert (tree / "seen").read_text() == "1\n", "as plain make would read it"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from buildfarm.conductor.astray import Astray, led_back, look_for
 from buildfarm.errors import MachineError
 from buildfarm.make import orphans
 from buildfarm.model import BuildState
@@ -38,6 +39,7 @@ class Findings:
     orphans: tuple[int, ...] = ()  # processes of the dead build that still run
     lost: bool = False  # a build died here and its journal is gone
     troubles: tuple[str, ...] = ()  # what make could not tell of its targets
+    astray: Astray | None = None  # make may not come back to what was under way
 
 
 def examine(
@@ -93,7 +95,7 @@ def examine(
         until_ns=None if running else recovery.last_sign_of_life(journal.state_dir),
         verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
     )
-    return Findings(sweep, tuple(gone), running, False, seen.troubles)
+    return Findings(sweep, tuple(gone), running, False, seen.troubles, look_for(rows, sweep, seen))
 
 
 def left_running(journal: Journal, lock: TreeLock) -> tuple[int, ...]:
@@ -130,6 +132,8 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     removed = recovery.perform(
         found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE
     )
+    if found.astray is not None:
+        led_back(found.astray, journal.state_dir / ASIDE, note)
     if found.lost or found.sweep.interrupted:
         note(tell(found, removed, str(journal.state_dir / ASIDE), rescued))
     return found.sweep.kept_units if found.sweep.interrupted else 0

@@ -23,7 +23,11 @@ class Suspects:
     """What make says; paths are absolute and normalised."""
 
     def __init__(
-        self, targets: Iterable[Target], environment: Mapping[str, str], troubles: tuple[str, ...] = ()
+        self,
+        targets: Iterable[Target],
+        environment: Mapping[str, str],
+        troubles: tuple[str, ...] = (),
+        makefiles: Iterable[str] = (),
     ) -> None:
         self._targets = tuple(targets)
         self._environment = environment
@@ -33,6 +37,8 @@ class Suspects:
         files = (target.key for target in self._targets if not target.phony and (target.recipe or target.grouped_with))
         self.files = tuple(dict.fromkeys(map(self._real, files)))
         """File targets for which make has a recipe."""
+        self.makefiles = tuple(dict.fromkeys(map(self._real, makefiles)))
+        """Those that the instances read."""
 
     @property
     def continued(self) -> frozenset[str]:
@@ -57,7 +63,9 @@ def find(directory: str, words: Sequence[str], environment: Mapping[str, str]) -
     from buildfarm.conductor.planner import plan_instances
 
     plans, troubles = plan_instances(directory, ("-B", *words), environment)
-    return Suspects((target for plan in plans for target in plan.targets.values()), environment, troubles)
+    targets = (target for plan in plans for target in plan.targets.values())
+    makefiles = (path for plan in plans for path in plan.makefiles)
+    return Suspects(targets, environment, troubles, makefiles)
 
 
 def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:

@@ -35,7 +35,9 @@ _OWN_WORDS = re.compile(
 )
 _START = "\n# Make data base, printed on "
 _END = "\n# Finished Make data base on "
-_VARIABLE = re.compile(r"^(\.DEFAULT_GOAL|MAKECMDGOALS|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE)
+_VARIABLE = re.compile(
+    r"^(\.DEFAULT_GOAL|MAKECMDGOALS|MAKEFILE_LIST|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
+)
 _LONGEST_NAME = 16  # words of one file name
 _ALSO = "\n#  Also makes: "
 _RECIPE = "\n#  recipe to execute (from '"
@@ -103,6 +105,7 @@ class MakeDatabase:
     rules: Mapping[str, Rule]
     steps: tuple[Step, ...]
     goals: tuple[str, ...]  # as given on the command line, else the default goal, else nothing
+    makefiles: tuple[str, ...]  # that were read, as they were called
     directory: str | None  # CURDIR
     shell: str
     one_shell: bool
@@ -132,6 +135,7 @@ def parse(text: str, cut: Cut | None = None) -> MakeDatabase:
         rules=rules,
         steps=tuple(_steps(text[trace.start : trace.stop], one_shell)),
         goals=tuple(_names(goals, rules)),
+        makefiles=tuple(variables.get("MAKEFILE_LIST", "").split()),
         directory=variables.get("CURDIR"),
         shell=variables.get("SHELL", "/bin/sh"),
         one_shell=one_shell,

@@ -111,6 +111,7 @@ class InstancePlan:
     order: tuple[str, ...]  # keys of the targets that would be remade, in make's serial order
     missing: tuple[MissingRule, ...] = ()
     fatal: tuple[str, ...] = ()
+    makefiles: tuple[str, ...] = ()  # paths of those that were read
 
     @property
     def whole(self) -> bool:
@@ -166,6 +167,7 @@ def make_plan(
         order=tuple(dict.fromkeys(builder.key(step.target) for step in database.steps)),
         missing=complaints.missing,
         fatal=complaints.fatal,
+        makefiles=tuple(absolute(directory, name) for name in database.makefiles),
     )
 
 

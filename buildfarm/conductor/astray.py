@@ -1,0 +1,91 @@
+"""Leads make back to a recursive make that a dead build was in, where the Makefile itself has locked the way.
+
+It judges no file for being half-written (`state.recovery` does).
+
+Theory of operation.  Some Makefiles write down their settings and go on to build what depends on them, in one recipe:
+
+    persist-settings:
+            echo PREV_CFLAGS=$(CFLAGS) >> .make-settings
+            cd ../deps && $(MAKE) lua
+
+`.make-settings` is included, and where it names the flags of now the recipe is not run again.  Killed in `deps`, plain
+make goes on to link libraries that nobody has made (redis does so).  What the recipe wrote is no target, so that
+no rule of the sweep's takes it away.  It is found from its effect: something was under way that make would not make any
+more, however much it made anew; and a file that make includes, that no rule makes and that came into being in
+the dead build, is what stands between: with the file away, make comes back.  Only what has that effect goes, aside.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildfarm.state.claims import JournalRows, Standing
+from buildfarm.state.recovery import SweepPlan
+
+if TYPE_CHECKING:
+    from buildfarm.conductor.suspects import Suspects
+
+MOST = 4  # included files that are tried, each at the price of a plan
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """What make would not come back to, and the included files that may be the reason."""
+
+    outputs: frozenset[str]
+    included: tuple[str, ...]
+    directory: str  # the build's
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def look_for(rows: JournalRows, sweep: SweepPlan, seen: Suspects) -> Astray | None:
+    """What is to be tried after the sweep; mostly nothing.  `seen`: make's graph as the dead build left it."""
+    build = rows.build
+    if build is None:
+        return None
+    under_way = {claim.path for claim in rows.claims if claim.standing is Standing.PENDING}
+    under_way.update(removal.path for removal in sweep.removed)
+    outputs = frozenset(map(os.path.normpath, under_way)).difference(seen.files)
+    if not outputs:
+        return None
+    made = {os.path.normpath(claim.path) for claim in rows.claims}
+    made.update(seen.files)
+    included = tuple(path for path in seen.makefiles if path not in made and _born(path) > build.started)
+    if not 0 < len(included) <= MOST:
+        return None
+    spec = build.spec
+    return Astray(outputs, included, spec.directory, tuple(spec.make_arguments), spec.environment)
+
+
+def led_back(astray: Astray, aside: Path, note: Callable[[str], None]) -> bool:
+    """Take the first included file away without which make comes back to what was under way; tell of it."""
+    from buildfarm.conductor import suspects
+
+    for path in astray.included:
+        place = aside / "included" / os.path.basename(path)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, place)
+        except OSError:
+            continue
+        seen = suspects.find(astray.directory, astray.words, astray.environment)
+        if not astray.outputs.isdisjoint(seen.files):
+            note(f"{path} moved to {place}: with it make would not go on with what was under way")
+            return True
+        os.rename(place, path)
+    return False
+
+
+def _born(path: str) -> float:
+    """When this file came into being, in seconds since the epoch; 0 where nobody knows (statx(2), stat(1))."""
+    told = subprocess.run(["stat", "-c", "%.9W", "--", path], check=False, capture_output=True, text=True).stdout
+    try:
+        return float(told)
+    except ValueError:
+        return 0.0
