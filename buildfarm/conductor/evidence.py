@@ -7,8 +7,9 @@ it would have found first: a generated `version.h` in an earlier `-I` directory 
 each file read and each directory searched, the name under which it could have been found there is on the list of
 absences, if nothing is there at the time; it is a superset of what the compiler really looked for, so it can only
 throw a good result away.  A directory whose mtime has not changed has no new names in it, so most checks end after
-one `stat`.  One that objects are just being put into changes all the time: there each name is looked for, if a check
-asks for few, because to list thousands of names for each of thousands of units is quadratic.  A file that was changed
+one `stat`.  One that objects are just being put into changes all the time: it is followed (`listings`), and where that
+can't be, each name is looked for, if a check asks for few, because to list thousands of names for each of thousands of
+units is quadratic.  A file that was changed
 about when it was read (`RACY_NS`, as git does for its index) proves nothing.
 """
 
@@ -18,9 +19,10 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from buildfarm.dispatch.listings import Listings
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.model import Unit
@@ -44,7 +46,7 @@ class Evidence:
 class _Look:
     """What one check has seen of directories."""
 
-    listings: dict[str, frozenset[str]] = field(default_factory=dict)
+    listings: dict[str, Set[str]] = field(default_factory=dict)
     singly: dict[str, int] = field(default_factory=dict)  # how many names were looked for one by one
 
 
@@ -53,7 +55,8 @@ class Witness:
 
     def __init__(self) -> None:
         self._digests: dict[str, tuple[Stamp, str]] = {}
-        self._names: dict[str, tuple[int, frozenset[str]]] = {}
+        self._names: dict[str, tuple[int, Set[str]]] = {}
+        self._listings = Listings()
 
     async def settled(self, paths: Iterable[str]) -> None:
         """Wait, `RACY_NS` at most, until none was changed so lately that nobody can vouch for it."""
@@ -160,23 +163,23 @@ class Witness:
             look.listings[directory] = names
         return name in names
 
-    def _known_listing(self, directory: str) -> frozenset[str] | None:
-        """The names, if they were listed since they last changed."""
+    def _known_listing(self, directory: str) -> Set[str] | None:
+        """The names, if the directory is followed, or was listed since they last changed."""
         known = self._names.get(directory)
-        if known is None:
-            return None
         try:
-            return known[1] if known[0] == os.stat(directory).st_mtime_ns else None
+            if known is not None and known[0] == os.stat(directory).st_mtime_ns:
+                return known[1]
+            return self._listings.followed(directory)
         except OSError:
             return None
 
-    def _listing(self, directory: str) -> frozenset[str]:
+    def _listing(self, directory: str) -> Set[str]:
         try:
             mtime = os.stat(directory).st_mtime_ns
-            names = frozenset(os.listdir(directory))
+            names = self._listings.names(directory)
         except OSError:
             return frozenset()
-        if time.time_ns() - mtime > RACY_NS:
+        if isinstance(names, frozenset) and time.time_ns() - mtime > RACY_NS:
             self._names[directory] = (mtime, names)
         return names
 

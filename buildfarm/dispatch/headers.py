@@ -13,8 +13,9 @@ comment inside a directive) make their unit `Unclear`, as does what tells one fi
 
 What was found for a header holds while the files that were read have the stamps that they had, and the directories
 that were searched still have those, and only those, of the names that were looked up; both are looked at for each unit,
-each once; what is the system's is looked at for all units of `GLANCE_SECONDS` (`stamps`).  A directory whose time has
-not changed is not read again, unless that changed in the last moment: it may change again within one tick of its clock.
+each once; what is the system's is looked at for all units until something in it changes (`stamps`).  A directory whose
+time has not changed is not read again, unless that changed in the last moment: it may change again within one tick of
+its clock.  One that has changed is read once more, and followed from then on (`listings`).
 
 distcc's include server works like this too; it expects system headers to be the same on all nodes, which is nothing
 to rely on, so nodes must prove it (`alike`), or they are sent those too.
@@ -26,16 +27,17 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-from buildfarm.dispatch import directives, protocol
+from buildfarm.dispatch import directives, protocol, stamps
 from buildfarm.dispatch.directives import Asked, How
-from buildfarm.dispatch.stamps import GLANCE_SECONDS, SYSTEM, Stamp, file_stamp
+from buildfarm.dispatch.listings import Listings
+from buildfarm.dispatch.stamps import SYSTEM, Stamp, file_stamp
 from buildfarm.model import SentFile
 
-NEVER: tuple[int, frozenset[str]] = (-1, frozenset())
+NEVER: tuple[int, Set[str]] = (-1, frozenset())
 RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
 
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
@@ -129,7 +131,7 @@ class _Reach:
     directories: tuple[_Looked, ...]
     unclear: str | None
     notes: Notes
-    glanced: float = -1e9  # when (monotonic) the system's part was last found as it was
+    glanced: float = -1e9  # the system's part was found as it was by looks that count from then on (`stamps.since`)
 
     @cached_property
     def near(self) -> tuple[tuple[Header, ...], tuple[_Looked, ...]]:
@@ -209,13 +211,14 @@ class Headers:
 
     def __init__(self) -> None:
         self._files: dict[str, Header] = {}
-        self._names: dict[str, tuple[int, frozenset[str]]] = {}
+        self._names: dict[str, tuple[int, Set[str]]] = {}
+        self._listings = Listings()
         self._reaches: dict[tuple[SearchPath, str], _Reach] = {}
         self._sources: dict[tuple[SearchPath, Asking], _Reach] = {}
         # What was looked at for the unit in hand:
         self._stamps: dict[str, Stamp | None] = {}
         self._mtimes: dict[str, int | None] = {}
-        self._listed: dict[str, frozenset[str]] = {}
+        self._listed: dict[str, Set[str]] = {}
 
     def closure(
         self, source: str, included: Sequence[str], cwd: str, search: SearchPath, macros: frozenset[str] = frozenset()
@@ -310,16 +313,17 @@ class Headers:
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
         directories = []
         for path, names in looked.items():
-            there = self._list(path) & names
+            there = frozenset(self._list(path) & names)
             directories.append(_Looked(path, self._mtimes[path], frozenset(names), there))
         return _Reach(Led(tuple(files.values()), search.own), tuple(directories), unclear, notes)
 
     def _holds(self, reach: _Reach) -> bool:
-        now = time.monotonic()
-        if now - reach.glanced >= GLANCE_SECONDS:
-            if not self._are(*reach.far):
+        if reach.glanced <= stamps.since():
+            headers, directories = reach.far
+            begun = min((stamps.begin(seen.path) for seen in directories), default=float("inf"))
+            if not self._are(headers, directories):
                 return False
-            reach.glanced = now
+            reach.glanced = min(begun, stamps.earliest(header.path for header in headers))
         return self._are(*reach.near)
 
     def _are(self, headers: Sequence[Header], directories: Sequence[_Looked]) -> bool:
@@ -396,13 +400,13 @@ class Headers:
         self._mtimes[directory] = mtime
         return mtime
 
-    def _list(self, directory: str) -> frozenset[str]:
+    def _list(self, directory: str) -> Set[str]:
         names = self._listed.get(directory)
         if names is None:
             names = self._listed[directory] = self._read_names(directory)
         return names
 
-    def _read_names(self, directory: str) -> frozenset[str]:
+    def _read_names(self, directory: str) -> Set[str]:
         mtime = self._mtimes[directory] if directory in self._mtimes else self._mtime(directory)
         if mtime is None:
             return frozenset()
@@ -410,12 +414,12 @@ class Headers:
         if known is not None and known[0] == mtime:
             return known[1]
         try:
-            names = frozenset(os.listdir(directory))
+            names = self._listings.names(directory)
         except NotADirectoryError:
             names = frozenset()
         except OSError as error:
             raise Unclear(f"{directory}: {error.strerror}") from error
-        if time.time_ns() - mtime > RACY_NS:
+        if isinstance(names, frozenset) and time.time_ns() - mtime > RACY_NS:
             self._names[directory] = (mtime, names)
         return names
 
