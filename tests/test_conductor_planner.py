@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildfarm.conductor import planner
+from buildfarm.graph.makedb import parse
+from buildfarm.make import dryrun
+from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance
 
 MAKEFILE = """\
@@ -72,11 +80,77 @@ def test_what_was_heard_counts_for_the_same_directory_and_environment_only(tmp_p
     line = "gcc -c a.c -o a.o"
     instance = MakeInstance(str(tmp_path), ("make", "-C", "sub"), {"HOME": "/h"})
     hearing = planner.Hearing(instance)
-    hearing(f"Makefile:1: target 'a.o' does not exist\n{line}\n".encode())
+    hearing(f"Makefile:1: target 'a.o' does not exist\n{line}\nMakefile:1: target 'b.o' does not exist\n".encode())
     there = os.path.realpath(tmp_path / "sub")
-    warm = hearing.lines(there, {"HOME": "/else"})
-    assert warm is hearing.lines(there, {}) and warm(line) is warm(line)
-    elsewhere = hearing.lines(str(tmp_path), {})
-    assert elsewhere is not warm and elsewhere(line) != warm(line)
-    here = hearing.lines(there, {"COMPILER_PATH": "/x"})(line)
+    warm = hearing.early(there, {"HOME": "/else"})
+    assert warm is hearing.early(there, {}) and warm.get("a.o") is not None
+    elsewhere = hearing.early(str(tmp_path), {})
+    assert elsewhere is not warm and elsewhere.get("a.o") is None
+    here = hearing.early(there, {"COMPILER_PATH": "/x"}).plain(line)
     assert here is not None and here.call.unit is not None and not here.call.unit.may_travel
+
+
+STEPS = {
+    "a.o": "a.o: a.c\n\tcc -c a.c -o a.o\n",
+    "b.o": "b.o: b.c\n\tcc -c b.c -o b.o\n\tar rc lib.a b.o\n",
+    "c.o": "c.o: c.c\n\t@mkdir -p d && cc -c c.c -o c.o\n",
+    "sub": "sub: e.o\n\t+$(MAKE) -C sub B=1\n",
+    "e.o": "e.o: e.c\n\tcc -c e.c \\\n\t-o e.o\n",
+    "f.o": ".PHONY: f.o\nf.o: f.c\n\tcc -c f.c -o f.o\n",
+    "g.o": "g.o:: g.c\n\tcc -c g.c -o g.o\ng.o:: h.c\n\tcc -c h.c -o h.o\n",
+    "i.o": "i%o j%o: i%c\n\tcc -c i.c -o i.o\n\tcc -c j.c -o j.o\n",
+    "k.o": "k.o: k.c\n\tcc -c k.c -o k.o\n\t@echo \\\n\tM:1: target 'a.o' does not exist\n",
+    "l\\ m.o": "l\\ m.o: größe.c\n\tcc -c größe.c -o 'l m.o'\n",
+    "n.o": ".ONESHELL:\nn.o: n.c\n\tcc -c n.c -o n.o\n\tar rc n.a n.o\n",
+    "o.o": "include made.mk\nmade.mk: ; +cc -c made.c -o made.o\no.o: o.c\n\tcc -c o.c -o o.o\n",
+    "p.o": "p.o: absent\n\tcc -c p.c -o p.o\n",
+    "q.o": "q.o: q.c | a.o\n\tcc -c q.c -o q.o\n\t+echo between\n\tcc -c r.c -o r.o\n",
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(names=st.lists(st.sampled_from(list(STEPS)), unique=True, min_size=1), size=st.integers(1, 4000))
+def test_heard_in_pieces_of_any_size_a_plan_is_that_of_the_text(names: list[str], size: int) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        tree = Path(name)
+        (tree / "sub").mkdir()
+        for letter in ("a", "b", "c", "e", "f", "g", "h", "i", "k", "größe", "n", "o", "q", "r"):
+            (tree / f"{letter}.c").touch()
+        (tree / "Makefile").write_text(f"all: {' '.join(names)}\n" + "".join(STEPS[name] for name in names))
+        said: list[bytes] = []
+
+        async def kept(*words: Any) -> tuple[int | None, bytes, str, str]:
+            ended = await run_in_memory(*words)
+            said.append(ended[1])
+            return ended
+
+        patch.setattr(dryrun, "run_in_memory", kept)
+        instance = MakeInstance(name, ("make",), {"PATH": os.environ["PATH"]})
+        library, confiner, cut = planner._natives()
+        output = asyncio.run(dryrun.dry_run(instance, 60, library=library, confiner=confiner))
+        heard = planner.Hearing(instance)
+        at = 0
+        while at < len(said[0]):
+            end = said[0].find(b"\n", min(at + size, len(said[0]) - 1)) + 1
+            heard(said[0][at:end])
+            at = end
+        assert not output.error
+        databases = (parse(output.text, cut, heard.heard()), parse(output.text))
+        assert databases[0] == databases[1]
+        understood = [
+            planner._understand(instance, database, output, hearing)
+            for database, hearing in zip(databases, (heard, planner.Hearing(instance)), strict=True)
+        ]
+        assert understood[0] == understood[1]
+
+
+def test_what_was_heard_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    trace = "".join(f"M:4: target 'u{n}.o' does not exist\ncc -c u{n}.c -o u{n}.o\n" for n in range(9))
+    hearing = planner.Hearing(MakeInstance(str(tmp_path), ("make",), {}))
+    hearing(f"make: Entering directory '/w'\n{trace}".encode())
+    heard = hearing.heard()
+    assert heard.text == trace and len(heard.reader.steps) == 8
+    steps = heard.reader.steps
+    database = parse(f"make: Entering directory '/w'\n{trace}# GNU Make 4.3\n", heard=heard)
+    assert len(database.steps) == 9 and database.steps == tuple(steps)

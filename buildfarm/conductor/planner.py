@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from buildfarm.errors import UsageError
 from buildfarm.graph.alike import Alike
 from buildfarm.graph.classify import LOCAL_VARIABLES, classify
-from buildfarm.graph.makedb import MakeDatabase, complaints, parse
+from buildfarm.graph.makedb import STOPPED, Heard, MakeDatabase, StepReader, announced, complaints, parse
 from buildfarm.graph.plain import PlainLines
-from buildfarm.graph.plan import InstancePlan, make_plan
+from buildfarm.graph.plan import EarlyRecipes, InstancePlan, make_plan
 from buildfarm.make import blocks, buffering, confining
 from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.dryrun import DryRunOutput, dry_run
@@ -83,15 +83,15 @@ async def plan_instance(
     output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library, confiner=confiner, listen=hearing)
     if output.error is not None:
         return None, output.error
-    database = await asyncio.to_thread(uncollected, parse, output.text, cut)
+    database = await asyncio.to_thread(uncollected, parse, output.text, cut, hearing.heard())
     output = replace(output, text="")  # a kilobyte for each target
     return await asyncio.to_thread(uncollected, _understand, instance, database, output, hearing)
 
 
 class Hearing:
-    """Reads recipe lines while make still prints, on another core; what is amiss with that is read anew later.
+    """Reads recipes while make still prints, on another core; what is amiss with that is read anew later.
 
-    It takes each line for one of a recipe: which ones are is seen when make has ended.
+    A record that a plan shell leaves is cut out of the text later, so it begins anew behind each.
     """
 
     def __init__(self, instance: MakeInstance) -> None:
@@ -100,8 +100,14 @@ class Hearing:
         except UsageError:
             directory = instance.directory
         self._environment = instance.environment
-        self._lines = _plain_lines(directory, instance.environment)
+        self._early = _early_recipes(directory, instance.environment)
         self._over = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader = StepReader()
+        self._taken = 0  # steps of the reader
+        self._texts: list[str] = []  # what it has read
 
     def __call__(self, piece: bytes) -> None:
         """Another piece of make's output."""
@@ -109,20 +115,38 @@ class Hearing:
             uncollected(self._read, piece)
 
     def _read(self, piece: bytes) -> None:
-        trace, base, _ = (b"\n" + piece).partition(b"\n# Make data base, ")
-        self._over = bool(base)
-        for line in os.fsdecode(trace).split("\n"):
-            if "'" not in line:
-                self._lines(line)
+        end = (b"\n" + piece).find(b"\n# GNU Make ")
+        if end >= 0:
+            piece, self._over = piece[:end], True
+        text = os.fsdecode(piece)
+        record = text.rfind(STOPPED)
+        if record >= 0:
+            self._begin()
+            text = text[text.find("\n", record) + 1 :]
+        if not self._texts:
+            found = announced(text)
+            if found is None:
+                return
+            text = text[found:]
+        if text:
+            self._texts.append(text)
+            self._reader.read(text[:-1])
+            self._early.take(self._reader.steps[self._taken :])
+            self._taken = len(self._reader.steps)
 
-    def lines(self, directory: str, environment: Mapping[str, str]) -> PlainLines:
+    def heard(self) -> Heard:
+        """What can be believed if it stands in the text."""
+        return Heard("".join(self._texts), self._reader)
+
+    def early(self, directory: str, environment: Mapping[str, str]) -> EarlyRecipes:
         """What was read, if make works in `directory`, and recipes with what means the same to `classify`."""
         same = all(bool(environment.get(name)) == bool(self._environment.get(name)) for name in LOCAL_VARIABLES)
-        return self._lines if same and directory == self._lines.directory else _plain_lines(directory, environment)
+        same = same and directory == self._early.plain.directory
+        return self._early if same else _early_recipes(directory, environment)
 
 
-def _plain_lines(directory: str, environment: Mapping[str, str]) -> PlainLines:
-    return PlainLines(directory, Alike(functools.partial(classify, environment=environment)))
+def _early_recipes(directory: str, environment: Mapping[str, str]) -> EarlyRecipes:
+    return EarlyRecipes(PlainLines(directory, Alike(functools.partial(classify, environment=environment))))
 
 
 def uncollected(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -151,7 +175,7 @@ def _understand(
     """What a dry run said; slow enough for a thread."""
     complained = complaints(output.stderr)
     directory = database.directory or instance.directory
-    plain = hearing.lines(directory, output.environment)
+    early = hearing.early(directory, output.environment)
     plan = make_plan(
         database,
         complained,
@@ -161,10 +185,10 @@ def _understand(
         directory=directory,
         environment=output.environment,
         recorded=[line.environment for line in output.submakes],
-        classify=plain.classify,
+        classify=early.plain.classify,
         read=functools.lru_cache(_read),
         exists=os.path.isfile,
-        plain=plain,
+        early=early,
     )
     return plan, "; ".join(complained.fatal) or None
 

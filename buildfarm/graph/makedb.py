@@ -30,6 +30,7 @@ _TRACE = re.compile(
     r"(?P<place>.+?:\d+|<builtin>): "
     r"(?:target '(?P<absent>.+)' does not exist|update target '(?P<name>.+?)' due to: (?P<due>.*))"
 )
+_ANNOUNCED = re.compile(rf"^(?:{_TRACE.pattern})$", re.MULTILINE)
 _OWN_WORDS = re.compile(
     r"\S*make(?:\[\d+\])?: (?:Entering directory|Leaving directory|Nothing to be done for|'.*' is up to date)"
 )
@@ -39,6 +40,7 @@ _VARIABLE = re.compile(
     r"^(\.DEFAULT_GOAL|MAKECMDGOALS|MAKEFILE_LIST|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
 )
 _LONGEST_NAME = 16  # words of one file name
+_TELLING = 4096  # characters by which a part of the trace is found
 _ALSO = "\n#  Also makes: "
 _RECIPE = "\n#  recipe to execute (from '"
 _NO_RULE = re.compile(
@@ -122,8 +124,11 @@ class Complaints:
     fatal: tuple[str, ...]  # every other `***` line, and makefiles that could not be read
 
 
-def parse(text: str, cut: Cut | None = None) -> MakeDatabase:
-    """Parse one run's stdout.  Never raises on strange text: what is not understood is left out."""
+def parse(text: str, cut: Cut | None = None, heard: Heard | None = None) -> MakeDatabase:
+    """Parse one run's stdout.  Never raises on strange text: what is not understood is left out.
+
+    What was `heard` is not read again if it stands in the trace, whole and once; else it does not count.
+    """
     cut = cut or rows
     trace, base = _last_pass(text)
     files = text.find("\n# Files\n", base.start, base.stop)
@@ -133,7 +138,7 @@ def parse(text: str, cut: Cut | None = None) -> MakeDatabase:
     goals = variables.get("MAKECMDGOALS", "").split() or variables.get(".DEFAULT_GOAL", "").split()
     return MakeDatabase(
         rules=rules,
-        steps=tuple(_steps(text[trace.start : trace.stop], one_shell)),
+        steps=tuple(_steps(text, trace, one_shell, heard)),
         goals=tuple(_names(goals, rules)),
         makefiles=tuple(variables.get("MAKEFILE_LIST", "").split()),
         directory=variables.get("CURDIR"),
@@ -298,37 +303,89 @@ def _joined(first: Rule, second: Rule) -> Rule:
 # --- the trace -------------------------------------------------------------------------------------------
 
 
-def _steps(trace: str, one_shell: bool) -> Iterator[Step]:
-    announced: re.Match[str] | None = None
-    lines: list[RecipeLine] = []
-    open_line = False  # the last line goes on after its backslash
-    for text in trace.split("\n"):
-        if not open_line and " target '" in text and (found := _TRACE.fullmatch(text)):
-            if announced is not None:
-                yield _step(announced, lines, one_shell)
-            announced = found
-            lines = []
-        elif announced is None:
-            continue
-        elif text.startswith(STOPPED):
-            if lines and text[1:].isdigit():
-                lines[-1] = lines[-1]._replace(record=int(text[1:]))
-        elif open_line:
-            lines[-1] = RecipeLine(f"{lines[-1].text}\n{text}")
-            open_line = _continues(text)
-        elif text.startswith("# GNU Make "):
-            break
-        elif text and not ("make" in text and _OWN_WORDS.match(text)):
-            lines.append(RecipeLine(text))
-            open_line = _continues(text)
-    if announced is not None:
-        yield _step(announced, lines, one_shell)
+class StepReader:
+    """Reads a trace, whole lines at a time."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []  # that have ended
+        self.open_line = False  # the last line goes on after its backslash
+        self._announced: re.Match[str] | None = None
+        self._lines: list[RecipeLine] = []
+        self.over = False  # the data base has begun
+
+    def read(self, text: str) -> None:
+        """More of the trace, without the newline of its last line."""
+        if self.over:
+            return
+        for line in text.split("\n"):
+            if not self.open_line and " target '" in line and (found := _TRACE.fullmatch(line)):
+                self.end()
+                self._announced = found
+            elif self._announced is None:
+                continue
+            elif line.startswith(STOPPED):
+                if self._lines and line[1:].isdigit():
+                    self._lines[-1] = self._lines[-1]._replace(record=int(line[1:]))
+            elif self.open_line:
+                self._lines[-1] = RecipeLine(f"{self._lines[-1].text}\n{line}")
+                self.open_line = _continues(line)
+            elif line.startswith("# GNU Make "):
+                self.over = True
+                return
+            elif line and not ("make" in line and _OWN_WORDS.match(line)):
+                self._lines.append(RecipeLine(line))
+                self.open_line = line.endswith("\\") and _continues(line)
+
+    def end(self) -> None:
+        """No more lines of this recipe come."""
+        if self._announced is not None:
+            self.steps.append(_step(self._announced, self._lines))
+            self._announced, self._lines = None, []
 
 
-def _step(announced: re.Match[str], lines: list[RecipeLine], one_shell: bool) -> Step:
-    if one_shell and len(lines) > 1:
-        record = next((line.record for line in lines if line.record is not None), None)
-        lines = [RecipeLine("\n".join(line.text for line in lines), record)]
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A part of the trace that was read while make still printed; it begins with an announced recipe."""
+
+    text: str  # whole lines
+    reader: StepReader  # has read them
+
+
+def announced(text: str) -> int | None:
+    """Where the first line that announces a recipe begins."""
+    found = _ANNOUNCED.search(text)
+    return found.start() if found else None
+
+
+def _steps(text: str, trace: range, one_shell: bool, heard: Heard | None) -> Iterator[Step]:
+    reader = StepReader()
+    rest = trace.start
+    begin = text.find(heard.text[:_TELLING], trace.start, trace.stop) if heard is not None and heard.text else -1
+    if heard is not None and begin >= 0 and text.startswith(heard.text, begin, trace.stop):
+        if begin > trace.start and text[begin - 1] == "\n":
+            reader.read(text[trace.start : begin - 1])
+            rest = begin
+        if rest == begin and not reader.open_line and not reader.over:
+            reader.end()
+            yield from _joined_lines(reader.steps, one_shell)
+            reader = heard.reader
+            rest += len(heard.text)
+    if rest < trace.stop:
+        reader.read(text[rest : trace.stop])
+    reader.end()
+    yield from _joined_lines(reader.steps, one_shell)
+
+
+def _joined_lines(steps: Iterable[Step], one_shell: bool) -> Iterator[Step]:
+    """With `.ONESHELL` a recipe's lines are one."""
+    for step in steps:
+        if one_shell and len(step.lines) > 1:
+            record = next((line.record for line in step.lines if line.record is not None), None)
+            step = step._replace(lines=(RecipeLine("\n".join(line.text for line in step.lines), record),))
+        yield step
+
+
+def _step(announced: re.Match[str], lines: list[RecipeLine]) -> Step:
     place, absent, names, due = announced.groups()
     if place == "<builtin>":
         place = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from buildfarm.graph import shell
@@ -63,6 +63,11 @@ class PlainLines:
         """`name` as make in the directory means it, normalised."""
         found = self._below + name if is_plain_name(name) else absolute(self.directory, name)
         return self.words.setdefault(found, found)
+
+    def paths(self, names: Iterable[str]) -> dict[str, str]:
+        """The paths of such of the names as need no normalising."""
+        below, share = self._below, self.words.get
+        return {name: share(path, path) for name in names if is_plain_name(name) and (path := below + name)}
 
 
 def is_plain_name(name: str) -> bool:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from buildfarm.graph import libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
-from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainLines, absolute, digest
+from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
 from buildfarm.model import ToolCall
 
 Classify = Callable[[Sequence[str]], ToolCall]
@@ -144,16 +144,17 @@ def make_plan(
     classify: Classify,
     read: Read = _no_file,
     exists: Callable[[str], bool] = _is_not_there,
-    plain: PlainLines | None = None,
+    early: EarlyRecipes | None = None,
 ) -> InstancePlan:
     """The plan of the instance that was called with `argv` in `cwd` and works in `directory` (all absolute).
 
     `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.  `read` and
-    `exists` (a regular file) look at the tree for what scripts of autotools' look at.  `plain` has read some lines of
+    `exists` (a regular file) look at the tree for what scripts of autotools' look at.  `early` has read some steps of
     this instance already, in the same directory and with the same `classify`.
     """
-    plain = plain or PlainLines(directory, classify)
-    builder = _Builder(database, directory, environment, recorded, classify, read, exists, plain)
+    early = early or EarlyRecipes(PlainLines(directory, classify))
+    early.environment.update(environment)
+    builder = _Builder(database, directory, recorded, classify, read, exists, early)
     builder.add_steps()
     goals = tuple(builder.key(name) for name in database.goals)
     builder.add_reachable((*database.goals, *builder.names))
@@ -180,6 +181,41 @@ class _Recipe:
     submakes: list[SubMake]
     place: str | None
     due_to: str
+    step: Step | None = None  # the only one, if it was read early
+
+
+class EarlyRecipes:
+    """Recipes of plain calls alone, read before it is known what else make knows of their targets.
+
+    It takes each target for a file, and its step for the only one: `make_plan` sees whether that was so.
+    """
+
+    def __init__(self, plain: PlainLines) -> None:
+        self.plain = plain
+        self.environment: dict[str, str] = {}  # of all recipes; filled when it is known
+        self._recipes: dict[str, _Recipe | None] = {}  # None: there is another step
+
+    def get(self, target: str) -> _Recipe | None:
+        """The recipe of the target's only step, as far as was seen."""
+        return self._recipes.get(target)
+
+    def take(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.target in self._recipes or step.also:
+                self._recipes[step.target] = None
+                continue
+            calls = [call for line in step.lines if (call := self.plain(line.text)) is not None]
+            if len(calls) < len(step.lines) or any(line.record is not None for line in step.lines):
+                continue
+            target = self.plain.path(step.target)
+            planned = [planned_call(target, self.plain.directory, call, self.environment) for call in calls]
+            lines = [call.line for call in calls]
+            self._recipes[step.target] = _Recipe(lines, planned, [], step.place, step.due_to, step)
+
+
+def planned_call(target: str, directory: str, call: PlainCall, environment: Mapping[str, str]) -> PlannedCall:
+    line, argv, tool_call, outputs, mark = call
+    return PlannedCall(f"{target}#{mark}", target, directory, argv, tool_call, outputs, environment, line, True)
 
 
 class _Builder:
@@ -187,26 +223,26 @@ class _Builder:
         self,
         database: MakeDatabase,
         directory: str,
-        environment: Mapping[str, str],
         recorded: Sequence[Mapping[str, str]],
         classify: Classify,
         read: Read,
         exists: Callable[[str], bool],
-        plain: PlainLines,
+        early: EarlyRecipes,
     ) -> None:
         self.database = database
         self.directory = directory
-        self.environment = environment
+        self.environment: Mapping[str, str] = early.environment
         self.recorded = recorded
         self.classify = classify
         self.read = read
         self.exists = exists
-        self.plain = plain
+        self.early = early
+        self.plain = early.plain
         self.recipes: dict[str, _Recipe] = {}
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
-        self._keys: dict[str, str] = {}  # by name
-        self._shared = plain.words  # one copy of each word and path
+        self._shared = early.plain.words  # one copy of each word and path
+        self._keys = early.plain.paths(rule.name for rule in database.rules.values() if not rule.phony)  # by name
         self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
 
     def key(self, name: str) -> str:
@@ -222,14 +258,21 @@ class _Builder:
 
     def _keys_of(self, names: Sequence[str]) -> tuple[str, ...]:
         if len(names) == 1:
-            return (self.key(names[0]),)
+            return (self._keys.get(names[0]) or self.key(names[0]),)
         return tuple([self.key(name) for name in names]) if names else ()
 
     def _shared_of(self, text: str) -> str:
         return self._shared.setdefault(text, text)
 
     def add_steps(self) -> None:
+        early, rules = self.early, self.database.rules
         for step in self.database.steps:
+            rule = rules.get(step.target)
+            found = early.get(step.target)
+            if found is not None and found.step is step and (rule is None or not (rule.phony or rule.also_makes)):
+                self.recipes[step.target] = found
+                self.names[step.target] = None
+                continue
             recipe = self.recipes.get(step.target)
             if recipe is None:
                 recipe = self.recipes[step.target] = _Recipe([], [], [], step.place, step.due_to)
@@ -238,7 +281,6 @@ class _Builder:
                 recorded = line.record is not None and line.record < len(self.recorded)
                 environment = self.recorded[line.record or 0] if recorded else self.environment
                 self._read_line(recipe, step, line.text, environment)
-            rule = self.database.rules.get(step.target)
             for name in (*step.also, *(rule.also_makes if rule else ())):
                 self._makers[name] = step.target
                 self.names[name] = None
@@ -246,11 +288,8 @@ class _Builder:
     def _read_line(self, recipe: _Recipe, step: Step, line: str, environment: Mapping[str, str]) -> None:
         target = self.key(step.target)
         if (plain := self.plain(line)) is not None:
-            line, argv, call, outputs, mark = plain
-            key = f"{target}#{mark}"
-            planned = PlannedCall(key, target, self.directory, argv, call, outputs, environment, line, True)
-            recipe.lines.append(line)
-            recipe.calls.append(planned)
+            recipe.lines.append(plain.line)
+            recipe.calls.append(planned_call(target, self.directory, plain, environment))
             return
         recipe.lines.append(line)
         share = self._shared.setdefault
@@ -312,22 +351,16 @@ class _Builder:
                             stack.append(other)
 
     def _target(self, rule: Rule) -> Target:
-        recipe = self.recipes.get(rule.name)
-        maker = self._makers.get(rule.name) if recipe is None and self._makers else None
-        return Target(
-            key=self.key(rule.name),
-            name=rule.name,
-            directory=self.directory,
-            phony=rule.phony,
-            prerequisites=self._keys_of(rule.prerequisites),
-            order_only=self._keys_of(rule.order_only),
-            grouped_with=self.key(maker) if maker is not None else None,
-            recipe=tuple(recipe.lines) if recipe else (),
-            place=(recipe.place if recipe else None) or rule.place,
-            has_rule=rule.is_target or recipe is not None,
-            remade=recipe is not None or maker is not None,
-            due_to=recipe.due_to if recipe else "",
-            failed=rule.failed,
-            calls=tuple(recipe.calls) if recipe else (),
-            submakes=tuple(recipe.submakes) if recipe else (),
-        )
+        name, is_target, prerequisites, order_only, phony, _, _, place, _, failed = rule
+        recipe = self.recipes.get(name)
+        maker = self._makers.get(name) if recipe is None and self._makers else None
+        keys = (self.key(name), self._keys_of(prerequisites), self._keys_of(order_only) if order_only else ())
+        if recipe is None:
+            grouped = self.key(maker) if maker is not None else None
+            made = ((), place, is_target, maker is not None, "", failed, (), ())
+        else:
+            grouped = None
+            where = recipe.place or place
+            calls, submakes = tuple(recipe.calls), tuple(recipe.submakes)
+            made = (tuple(recipe.lines), where, True, True, recipe.due_to, failed, calls, submakes)
+        return Target(keys[0], name, self.directory, phony, keys[1], keys[2], grouped, *made)
