@@ -354,13 +354,30 @@ class _Builder:
         name, is_target, prerequisites, order_only, phony, _, _, place, _, failed = rule
         recipe = self.recipes.get(name)
         maker = self._makers.get(name) if recipe is None and self._makers else None
-        keys = (self.key(name), self._keys_of(prerequisites), self._keys_of(order_only) if order_only else ())
+        key, needs = self.key(name), self._keys_of(prerequisites)
+        orders = self._keys_of(order_only) if order_only else ()
         if recipe is None:
             grouped = self.key(maker) if maker is not None else None
-            made = ((), place, is_target, maker is not None, "", failed, (), ())
-        else:
-            grouped = None
-            where = recipe.place or place
-            calls, submakes = tuple(recipe.calls), tuple(recipe.submakes)
-            made = (tuple(recipe.lines), where, True, True, recipe.due_to, failed, calls, submakes)
-        return Target(keys[0], name, self.directory, phony, keys[1], keys[2], grouped, *made)
+            remade = maker is not None
+            return Target(
+                key, name, self.directory, phony, needs, orders, grouped, (), place, is_target, remade, "", failed
+            )
+        lines, calls, submakes = tuple(recipe.lines), tuple(recipe.calls), tuple(recipe.submakes)
+        where, due = recipe.place or place, recipe.due_to
+        return Target(
+            key,
+            name,
+            self.directory,
+            phony,
+            needs,
+            orders,
+            None,
+            lines,
+            where,
+            True,
+            True,
+            due,
+            failed,
+            calls,
+            submakes,
+        )
