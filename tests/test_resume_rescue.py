@@ -127,3 +127,33 @@ def test_fortran_that_no_plan_had_named_is_not_compiled_again_though_its_recipe_
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 1, result.stderr
     assert "1 result of them kept" in result.stderr
+
+
+@pytest.mark.parametrize(("copied", "compiles"), [(b"", 2), (b" ", 3)], ids=["same", "other"])
+def test_a_copy_of_a_module_where_its_users_search_too_is_no_doubt(
+    tmp_path: Path, copied: bytes, compiles: int
+) -> None:
+    """ModelE copies the modules of a directory to one that all search, while its own units use them."""
+    (tree := tmp_path / "p").mkdir()
+    (tree / "lib").mkdir()
+    (tree / "Makefile").write_text(
+        "all: u.o\n"
+        "a.o: a.f90\n"
+        "\tgfortran -c a.f90 -o a.o\n"
+        "u.o: u.f90 a.o\n"
+        "\tgfortran -I lib -c u.f90 -o u.o\n"
+        "\t@: > begun; while test -e wait; do sleep 0.05; done\n"
+    )
+    (tree / "a.f90").write_text("module a\n  integer :: n = 1\nend module\n")
+    (tree / "u.f90").write_text("subroutine u\n  use a\n  print *, n\nend subroutine\n")
+    (tree / "wait").touch()
+    with Farm(count=1, jobs=2) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
+            wait_until((tree / "begun").exists, "the recipe to go on after the compile")
+            wait_until(lambda: status(tree)["units"]["done"] == 2, "both check-ins")
+            build.kill_all()
+        (tree / "lib" / "a.mod").write_bytes((tree / "a.mod").read_bytes() + copied)
+        (tree / "wait").unlink()
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == compiles, result.stderr

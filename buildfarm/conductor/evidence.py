@@ -135,7 +135,7 @@ class Witness:
 
     def _absences(self, unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[str]:
         look = _Look()
-        for directory, name in _rivals(unit, cwd, inputs):
+        for _, directory, name in _rivals(unit, cwd, inputs):
             absent = self._first_absent(directory, name, look)
             if absent is not None:
                 yield absent
@@ -199,20 +199,23 @@ def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, S
     return digest_bytes(repr((list(zip(inputs, stamps, strict=True)), directories)).encode(errors="surrogateescape"))
 
 
-def newcomers(unit: Unit, cwd: str, inputs: Sequence[str], since_ns: int) -> bool:
-    """Whether a name that might be found in the place of an input has come, or was changed, at or after `since_ns`.
+def newcomers(unit: Unit, cwd: str, inputs: Sequence[str], since_ns: int) -> dict[str, str]:
+    """Names that might be found in the place of an input and have come, or were changed, at or after `since_ns`.
 
-    Only as good as the clock: a rename sets ctime, so a file moved here counts as new.
+    To each the input.  Only as good as the clock: a rename sets ctime, so a file moved here counts as new.
     """
-    for directory, name in _rivals(unit, cwd, inputs):
+    found: dict[str, str] = {}
+    for path, directory, name in _rivals(unit, cwd, inputs):
+        rival = directory
         for part in name.split("/"):
-            directory = os.path.join(directory, part)
-            found = stamp(directory)
-            if found is None:
+            rival = os.path.join(rival, part)
+            now = stamp(rival)
+            if now is None:
                 break
-            if found[3] >= since_ns:
-                return True
-    return False
+            if now[3] >= since_ns:
+                found[rival] = path
+                break
+    return found
 
 
 def _searched(unit: Unit, cwd: str, inputs: Sequence[str]) -> set[str]:
@@ -222,15 +225,15 @@ def _searched(unit: Unit, cwd: str, inputs: Sequence[str]) -> set[str]:
     return searched
 
 
-def _rivals(unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Directories and names under which an input could have been found, and was not."""
+def _rivals(unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+    """Inputs, and directories and names under which each could have been found, and was not."""
     searched = _searched(unit, cwd, inputs)
     present = {os.path.normpath(path) for path in inputs}
     for path in inputs:
         for name in _spellings(os.path.normpath(path), searched):
             for directory in searched:
                 if os.path.join(directory, name) not in present:
-                    yield directory, name
+                    yield path, directory, name
 
 
 def include_directories(unit: Unit) -> list[str]:

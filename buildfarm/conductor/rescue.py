@@ -6,9 +6,9 @@ delivered when the recipe asks, if its evidence holds then.
 
 Theory of operation.  The journal has no evidence for a result that was delivered at once, only what its inputs looked
 like at that moment (`evidence.appearance`: times, sizes, inodes).  If they look so now, nothing that the compile has
-read was changed since, and digests taken now are those of then; if no rival name has come since, those that are
-absent now were absent then.  The second rests on the clock, so the sweep offers nothing after a reboot or when the
-clock was set back.  In any doubt the unit is compiled again.
+read was changed since, and digests taken now are those of then; if no rival name has come since (but for copies of
+modules), those that are absent now were absent then.  The second rests on the clock, so the sweep offers nothing after
+a reboot or when the clock was set back.  In any doubt the unit is compiled again.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 
 from buildfarm.conductor.evidence import Witness, appearance, newcomers
 from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.stamps import stamp, stamps
 from buildfarm.dispatch.wrappers import is_wrapper
 from buildfarm.graph.classify import classify
 from buildfarm.model import Invocation, Unit
-from buildfarm.state.digest import digest_bytes
+from buildfarm.state.digest import digest_bytes, digest_file
 from buildfarm.state.results import Result
 from buildfarm.state.store import StoredResult, keep
 
@@ -61,13 +62,29 @@ def _stored(result: Result, toolbox: Toolbox, environment: Mapping[str, str], wi
         return None
     if appearance(unit, result.cwd, result.inputs, stamps(result.inputs)) != result.seen:
         return None
-    if newcomers(unit, result.cwd, result.inputs, delivered_ns):
+    twins = newcomers(unit, result.cwd, result.inputs, delivered_ns)
+    if not _are_copies(unit, twins):
         return None
     evidence = witness.take(unit, result.cwd, result.inputs, {}, FAR_FUTURE_NS, compiler)
     outputs = _whole(result)
     if evidence is None or outputs is None:
         return None
-    return StoredResult(outputs, evidence.inputs, b"", result.stderr, seconds=result.seconds, node=result.node)
+    inputs = {**evidence.inputs, **{twin: evidence.inputs[path] for twin, path in twins.items()}}
+    return StoredResult(outputs, inputs, b"", result.stderr, seconds=result.seconds, node=result.node)
+
+
+def _are_copies(unit: Unit, twins: Mapping[str, str]) -> bool:
+    """Whether all that may be found in the place of inputs by now are modules with their bytes.
+
+    ModelE copies a module to where its library's users search, and its own users search there too.  It does not matter
+    which of both is read, except to a depfile.
+    """
+    if twins and unit.depfile is not None:
+        return False
+    try:
+        return all(twin.endswith(MODULE_SUFFIXES) and digest_file(twin) == digest_file(twins[twin]) for twin in twins)
+    except OSError:
+        return False
 
 
 def _journal_tells_all(result: Result, unit: Unit) -> bool:
