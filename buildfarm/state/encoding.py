@@ -7,13 +7,16 @@ file knows neither the schema nor what the words mean.  Nothing that a process c
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # what os.fsencode goes by
 
 
 def pack(text: str) -> bytes:
     """The bytes of one path or word.  What the file system's encoding can't say is stored as UTF-8."""
     try:
-        return os.fsencode(text)
+        return text.encode(_ENCODING, _ERRORS)
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
 
@@ -25,7 +28,13 @@ def unpack(data: bytes) -> str:
 
 def pack_words(words: Iterable[str]) -> bytes:
     """Each word ended by NUL, so that no words and one empty word differ."""
-    return b"".join(pack(word) + b"\0" for word in words)
+    words = tuple(words)
+    if not words:
+        return b""
+    try:
+        return ("\0".join(words) + "\0").encode(_ENCODING, _ERRORS)
+    except UnicodeEncodeError:
+        return b"".join(pack(word) + b"\0" for word in words)
 
 
 def unpack_words(data: bytes) -> tuple[str, ...]:
@@ -44,8 +53,8 @@ def unpack_mapping(data: bytes) -> dict[str, str]:
 
 def plain(text: str | None) -> str | None:
     """A message for a TEXT column: bytes that are not UTF-8 are shown as U+FFFD."""
-    if text is None:
-        return None
+    if text is None or text.isascii():
+        return text
     return text.encode("utf-8", "surrogateescape" if not _has_odd(text) else "replace").decode("utf-8", "replace")
 
 

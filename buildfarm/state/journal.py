@@ -92,6 +92,7 @@ class Journal:
         self.healed: str | None = None
         self.notice: str | None = None
         self._steps = StepTable(connection)
+        self._waits_for_disk = True  # as the database was opened
 
     @classmethod
     def open(cls, state_dir: Path) -> Journal:
@@ -160,7 +161,9 @@ class Journal:
 
     def set_synchronous(self, full: bool) -> None:
         """Whether commits from here on wait for the disk.  Only between transactions."""
-        self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+        if full is not self._waits_for_disk:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._waits_for_disk = full
 
     # --- builds ------------------------------------------------------------------------------------------
 
