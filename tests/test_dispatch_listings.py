@@ -138,3 +138,34 @@ def test_a_header_that_comes_between_objects_shadows_the_next_units(tmp_path: Pa
     assert found() == ["b.h", "include/a.h"]
     (tmp_path / "b.h").rename(tmp_path / "include" / "b.h")
     assert found() == ["include/a.h", "include/b.h"]
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_directory_that_comes_where_headers_were_looked_for_is_searched(
+    tmp_path: Path, told: bool, busy: bool
+) -> None:
+    (tmp_path / "far" / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "far" / "sub" / "deep" / "a.h").write_text("")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "x.c").write_text('#include "sub/deep/a.h"\n')
+    search = SearchPath((), (str(tmp_path / "far"),), ())
+    seen = Headers()
+
+    def found() -> list[str]:
+        if busy:
+            (tmp_path / "tree" / "u.o").unlink(missing_ok=True)
+            (tmp_path / "tree" / "u.o").write_text("")
+        closure = seen.closure(str(tmp_path / "tree" / "x.c"), (), str(tmp_path / "tree"), search)
+        return sorted(os.path.relpath(header.path, tmp_path) for header in closure.files[1:])
+
+    for _ in range(4):
+        assert found() == ["far/sub/deep/a.h"]
+    (tmp_path / "tree" / "sub").mkdir()
+    assert found() == ["far/sub/deep/a.h"]
+    (tmp_path / "far" / "sub" / "deep").rename(tmp_path / "tree" / "sub" / "deep")
+    assert found() == ["tree/sub/deep/a.h"]
+    (tmp_path / "tree" / "sub").rename(tmp_path / "far" / "sub" / "again")
+    (tmp_path / "far" / "sub" / "again" / "deep").rename(tmp_path / "far" / "sub" / "deep")
+    assert found() == ["far/sub/deep/a.h"]
+    (tmp_path / "tree" / "sub").symlink_to("../far/sub")
+    assert found() == ["tree/sub/deep/a.h"]

@@ -111,9 +111,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     looked: list[str] = []
     real = stamps._status
 
-    def status(path: str) -> tuple[stamps.Stamp | None, bool]:
+    def status(path: str, *, follow: bool = True) -> tuple[stamps.Stamp | None, bool, bool]:
         looked.append(path)
-        return real(path)
+        return real(path, follow=follow)
 
     monkeypatch.setattr(stamps, "_status", status)
     return looked

@@ -138,7 +138,12 @@ class _Reach:
         """The user's headers and directories."""
         return (
             tuple(header for header in self.led.headers if not header.path.startswith(SYSTEM)),
-            tuple(seen for seen in self.directories if not f"{seen.path}/".startswith(SYSTEM)),
+            tuple(
+                sorted(
+                    (seen for seen in self.directories if not f"{seen.path}/".startswith(SYSTEM)),
+                    key=lambda seen: seen.path,  # of a directory's names those below it are told
+                )
+            ),
         )
 
     @cached_property
@@ -149,6 +154,10 @@ class _Reach:
             tuple(header for header in self.led.headers if header not in headers),
             tuple(seen for seen in self.directories if seen not in directories),
         )
+
+    @cached_property
+    def far_stamps(self) -> Mapping[str, Stamp]:
+        return {header.path: header.stamp for header in self.far[0]}
 
     @cached_property
     def relies_on(self) -> frozenset[Header | str]:
@@ -319,11 +328,11 @@ class Headers:
 
     def _holds(self, reach: _Reach) -> bool:
         if reach.glanced <= stamps.since():
-            headers, directories = reach.far
+            _, directories = reach.far
             begun = min((stamps.begin(seen.path) for seen in directories), default=float("inf"))
-            if not self._are(headers, directories):
+            if not (stamps.same(reach.far_stamps) and self._are((), directories)):
                 return False
-            reach.glanced = min(begun, stamps.earliest(header.path for header in headers))
+            reach.glanced = min(begun, stamps.earliest(reach.far_stamps))
         return self._are(*reach.near)
 
     def _are(self, headers: Sequence[Header], directories: Sequence[_Looked]) -> bool:
@@ -393,12 +402,24 @@ class Headers:
         return now
 
     def _mtime(self, directory: str) -> int | None:
-        try:
-            mtime: int | None = os.stat(directory).st_mtime_ns
-        except (OSError, ValueError):
-            mtime = None
+        """None: no such directory."""
+        mtime: int | None = None
+        if not self._is_missing(directory):
+            try:
+                mtime = os.stat(directory).st_mtime_ns
+            except (OSError, ValueError):
+                pass
         self._mtimes[directory] = mtime
         return mtime
+
+    def _is_missing(self, directory: str) -> bool:
+        """Whether what is known of the directory above it tells that it is not there."""
+        above, _, name = directory.rpartition("/")
+        names = self._listed.get(above)
+        if names is None:
+            known = self._names.get(above, NEVER)
+            names = known[1] if known[0] == self._mtimes.get(above) else None
+        return names is not None and name not in names and name not in ("", ".", "..")
 
     def _list(self, directory: str) -> Set[str]:
         names = self._listed.get(directory)

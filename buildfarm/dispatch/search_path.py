@@ -179,21 +179,23 @@ def repeated(options: Options, own: Sequence[str], cwd: str) -> frozenset[str] |
     """
     if not (options.angle or options.system or options.after or options.quote):
         return frozenset()
-    identities = {identity for name in own if (identity := stamps.directory(name)) is not None}
+    limit = stamps.since()
+    identities = {identity for name in own if (identity := stamps.directory(name, limit)) is not None}
     if any(
-        stamps.directory(os.path.join(cwd, name)) in identities
+        stamps.directory(os.path.join(cwd, name), limit) in identities
         for name in (*options.system, *options.after, *options.quote)
     ):
         return None
-    return frozenset(name for name in options.angle if stamps.directory(os.path.join(cwd, name)) in identities)
+    return frozenset(name for name in options.angle if stamps.directory(os.path.join(cwd, name), limit) in identities)
 
 
 def _existing(names: Sequence[str], cwd: str, seen: set[tuple[int, int]]) -> tuple[str, ...]:
     """Absolute names of those that are directories and not in `seen`, to which they are added."""
     found = []
+    limit = stamps.since() if names else 0.0
     for name in names:
-        path = os.path.join(cwd, name)
-        identity = stamps.directory(path)
+        path = name if name.startswith("/") else os.path.join(cwd, name)
+        identity = stamps.directory(path, limit)
         if identity is not None and identity not in seen:
             seen.add(identity)
             found.append(path)

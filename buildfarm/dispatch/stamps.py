@@ -85,13 +85,13 @@ def file_stamp(path: str) -> Stamp | None:
     return found if regular else None
 
 
-def directory(path: str) -> tuple[int, int] | None:
-    """Which directory it is (device, inode); None: it is none."""
+def directory(path: str, limit: float | None = None) -> tuple[int, int] | None:
+    """Which directory it is (device, inode); None: it is none.  `limit`: what `since` has just said."""
     system = f"{path}/".startswith(SYSTEM)
     begun = 0.0
     if system:
         known = _identities.get(path)
-        if known is not None and known[0] > since():
+        if known is not None and known[0] > (since() if limit is None else limit):
             return known[1]
         begun = begin(path)
     try:
@@ -106,24 +106,29 @@ def directory(path: str) -> tuple[int, int] | None:
 
 def _look(path: str) -> tuple[Stamp | None, bool]:
     if not path.startswith(SYSTEM):
-        return _status(path)
+        return _status(path)[:2]
     known = _glances.get(path)
     if known is not None and known[0] > since():
         return known[1], known[2]
-    begun = begin(os.path.dirname(path))
-    if os.path.islink(path):
+    begun = begin(path.rpartition("/")[0])
+    found, regular, link = _status(path, follow=False)
+    if link:
         begun -= VIGIL_SECONDS - GLANCE_SECONDS  # what it leads to may be changed elsewhere
-    found, regular = _status(path)
     if known is not None and known[1] == found:
         found = known[1]  # whoever keeps it keeps the same
     _glances[path] = begun, found, regular
     return found, regular
 
 
-def _status(path: str) -> tuple[Stamp | None, bool]:
+def _status(path: str, *, follow: bool = True) -> tuple[Stamp | None, bool, bool]:
+    """The stamp, whether it is of a regular file, and, without `follow`, whether a link leads to that."""
+    link = False
     try:
-        status = os.stat(path)
+        status = os.stat(path, follow_symlinks=follow)
+        if not follow and stat.S_ISLNK(status.st_mode):
+            link = True
+            status = os.stat(path)
     except (OSError, ValueError):
-        return None, False
+        return None, False, link
     found = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns)
-    return found, stat.S_ISREG(status.st_mode)
+    return found, stat.S_ISREG(status.st_mode), link

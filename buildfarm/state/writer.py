@@ -37,7 +37,8 @@ from buildfarm.state.journal import CLOCK, Journal
 
 T = TypeVar("T")
 
-_OPERATIONS_OWN = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)  # not the database's faults
+# Faults of one operation, not of the database:
+_OPERATIONS_OWN = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 SPACING = 0.002  # seconds between commits; an idle journal commits at once
 LAZY = 0.02  # seconds that what need not be durable waits for company
