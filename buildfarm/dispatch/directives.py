@@ -92,7 +92,10 @@ def read(content: bytes) -> Directives:
 
 def defined(content: bytes, names: frozenset[str]) -> frozenset[str]:
     """Those of the names that the text may define as macros."""
-    return frozenset(name for name in names if re.search(rb"define\b(?:[^\n]|\\\r?\n)*\b" + os.fsencode(name), content))
+    there = ((name, os.fsencode(name)) for name in names)
+    return frozenset(
+        name for name, word in there if word in content and re.search(rb"define\b(?:[^\n]|\\\r?\n)*\b" + word, content)
+    )
 
 
 def _in_comment(content: bytes, at: int) -> bool:

@@ -28,7 +28,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from buildfarm.dispatch import directives, protocol, stamps
@@ -74,6 +74,15 @@ class Header:
     once: bytes | None  # digest, if the compiler may compare its bytes with another file's
     system: bool  # it says that it is a system header, wherever it stands
     unclear: str | None
+    _defines: dict[str, bool] = field(default_factory=dict, init=False)  # by macro that was asked for
+
+    def defined(self, macros: frozenset[str]) -> frozenset[str]:
+        """Those of the macros that it may define.  Raises Unclear."""
+        unknown = macros - self._defines.keys()
+        if unknown:
+            found = directives.defined(_content(self), unknown)
+            self._defines.update((macro, macro in found) for macro in unknown)
+        return frozenset(macro for macro in macros if self._defines[macro])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +121,7 @@ class Led:
         """Those of them that one of the files may define.  Raises Unclear."""
         if not self.computed:
             return frozenset()
-        return frozenset().union(*[directives.defined(_content(header), self.computed) for header in self.headers])
+        return frozenset().union(*[header.defined(self.computed) for header in self.headers])
 
     @cached_property
     def system(self) -> frozenset[Header]:
@@ -179,6 +188,16 @@ class Notes:
 NOTHING = Notes()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """Where one header's own directives lead."""
+
+    header: Header
+    paths: tuple[str, ...]
+    directories: tuple[_Looked, ...]
+    notes: Notes
+
+
 @dataclass(frozen=True, slots=True)
 class Closure:
     """What a compile may read."""
@@ -224,6 +243,7 @@ class Headers:
         self._listings = Listings()
         self._reaches: dict[tuple[SearchPath, str], _Reach] = {}
         self._sources: dict[tuple[SearchPath, Asking], _Reach] = {}
+        self._steps: dict[SearchPath, dict[str, _Step]] = {}  # by header
         # What was looked at for the unit in hand:
         self._stamps: dict[str, Stamp | None] = {}
         self._mtimes: dict[str, int | None] = {}
@@ -249,9 +269,7 @@ class Headers:
             raise Unclear(unclear)
         led = reach.led
         computed = first.computed | led.computed
-        if computed and (
-            macros & computed or led.defined or directives.defined(_content(first), computed) or first.computed
-        ):
+        if computed and (macros & computed or first.computed or led.defined or first.defined(computed)):
             raise Unclear(f"the name of a header is a macro: {', '.join(sorted(computed))}")
         return Closure(first, reach)
 
@@ -291,6 +309,7 @@ class Headers:
         files: dict[str, Header] = {}
         looked: dict[str, set[str]] = {}
         notes = NOTHING
+        steps = self._steps.setdefault(search, {})
         waiting = [path]
         while waiting:
             here = waiting.pop()
@@ -300,18 +319,36 @@ class Headers:
             if header is None:
                 continue
             files[here] = header
-            directory = os.path.dirname(here)
-            own = here.startswith(search.own) if search.own else False
-            for asked in header.asks:
-                paths = self._find(asked, directory, search, looked)
-                if asked.probe and not paths:
-                    notes = notes.and_also(Notes(_own_places(asked, directory, search)))
-                if own and not all(path.startswith(search.own) for path in paths):
-                    notes = notes.and_also(Notes(strays=True))
-                waiting += paths
+            step = steps.get(here)
+            if step is None or step.header is not header or not self._leads_there(step):
+                step = steps[here] = self._step(header, search)
+            for seen in step.directories:
+                looked.setdefault(seen.path, set()).update(seen.names)
+            notes = notes.and_also(step.notes)
+            waiting += step.paths
         reach = self._reached(files, looked, notes, search)
         self._reaches[search, path] = reach
         return reach
+
+    def _step(self, header: Header, search: SearchPath) -> _Step:
+        """Where the header's own directives lead."""
+        directory = os.path.dirname(header.path)
+        own = header.path.startswith(search.own) if search.own else False
+        looked: dict[str, set[str]] = {}
+        notes = NOTHING
+        found: dict[str, None] = {}
+        for asked in header.asks:
+            paths = self._find(asked, directory, search, looked)
+            if asked.probe and not paths:
+                notes = notes.and_also(Notes(_own_places(asked, directory, search)))
+            if own and not all(path.startswith(search.own) for path in paths):
+                notes = notes.and_also(Notes(strays=True))
+            found.update(dict.fromkeys(paths))
+        return _Step(header, tuple(found), self._seen(looked), notes)
+
+    def _leads_there(self, step: _Step) -> bool:
+        """Whether a search would find the same files as before."""
+        return all(self._file(path) is not None for path in step.paths) and self._are((), step.directories)
 
     def _reached(
         self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes, search: SearchPath
@@ -320,11 +357,15 @@ class Headers:
         once = [header.once for header in files.values() if header.once is not None]
         if len(set(once)) != len(once):
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
-        directories = []
-        for path, names in looked.items():
-            there = frozenset(self._list(path) & names)
-            directories.append(_Looked(path, self._mtimes[path], frozenset(names), there))
-        return _Reach(Led(tuple(files.values()), search.own), tuple(directories), unclear, notes)
+        return _Reach(Led(tuple(files.values()), search.own), self._seen(looked), unclear, notes)
+
+    def _seen(self, looked: Mapping[str, set[str]]) -> tuple[_Looked, ...]:
+        """The directories where names were looked up, as they are now."""
+        return tuple(
+            _Looked(path, self._mtimes[path], frozenset(names), there)
+            for path, names in looked.items()
+            for there in (frozenset(self._list(path) & names),)  # which learns the time
+        )
 
     def _holds(self, reach: _Reach) -> bool:
         if reach.glanced <= stamps.since():
