@@ -68,7 +68,9 @@ def several_targets(p: str, rng: random.Random) -> Piece:
     """A pattern rule with several targets, as for a parser generator; both must be made by one run of it."""
     text = f"all: {p}a.o {p}use.o\n%.tab.c %.tab.h: %.y\n\techo run >> runs.log\n"
     text += "\tsed 's/^/int p_/; s/$$/;/' $< > $*.tab.c\n\techo '#define TAB 1' > $*.tab.h\n"
-    text += f"{p}a.o: {p}a.tab.c\n\t$(CC) -c $< -o $@\n{p}use.o: {p}use.c {p}a.tab.h\n\t$(CC) -I. -c $< -o $@\n"
+    text += (
+        f"{p}a.o: {p}a.tab.c {p}a.tab.h\n\t$(CC) -c $< -o $@\n{p}use.o: {p}use.c {p}a.tab.h\n\t$(CC) -I. -c $< -o $@\n"
+    )
     text += rng.choice(("", f".SECONDARY: {p}a.tab.c\n", f".PRECIOUS: {p}a.tab.c {p}a.tab.h\n"))
     files = {f"{p}a.y": "token\n", f"{p}use.c": c_source(f"{p}use", rng, include=f"{p}a.tab.h")}
     return _inside(p, text, files, outputs=(f"{p}a.tab.h", f"{p}a.o"))
