@@ -36,6 +36,10 @@ class MachineError(BuildfarmError):
     exit_code = 71
 
 
+class NoStateHere(MachineError):
+    """The tree's directory takes no state of ours and has none: nothing of a dead build can be in it."""
+
+
 class TreeLocked(BuildfarmError):
     """Another build holds this tree's lock (EX_TEMPFAIL); the message names its pid."""
 

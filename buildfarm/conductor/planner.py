@@ -23,6 +23,7 @@ from buildfarm.graph.plain import PlainLines
 from buildfarm.graph.plan import EarlyRecipes, InstancePlan, make_plan
 from buildfarm.make import blocks, buffering, confining
 from buildfarm.make.arguments import parse as parse_words
+from buildfarm.make.cache import cache_directory
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
 
@@ -163,9 +164,7 @@ def uncollected(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> 
 @functools.cache
 def _natives() -> tuple[Path | None, Path | None, blocks.Cut | None]:
     """What makes dry runs cheaper: `buffering`'s, `confining`'s, `blocks`'; compiled if they have never been."""
-    from platformdirs import user_cache_path
-
-    cache = user_cache_path("buildfarm")
+    cache = cache_directory()
     return buffering.prepare(cache), confining.prepare(cache), blocks.prepare(cache)
 
 

@@ -5,11 +5,12 @@ It decides between the tree and this machine's own disk, by the kind of file sys
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildfarm.errors import MachineError
+from buildfarm.errors import MachineError, NoStateHere
 from buildfarm.state import durable
 from buildfarm.state.digest import digest_bytes
 from buildfarm.state.encoding import pack, unpack
@@ -31,14 +32,18 @@ class Place:
 
 
 def prepare_directory(state_dir: Path) -> None:
-    """Make `.buildfarm` with a `.gitignore` of its own; raises MachineError where it can't be written."""
+    """Make `.buildfarm` with a `.gitignore` of its own; raises MachineError where it can't be written.
+
+    NoStateHere is one: where nobody of this user has ever been able to make it.
+    """
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         ignore = state_dir / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
     except OSError as error:
-        raise MachineError(
+        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and not os.path.lexists(state_dir)
+        raise (NoStateHere if closed else MachineError)(
             f"{state_dir}: can't keep buildfarm's state here: {error.strerror}",
             hint="make the directory writable for this user, or free space on its disk",
         ) from error
