@@ -5,7 +5,8 @@ node's time (distccd writes and removes every file that it is sent); which is de
 busy they are.  So each is counted in seconds as they passed here, shared by what there is of it: a farm of few slots
 has units preprocessed here, a farm of many has them preprocessed there.  Now and then a unit goes the dearer way, for
 without that there would be nothing to compare with: the first two go one way each, then one in `EXPLORED`, and ever
-fewer, one in `EXPLORED_LAST` in the end, while the choice stays what it was.
+fewer, one in `EXPLORED_LAST` in the end, while the choice stays what it was.  While nodes preprocess, the first such
+trial waits for `RARER * EXPLORED` units: it would cost this machine what it spends on ten others.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Thrift:
         pumped = (plain if costs.pumped is None else costs.pumped) + files * SECONDS_PER_FILE
         here = costs.preprocessing / self.cores + costs.bytes * rate + plain / max(1, slots)
         pays = bytes_ * rate + pumped / max(1, slots) <= here
+        if pays and costs.interval == EXPLORED and costs.last is None:
+            costs.interval = costs.explored_at = RARER * EXPLORED
         if costs.asked <= costs.explored_at:
             return pays
         costs.interval = min(RARER * costs.interval, EXPLORED_LAST) if costs.last in (None, pays) else EXPLORED
