@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.make import buffering, native
+from buildfarm.graph.makedb import parse
+from buildfarm.make import buffering, confining, native
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
 
@@ -105,3 +106,74 @@ def test_a_cache_that_can_t_be_used_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert buffering.prepare(tmp_path / "file") is None
     assert buffering.prepare(tmp_path / "a b") is None
+
+
+WRITTEN = {
+    "nothing": "",
+    "a source": "X := $(shell echo 'int n;' > new.c)",
+    "a source by make itself": "$(file >new.c,int n;)",
+    "a source in another directory": "X := $(shell mkdir -p d/e; echo > d/e/new.c)",
+    "an object that is newer": "X := $(shell touch b.o)",
+    "an object that is older": "X := $(shell touch b.c)",
+    "a file that goes": "X := $(shell rm b.c)",
+    "a file that came and went": "X := $(shell touch gone.c; rm gone.c)",
+    "a directory that is renamed": "X := $(shell mv old d)",
+    "a file behind a link": "X := $(shell ln -s d/e/new.c new.c; mkdir -p d/e; touch d/e/new.c)",
+    "above make's directory": "X := $(shell touch ../sibling/new.c)",
+}
+
+
+@pytest.mark.parametrize("name", list(WRITTEN))
+@pytest.mark.parametrize("late", [False, True])
+def test_make_sees_what_was_written_in_its_view_of_the_tree(
+    tmp_path: Path, library: Path, name: str, late: bool
+) -> None:
+    """Also where make has looked at the same files before: these make itself remembers, in any case."""
+    tree = tmp_path / "tree"
+    for directory in ("old/e", "../sibling"):
+        (tree / directory).mkdir(parents=True)
+    for file in ("a.c", "b.c", "b.o", "old/e/new.c"):
+        (tree / file).touch()
+        os.utime(tree / file, (1e9, 1e9))
+    early = "ifneq ($(wildcard a.c new.c b.o d/e/*.c),)\nendif\n"
+    (tree / "Makefile").write_text(
+        f"{early if late else ''}{WRITTEN[name]}\n"
+        "S := $(wildcard *.c d/e/*.c ../sibling/*.c)\nall: $(S:.c=.o) b.o gone.o new.o d/e/new.o\n"
+        "%.o: %.c ; cc -c $< -o $@\n"
+    )
+    confiner = confining.prepare(library.parent.parent.parent)
+    assert confiner is not None
+    instance = MakeInstance(str(tree), ("make",), {"PATH": os.environ["PATH"]})
+    without, with_it = (
+        asyncio.run(dry_run(instance, 60, tree=str(tmp_path), library=choice, confiner=confiner))
+        for choice in (None, library)
+    )
+    assert without.confinement == with_it.confinement
+    assert trace(without).partition("\n")[2] == trace(with_it).partition("\n")[2]
+    assert without.stderr == with_it.stderr
+    assert with_it.environment == without.environment
+    assert not any("BUILDFARM_LOWER" in text for text in (with_it.text, *with_it.environment))
+    known = [
+        {name: rule for name, rule in parse(output.text).rules.items() if "buildfarm-plan-" not in name}
+        for output in (without, with_it)
+    ]
+    assert known[0] == known[1] and len(known[0]) > 5
+
+
+def test_nothing_of_what_confines_is_open_in_what_make_runs(tmp_path: Path, library: Path) -> None:
+    (tmp_path / "Makefile").write_text("X := $(shell ls -l /proc/self/fd; env)\nall: ; echo '$(X)'\n")
+    confiner = confining.prepare(library.parent.parent.parent)
+    instance = MakeInstance(str(tmp_path), ("make",), {"PATH": os.environ["PATH"]})
+    output = asyncio.run(dry_run(instance, 60, library=library, confiner=confiner))
+    said = next(line for line in output.text.splitlines() if line.startswith("echo '"))
+    assert "BUILDFARM" not in said and "LD_PRELOAD" not in said and "TUNABLES" not in said
+    assert "upper" not in said and str(tmp_path) not in said.replace(f"PWD={tmp_path}", "")
+
+
+def test_what_the_user_says_of_memory_stays(tmp_path: Path, library: Path) -> None:
+    (tmp_path / "Makefile").write_text("X := $(shell echo $$GLIBC_TUNABLES)\nall: ; echo said $(X)\n")
+    confiner = confining.prepare(library.parent.parent.parent)
+    said = "glibc.malloc.hugetlb=1"
+    instance = MakeInstance(str(tmp_path), ("make",), {"PATH": os.environ["PATH"], "GLIBC_TUNABLES": said})
+    output = asyncio.run(dry_run(instance, 60, library=library, confiner=confiner))
+    assert f"\necho said {said}\n" in output.text and output.environment["GLIBC_TUNABLES"] == said

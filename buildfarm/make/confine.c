@@ -4,6 +4,9 @@
  *
  *     confine DIRECTORY SCRATCH REPORT_FD TREE... -- WRITABLE... -- LIBRARY PROGRAM ARGV0 ARGUMENT...
  *
+ * Where there is a LIBRARY and an overlay, BUILDFARM_LOWER tells it (buffer.c) two descriptors: DIRECTORY's without the overlay,
+ * and that of the upper layer of the last TREE, in which DIRECTORY lies.  And BUILDFARM_PAGES tells that GLIBC_TUNABLES is ours.
+ *
  * The kernel's headers may be older than the kernel, so its constants stand here.
  */
 #define _GNU_SOURCE
@@ -97,7 +100,7 @@ static int own_mounts(void)
 /* Mount an overlay over each tree; 0 where that is not permitted or not known. */
 static int overlay(char **trees, size_t count, const char *scratch)
 {
-    if (!own_mounts() || mount("none", "/", NULL, RECURSIVE_PRIVATE, NULL) != 0 ||
+    if (mount("none", "/", NULL, RECURSIVE_PRIVATE, NULL) != 0 ||
         mount("tmpfs", scratch, "tmpfs", NO_SETUID_NO_DEVICES, "size=" MEMORY ",mode=0700") != 0)
         return 0;
     for (size_t i = 0; i < count; i++) {
@@ -205,8 +208,15 @@ static int refuse_writing(char **writable, size_t count, char **trees, size_t tr
 
 /* --- becoming the program ------------------------------------------------------------------------------- */
 
-static void preload(const char *library)
+static void preload(const char *library, int lower, const char *upper_layer)
 {
+    int upper = lower >= 0 ? open(upper_layer, O_PATH) : -1;
+    if (upper >= 0 && setenv("BUILDFARM_LOWER", text("%d,%d", lower, upper), 1) != 0)
+        fail("BUILDFARM_LOWER");
+    /* make's tables of many files lie all over its memory, and looking up a small page takes as long as the rest */
+    if (!getenv("GLIBC_TUNABLES") &&
+        (setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1) != 0 || setenv("BUILDFARM_PAGES", "large", 1) != 0))
+        fail("GLIBC_TUNABLES");
     const char *others = getenv("LD_PRELOAD");
     if (setenv("LD_PRELOAD", others ? text("%s:%s", library, others) : library, 1) != 0)
         fail("LD_PRELOAD");
@@ -237,16 +247,20 @@ int main(int count, char **words)
         fail("confine");
     }
     size_t tree_count = (size_t)(first - trees);
-    int layered = overlay(trees, tree_count, scratch);
+    const char *library = second[1], *program = second[2];
+    int layered = 0, lower = -1;
+    if (own_mounts()) {
+        lower = *library ? open(directory, O_PATH) : -1;
+        layered = overlay(trees, tree_count, scratch);
+    }
     if (chdir(directory) != 0)
         fail(directory);
     int refusing = refuse_writing(writable, (size_t)(second - writable), trees, layered ? tree_count : 0);
     const char *word = !refusing ? "free" : layered ? "overlay" : "refused";
     if (write(report, word, strlen(word)) < 0 || close(report) != 0)
         fail("the report");
-    const char *library = second[1], *program = second[2];
     if (*library)
-        preload(library);
+        preload(library, layered ? lower : -1, text("%s/upper%zu", scratch, tree_count - 1));
     execve(program, second + 3, environ);
     fail(program);
 }

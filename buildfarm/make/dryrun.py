@@ -50,7 +50,12 @@ from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance, split_flags
 from buildfarm.make.masquerade import MARKER
 
-_OURS = ("TMPDIR", "LANGUAGE", "BUILDFARM_SOCKET")  # changed for the dry run, put back in what it reports
+_OURS = (
+    "TMPDIR",
+    "LANGUAGE",
+    "BUILDFARM_SOCKET",
+    "BUILDFARM_LOWER",
+)  # changed for the dry run, put back in what it reports
 
 _SCRIPT = """\
 # The plan shell: runs $(shell ...), answers a recipe line with a record.
@@ -318,6 +323,8 @@ def _restored(
         restored.pop("LD_PRELOAD")
         if colon:
             restored["LD_PRELOAD"] = others
+    if restored.pop("BUILDFARM_PAGES", None) is not None:
+        restored.pop("GLIBC_TUNABLES", None)
     for name in _OURS:
         restored.pop(name, None)
         if name in instance.environment:
