@@ -79,10 +79,7 @@ def main() -> int:
                 try:
                     record = measure(name, projects[name], checkout, Path(scratch) / "b", farm.hosts)
                 except subprocess.CalledProcessError as error:
-                    print(
-                        f"{name}: {error}\n{(error.stderr or b'').decode(errors='replace')[-1000:]}",
-                        flush=True,
-                    )
+                    print(trouble(name, error), flush=True)
                     bad += 1
                     continue
                 records = _records()  # another run may have written meanwhile
@@ -99,6 +96,12 @@ def main() -> int:
     PAGE.write_text(page(projects, records))
     publish("planning", planning(projects, records))
     return 1 if bad else 0
+
+
+def trouble(name: str, error: subprocess.CalledProcessError) -> str:
+    """Why a project could not be prepared, and the last words of the command that failed."""
+    words = error.stderr or b""
+    return f"{name}: {error}\n{(words if isinstance(words, str) else words.decode(errors='replace'))[-1000:]}"
 
 
 def _records() -> dict[str, Any]:
