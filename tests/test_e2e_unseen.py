@@ -112,3 +112,13 @@ def test_what_a_program_that_was_just_built_compiles_goes_to_nodes(tmp_path: Pat
         assert result.code == 0 and "unseen" not in result.stderr, result.stderr
         assert len(farm.sources()) == 3
     assert "did not see" not in buildfarm("doctor", "-C", str(tree), "--hosts", "").stdout
+
+
+def test_an_object_that_is_named_through_the_directory_above_was_seen(tmp_path: Path) -> None:
+    """As LAPACK's, made in SRC and named `../INSTALL/slamch.o`."""
+    tree = write(tmp_path / "p", "", "a")
+    (tree / "src").mkdir()
+    (tree / "src" / "Makefile").write_text("all: ../a.o\n%.o: %.c\n\tgcc -c $< -o $@\n")
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree / "src"), "--hosts", farm.hosts)
+    assert result.code == 0 and "unseen" not in result.stderr, result.stderr

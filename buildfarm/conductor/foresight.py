@@ -105,6 +105,7 @@ class Foresight:
             self._compiling.set()
         if fingerprint in self.asked:
             return
+        output = output and os.path.normpath(output)
         foreseen = fingerprint in self._view.units
         self.asked.add(fingerprint)
         self._asked_outputs.add(output)
@@ -117,7 +118,7 @@ class Foresight:
 
     def step_seen(self, outputs: Iterable[str]) -> None:
         """A call came that writes these files (absolute paths)."""
-        self._seen_outputs.update(outputs)
+        self._seen_outputs.update(map(os.path.normpath, outputs))  # as the graph has them
 
     def unseen(self, since: float) -> tuple[str, ...]:
         """Objects that recipes have compiled since then (Unix time) and that no call came for: `env -i`, static shells.
