@@ -93,6 +93,38 @@ def test_the_least_recently_used_goes_first_also_after_a_restart(state_dir: Path
     assert store.bytes <= 6000
 
 
+def test_the_last_results_are_in_memory_and_no_others(
+    state_dir: Path, writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildfarm.state.store.RECENT_LIMIT", 3000)
+    store = ObjectStore(state_dir, writer, limit=8000)
+    results = {name: result(1000 + number) for number, name in enumerate("abc")}
+    for name, some in results.items():
+        assert store.put(name, some)
+    assert [store.recent(name) for name in "abc"] == [None, results["b"], results["c"]]
+    assert store.get("a") == results["a"], "it is read"
+    store.put("b", result(5))
+    assert store.recent("b") == result(5) and store.recent("c") == results["c"]
+    store.discard("b")
+    assert store.recent("b") is None and store.get("b") is None
+    for number in range(10):
+        store.put(str(number), result())
+    assert "c" not in store and store.recent("c") is None
+    store.put("large", result(4000))
+    assert store.recent("large") is None and store.get("large") == result(4000)
+    assert ObjectStore(state_dir, writer).recent("large") is None
+
+
+def test_uses_are_told_together_and_the_last_word_counts(state_dir: Path, writer: JournalWriter) -> None:
+    store = ObjectStore(state_dir, writer)
+    for _ in range(50):
+        for name in ("a", "b"):
+            store.put(name, result())
+        store.discard("a")
+    known = writer.submit(lambda journal: journal.stored_uses()).result(10)
+    assert len(known) == 1 and list(known.values()) == [100]
+
+
 def test_what_exceeds_the_bound_alone_is_not_kept(state_dir: Path, writer: JournalWriter) -> None:
     store = ObjectStore(state_dir, writer, limit=500)
     assert not store.put("big", result())

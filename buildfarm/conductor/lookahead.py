@@ -411,7 +411,7 @@ class Lookahead:
     async def _from_store(self, mark: str, invocation: Invocation) -> Ahead | None:
         if mark not in self._store:
             return None
-        stored = await asyncio.to_thread(self._store.get, mark)
+        stored = self._store.recent(mark) or await asyncio.to_thread(self._store.get, mark)
         if stored is None:
             return None
         seen = _stamps(stored.inputs)

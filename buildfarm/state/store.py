@@ -5,8 +5,10 @@ It does not judge whether a result still fits its inputs: it hands back what the
 
 Each file ends in the hash of all that stands before it and comes into being by a rename, so a crash leaves it
 whole or not at all; a cut of power may leave rubbish, which the hash tells and which is dropped.  Nothing is
-fsynced: a lost result is only compiled again.  The journal's table `stored` keeps the order of use; a file
-without a row is adopted at the next start, a row without a file forgotten.
+fsynced: a lost result is only compiled again.  The journal's table `stored` keeps the order of use, of many at
+once; a file without a row is adopted at the next start, a row without a file forgotten.
+
+make asks for most results soon after they came: the last few are also in memory, and need not be read.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from buildfarm.state.writer import JournalError, JournalWriter
 
 MAGIC = b"BFSTORE1"
 DEFAULT_LIMIT = 2 << 30  # bytes
+RECENT_LIMIT = 4 << 20  # bytes of results in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class ObjectStore:
         self._sizes: OrderedDict[str, int] = OrderedDict()  # by file name, the least recently used first
         self._bytes = 0
         self._use = 0
+        self._recent: OrderedDict[str, tuple[int, StoredResult]] = OrderedDict()  # with their files' sizes
+        self._recent_bytes = 0
+        self._unnoted: dict[str, int | None] = {}  # uses that the journal is about to be told
+        self._notes_lock = threading.Lock()  # the journal's thread takes it, and must not wait for a file
         self._load()
 
     @property
@@ -87,9 +94,16 @@ class ObjectStore:
             self._bytes += len(content) - self._sizes.pop(name, 0)
             self._sizes[name] = len(content)
             self._used(name)
+            self._remember(name, len(content), result)
             while self._bytes > self._limit:
                 self._drop(next(iter(self._sizes)))
         return True
+
+    def recent(self, fingerprint: str) -> StoredResult | None:
+        """The result, if it came lately: no file is read."""
+        with self._lock:
+            known = self._recent.get(_name(fingerprint))
+        return None if known is None else known[1]
 
     def get(self, fingerprint: str) -> StoredResult | None:
         """The result, whole by its hash, or None."""
@@ -138,18 +152,40 @@ class ObjectStore:
         while self._bytes > self._limit:
             self._drop(next(iter(self._sizes)))
 
+    def _remember(self, name: str, size: int, result: StoredResult) -> None:
+        self._forget(name)
+        self._recent[name] = (size, result)
+        self._recent_bytes += size
+        while self._recent_bytes > RECENT_LIMIT:
+            self._forget(next(iter(self._recent)))
+
+    def _forget(self, name: str) -> None:
+        known = self._recent.pop(name, None)
+        if known is not None:
+            self._recent_bytes -= known[0]
+
     def _used(self, name: str) -> None:
         self._use += 1
         self._note(name, self._use)
 
     def _drop(self, name: str) -> None:
         self._bytes -= self._sizes.pop(name)
+        self._forget(name)
         _remove(self._directory / name)
         self._note(name, None)
 
     def _note(self, name: str, use: int | None) -> None:
+        with self._notes_lock:
+            underway = bool(self._unnoted)
+            self._unnoted[name] = use
+        if underway:
+            return  # the journal's next commit takes it along
+
         def write(journal: Journal) -> None:
-            journal.set_stored(name, use)
+            with self._notes_lock:
+                noted, self._unnoted = self._unnoted, {}
+            for name, use in noted.items():
+                journal.set_stored(name, use)
 
         try:
             self._writer.submit(write, durable=False)
