@@ -117,3 +117,14 @@ def test_a_journal_that_can_not_be_written_ends_the_build_with_what_to_do_and_no
     assert _processes_in(tree) == []
     assert buildfarm("resume", "-C", str(tree)).code == 0
     assert (tree / "program").exists()
+
+
+def test_ctrl_backslash_stops_a_build_as_ctrl_c_does(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all:\n\techo half > table; touch begun; sleep 20; echo whole > table\n.PHONY: all\n"
+    )
+    with Running(("run", "-C", str(tmp_path), "--hosts", "")) as build:
+        wait_until((tmp_path / "begun").exists, "the recipe")
+        os.kill(build.process.pid, signal.SIGQUIT)
+        assert build.process.wait(60) == 131
+    assert status(tmp_path)["state"] == "interrupted"

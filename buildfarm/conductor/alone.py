@@ -29,7 +29,7 @@ def run(process: MakeProcess, numbers: Sequence[signal.Signals]) -> tuple[int, s
             select.select([signals.descriptor], [], [], POLL_SECONDS)
             for number in signals.heard[passed:]:
                 passed += 1
-                if number is signal.SIGINT and passed == 1:
+                if number in (signal.SIGINT, signal.SIGQUIT) and passed == 1:
                     time.sleep(SIGINT_PATIENCE)
                 process.signal(number)
     finally:

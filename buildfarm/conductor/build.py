@@ -44,7 +44,7 @@ from buildfarm.state.lock import TreeLock
 from buildfarm.state.unseen import claimed, record
 
 STATE_DIRECTORY = ".buildfarm"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
 PATIENCE = 0.25  # seconds that make may run before there is a workshop, if nobody needs one
 END_SECONDS = 5.0  # how long what still runs of a build that can't go on may take to end
 JOBS_BEYOND_SLOTS = 2  # recipes that wait for a node burn no core: make's -j exceeds slots and cores

@@ -295,15 +295,15 @@ class Workshop:
                 loop.remove_signal_handler(number)
 
     async def _stop(self, process: MakeProcess, calls: Calls, lookahead: Lookahead, number: signal.Signals) -> None:
-        """Ctrl-C stops at once, as with make; anything else first takes in what is about to arrive."""
-        if number is signal.SIGINT:
+        """Ctrl-C and Ctrl-\\ stop at once, as with make; anything else first takes in what is about to arrive."""
+        if number in (signal.SIGINT, signal.SIGQUIT):
             await asyncio.sleep(SIGINT_PATIENCE)
             told: set[int] = set()
             for _ in range(SIGINT_ROUNDS):  # make may have started another recipe while the first were told
                 for pid in set(await asyncio.to_thread(orphans.find, self._begun.token)) - told:
                     told.add(pid)
                     with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGINT)
+                        os.kill(pid, number)
                 await asyncio.sleep(SIGINT_PAUSE)
             return
         self._reporters.note(f"told to stop ({number.name}): taking in what is on its way")
