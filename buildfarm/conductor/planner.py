@@ -106,6 +106,7 @@ class Hearing:
         self._begin()
 
     def _begin(self) -> None:
+        self._early.forget()
         self._reader = StepReader()
         self._taken = 0  # steps of the reader
         self._texts: list[str] = []  # what it has read

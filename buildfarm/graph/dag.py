@@ -359,16 +359,15 @@ class _Derived:
         by_target: dict[str, list[str]] = {}
         for call in self.calls:
             by_target.setdefault(call.target, []).append(call.key)
-        inner = {
-            key: targets
-            for key, targets in self.views.items()
-            if key in by_target or any(target.remade or target.needs_anything for target in targets)
-        }
-        last = {
-            key: chain[-1]
-            for key, chain in by_target.items()
-            if key in inner and not any(target.submakes for target in inner[key])
-        }
+        inner: dict[str, tuple[Target, ...]] = {}
+        last: dict[str, str] = {}
+        for key, targets in self.views.items():
+            if (chain := by_target.get(key)) is not None:
+                if not any(target.submakes for target in targets):
+                    last[key] = chain[-1]
+            elif not any(target.remade or target.needs_anything for target in targets):
+                continue
+            inner[key] = targets
         needs: list[tuple[str, str]] = []
         for key, targets in inner.items():
             first = end = key

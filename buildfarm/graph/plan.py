@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -195,9 +195,13 @@ class EarlyRecipes:
         self.environment: dict[str, str] = {}  # of all recipes; filled when it is known
         self._recipes: dict[str, _Recipe | None] = {}  # None: there is another step
 
-    def get(self, target: str) -> _Recipe | None:
-        """The recipe of the target's only step, as far as was seen."""
-        return self._recipes.get(target)
+    def recipes(self) -> Iterator[_Recipe]:
+        """Those of targets that had one step only, as far as was seen, in the order of the steps."""
+        return (recipe for recipe in self._recipes.values() if recipe is not None)
+
+    def forget(self) -> None:
+        """Steps will be read anew."""
+        self._recipes.clear()
 
     def take(self, steps: Iterable[Step]) -> None:
         for step in steps:
@@ -265,15 +269,21 @@ class _Builder:
         return self._shared.setdefault(text, text)
 
     def add_steps(self) -> None:
-        early, rules = self.early, self.database.rules
+        rules = self.database.rules
+        special = {rule.name for rule in rules.values() if rule.phony or rule.also_makes}
+        early = self.early.recipes()
+        found = next(early, None)
         for step in self.database.steps:
-            rule = rules.get(step.target)
-            found = early.get(step.target)
-            if found is not None and found.step is step and (rule is None or not (rule.phony or rule.also_makes)):
-                self.recipes[step.target] = found
-                self.names[step.target] = None
-                continue
-            recipe = self.recipes.get(step.target)
+            target = step.target
+            if found is not None and found.step is step:
+                if target not in special and target not in self.recipes:
+                    self.recipes[target] = found
+                    self.names[target] = None
+                    found = next(early, None)
+                    continue
+                found = next(early, None)
+            rule = rules.get(target)
+            recipe = self.recipes.get(target)
             if recipe is None:
                 recipe = self.recipes[step.target] = _Recipe([], [], [], step.place, step.due_to)
                 self.names[step.target] = None
