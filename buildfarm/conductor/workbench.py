@@ -77,7 +77,7 @@ class Workbench:
             self.admit()
 
     def _admits(self, value: float) -> bool:
-        return self._held < self._places() or (self._open_to_demand and value == DEMANDED)
+        return (self._open_to_demand and value == DEMANDED) or self._held < self._places()
 
     async def _wait(self, urgency: Urgency) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -310,6 +310,7 @@ class Scheduler:
         self.policy = policy or Policy()
         self._units: dict[int, _Entry] = {}
         self._nodes: dict[str, _Member] = {}
+        self._slots: int | None = None  # None: to be counted
         self._queue: list[tuple[tuple[bool, float, int], int]] = []
         self._arrivals = 0
         self._local = 0  # units in local slots
@@ -328,8 +329,10 @@ class Scheduler:
 
     @property
     def slots(self) -> int:
-        """Usable slots now."""
-        return sum(member.health.usable for member in self._nodes.values())
+        """Usable slots now: what they are after the last event."""
+        if self._slots is None:
+            self._slots = sum(member.health.usable for member in self._nodes.values())
+        return self._slots
 
     @property
     def free_slots(self) -> int:
@@ -385,6 +388,7 @@ class Scheduler:
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take in one event; return what must be done, in order."""
         actions: list[Action] = []
+        self._slots = None
         match event:
             case Submit():
                 self._submit(event, now)
