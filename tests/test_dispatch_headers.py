@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
 
 from buildfarm.dispatch import directives
 from buildfarm.dispatch.headers import Closure, Headers, SearchPath, Unclear
+from buildfarm.dispatch.listings import Listings
 
 SEARCH = ("first", "second")
 
@@ -85,3 +87,24 @@ def test_a_header_that_comes_to_define_the_macro_is_noticed(tree: Tree) -> None:
     tree.write("second/deep.h", '#define USER_H "user.h"\n')
     with pytest.raises(Unclear, match="USER_H"):
         tree.closure("1.c")
+
+
+def test_a_header_that_comes_while_others_are_looked_for_is_found_by_the_next_source(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):  # `first` changes, so it is followed from then on
+        (tree.root / f"first/{number}").touch()
+        tree.names(f"{number}.c")
+    (tree.root / "second/more").mkdir()
+    (tree.root / "second/more/z.h").touch()
+    (tree.root / "s.c").write_text('#include "deep.h"\n#include "more/z.h"\n')
+    names = Listings.names
+
+    def come_late(self: Listings, directory: str) -> Set[str]:
+        if directory == str(tree.root / "second/more"):
+            (tree.root / "first/deep.h").touch()
+        return names(self, directory)
+
+    monkeypatch.setattr(Listings, "names", come_late)
+    tree.names("s.c")
+    assert tree.names("s.c") == {"s.c", "first/deep.h", "second/more/z.h"}

@@ -247,7 +247,7 @@ class Headers:
         # What was looked at for the unit in hand:
         self._stamps: dict[str, Stamp | None] = {}
         self._mtimes: dict[str, int | None] = {}
-        self._listed: dict[str, Set[str]] = {}
+        self._listed: dict[str, frozenset[str]] = {}
 
     def closure(
         self, source: str, included: Sequence[str], cwd: str, search: SearchPath, macros: frozenset[str] = frozenset()
@@ -364,7 +364,7 @@ class Headers:
         return tuple(
             _Looked(path, self._mtimes[path], frozenset(names), there)
             for path, names in looked.items()
-            for there in (frozenset(self._list(path) & names),)  # which learns the time
+            for there in (self._list(path) & names,)  # which learns the time
         )
 
     def _without_missing(self, looked: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
@@ -470,16 +470,17 @@ class Headers:
     def _is_missing(self, directory: str) -> bool:
         """Whether what is known of the directory above it tells that it is not there."""
         above, _, name = directory.rpartition("/")
-        names = self._listed.get(above)
+        names: Set[str] | None = self._listed.get(above)
         if names is None:
             known = self._names.get(above, NEVER)
             names = known[1] if known[0] == self._mtimes.get(above) else None
         return names is not None and name not in names and name not in ("", ".", "..")
 
-    def _list(self, directory: str) -> Set[str]:
+    def _list(self, directory: str) -> frozenset[str]:
+        """Its names, the same for all that one unit asks: what comes meanwhile was not there when it was looked for."""
         names = self._listed.get(directory)
         if names is None:
-            names = self._listed[directory] = self._read_names(directory)
+            names = self._listed[directory] = frozenset(self._read_names(directory))
         return names
 
     def _read_names(self, directory: str) -> Set[str]:
