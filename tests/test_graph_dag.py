@@ -192,6 +192,24 @@ def test_an_object_of_another_directory_is_planned_by_that_directory_alone() -> 
     assert [(call.cwd, call.argv[1]) for call in graph.units()] == [("/w/text", "-O2")]
 
 
+def test_a_target_of_another_directory_is_made_by_that_directory_s_own_instance_alone() -> None:
+    """Quantum ESPRESSO's rule names no output: in `modules` it would write `modules/mp.o`, for `../util/mp.o`."""
+    rule, own = "m.o: m.f90 ../util/mp.o\n../util/mp.o: ../util/mp.f90\n", "mp.o: mp.f90\n"
+    modules = trace_plan(
+        step("../util/mp.o", "gfortran -O2 -c ../util/mp.f90") + step("m.o", "gfortran -O2 -c m.f90"),
+        rule,
+        goals="m.o",
+        directory="/w/modules",
+        key="modules",
+    )
+    util = trace_plan(step("mp.o", "gfortran -O1 -c mp.f90"), own, goals="mp.o", directory="/w/util", key="util")
+    for plans in ((modules, util), (util, modules)):
+        units = graph_of(*plans).units()
+        assert {(call.cwd, call.argv[-1]) for call in units} == {("/w/util", "mp.f90"), ("/w/modules", "m.f90")}
+    alone = graph_of(modules).units()
+    assert [call.argv[-1] for call in alone] == ["../util/mp.f90", "m.f90"], "nobody else is known to make it"
+
+
 def test_cycles_break_nothing() -> None:
     plan = trace_plan(step("a.o", "gcc -c a.c") + step("b.o", "gcc -c b.c"), "all: a.o b.o\na.o: b.o\nb.o: a.o")
     graph = graph_of(plan)

@@ -294,6 +294,20 @@ class _Derived:
         yield "prerequisite", target.prerequisites
 
     @cached_property
+    def homely(self) -> frozenset[str]:
+        """Targets for which an instance has commands that works in their directory, or above it.
+
+        Another directory's makefile that has a rule for `../util/mp.o` makes it only as long as it is not there; by
+        the time that instance runs, it is made.  Its rule may name no output: then its command writes elsewhere.
+        """
+        return frozenset(
+            key
+            for plan in self.plans
+            for key, target in plan.targets.items()
+            if target.calls and not _is_strange(plan, key)
+        )
+
+    @cached_property
     def _walk(self) -> tuple[tuple[PlannedCall, ...], tuple[SubMake, ...]]:
         """Calls and unplanned sub-makes in make's serial order, from the instances that no other calls."""
         calls: dict[tuple[str, tuple[str, ...]], PlannedCall] = {}
@@ -315,8 +329,9 @@ class _Derived:
                 target = plan.targets.get(key)
                 if target is None:
                     continue
-                for call in target.calls:
-                    calls.setdefault((call.cwd, call.argv), call)
+                if not (target.calls and _is_strange(plan, key) and key in self.homely):
+                    for call in target.calls:
+                        calls.setdefault((call.cwd, call.argv), call)
                 for submake in target.submakes:
                     further = self.called(submake)
                     if not further:
@@ -393,6 +408,11 @@ class _Derived:
             order.add_edge(last.get(source, source), vertex)
         drop_cycles(order)
         return order
+
+
+def _is_strange(plan: InstancePlan, target: str) -> bool:
+    """Whether a target lies outside of the directory where an instance works."""
+    return not target.startswith(plan.directory.rstrip("/") + "/")
 
 
 def _at_home(calls: Collection[PlannedCall]) -> tuple[PlannedCall, ...]:
