@@ -156,10 +156,11 @@ def test_a_text_that_looks_for_the_name_of_such_a_directive_travels(trip: Trip) 
 
 
 def test_a_text_that_tells_of_such_a_directive_in_comments_travels(trip: Trip) -> None:
-    """compile.c and remote.c of distcc, which has to look for the directive itself."""
+    """compile.c of distcc, which looks for the directive itself (remote.c, which names it in a message, stays)."""
     trip.write(
         "scan.c",
         "char *strstr(const char *, const char *);\n"
+        'const char *word = "ERROR"; // the 1\'s\n'
         '/* it\'s .incbin "a.c" */ int a; // .include "a.c"\n'
         'int f(const char *p) { return strstr(p, ".incbin \\\\\\"") || strstr(p, ".incbin \\""); }\n',
     )

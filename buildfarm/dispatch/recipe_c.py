@@ -42,7 +42,7 @@ _ASSEMBLED_FILE = re.compile(
 _LITERAL_OR_COMMENT = re.compile(
     rb"""("(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*') | /\*.*?\*/ | //(?!\*)[^\n]*""", re.VERBOSE | re.DOTALL
 )
-_MISREAD = re.compile(rb"""R"|\b[0-9]\w*'\w""")
+_MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]""")
 _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
