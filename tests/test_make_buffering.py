@@ -55,6 +55,7 @@ def test_a_buffered_dry_run_says_the_same_in_the_same_order(
     line_by_line, buffered = (run(tmp_path, choice, **environment) for choice in (None, library))
     assert trace(buffered).count("\x1e") >= 3
     assert trace(buffered) == trace(line_by_line)
+    assert ": buildfarm-" not in trace(buffered)
     assert len(buffered.text.splitlines()) == len(line_by_line.text.splitlines())
 
     def told(output: DryRunOutput) -> list[tuple[str, dict[str, str]]]:

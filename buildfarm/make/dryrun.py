@@ -295,19 +295,22 @@ def _records(out: bytes, token: str) -> tuple[bytes, list[tuple[str, dict[str, s
 
 
 def _without_probe(text: bytes, names: Mapping[str, object], token: str) -> bytes:
-    """Take out the steps that made our own makefile's probe: a line of the trace, the recipe, its record's number."""
+    """Take out the steps that made our own makefile's probe: a line of the trace, the recipe, its record's number.
+
+    make 4.4 traces nothing while it remakes makefiles (main.c, `orig_db_level`): there the recipe stands alone.
+    """
     name = re.escape(os.fsencode(str(names["probe"])))
-    probe = re.compile(rb".*:\d+: (?:update )?target '" + name + rb"'.*")
-    recipe = f"\n: {token}\n\x1e".encode()
+    probe = re.compile(rb".*:\d+: (?:update )?target '" + name + rb"'.*\n")
+    recipe = f": {token}\n\x1e".encode()
     whole = memoryview(text)
     parts: list[bytes | memoryview] = []
     kept = 0  # up to there
     at = text.find(recipe)
     while at >= 0:
-        begin = text.rfind(b"\n", 0, at) + 1
+        begin = text.rfind(b"\n", 0, max(at - 1, 0)) + 1
         end = text.find(b"\n", at + len(recipe)) + 1
-        if probe.fullmatch(text, begin, at) and end:
-            parts.append(whole[kept:begin])
+        if end and (at == 0 or text[at - 1] == ord("\n")):
+            parts.append(whole[kept : begin if probe.fullmatch(text, begin, at) else at])
             kept = end
         at = text.find(recipe, at + 1)
     return b"".join((*parts, whole[kept:])) if parts else text
