@@ -19,10 +19,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.standing import Standing
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.errors import UsageError
 from buildfarm.make.instance import MakeInstance
@@ -59,18 +60,26 @@ class View:
     is_final: bool = False  # every instance that is known is planned, and nothing was missing
     links: Mapping[str, float] = field(default_factory=dict)  # recorded seconds to the end, by main output
     recorded: bool = False  # most of the units' seconds were measured in an earlier build
+    standing: frozenset[str] = frozenset()  # fingerprints: make may be of another mind than its dry run (`standing`)
 
 
 class Foresight:
     """The planner of one build."""
 
     def __init__(
-        self, top: str, ledger: Ledger, toolbox: Toolbox, durations: Mapping[str, float], tell: Callable[[View], None]
+        self,
+        top: str,
+        ledger: Ledger,
+        toolbox: Toolbox,
+        durations: Mapping[str, float],
+        standing: Standing,
+        tell: Callable[[View], None],
     ) -> None:
         self._top = top
         self._ledger = ledger
         self._toolbox = toolbox
         self._durations = durations
+        self._standing = standing
         self._tell = tell
         self._graph: BuildGraph | None = None
         self._queue: deque[tuple[MakeInstance, bool]] = deque()
@@ -214,9 +223,10 @@ class Foresight:
 
         assert self._graph is not None, "BUG: a look at no graph"
         begun = time.monotonic()
-        self._view = await asyncio.to_thread(
+        view = await asyncio.to_thread(
             uncollected, look, self._graph, self._toolbox, self._durations, all(self._whole.values())
         )
+        self._view = replace(view, standing=await self._standing.among(view.units, self.asked))
         self._dirty = False
         self._named.update(self._view.units)
         self._arithmetic = time.monotonic() - begun
@@ -230,7 +240,9 @@ class Foresight:
         to_come = sum(
             1
             for mark, unit in units.items()
-            if mark not in self.asked and not self._asked_outputs.issuperset(unit.call.outputs[:1])
+            if mark not in self.asked
+            and mark not in self._view.standing
+            and not self._asked_outputs.issuperset(unit.call.outputs[:1])
         )
         self._total = len(self.asked) + to_come
         self._tell_totals()

@@ -39,6 +39,7 @@ from buildfarm.state.store import ObjectStore, StoredResult
 TICK = 0.2  # seconds between looks at what waits for a file
 TRIES = 4
 RESERVE = 8  # one slot in so many is left to what make asks for
+ASTRAY = 4  # units that stood and that make asked for all the same, before the plan is believed again
 WASTE_TOLERATED = 12  # results thrown away before lookahead asks itself whether it pays
 
 
@@ -95,6 +96,8 @@ class Lookahead:
         self._phases = Phases(maker)
         self._entries: dict[str, _Entry] = {}
         self._asked: set[str] = set()
+        self._view = View()
+        self._astray = 0  # see `ASTRAY`
         self._heap: list[tuple[float, int, _Entry]] = []  # C and C++ units not begun
         self._parked: list[_Entry] = []  # wait for a file
         self._running = 0
@@ -113,11 +116,15 @@ class Lookahead:
 
     def foresee(self, view: View) -> None:
         """The plans say more than before."""
+        self._view = view
         if not self.enabled:
             return
+        standing = view.standing if self._astray < ASTRAY else frozenset()
         for mark, foreseen in view.units.items():
             unit = foreseen.call.call.unit
-            if mark in self._asked or unit is None or not foreseen.call.certain or not unit.may_travel:
+            if mark in self._asked or mark in standing:
+                continue
+            if unit is None or not foreseen.call.certain or not unit.may_travel:
                 continue
             entry = self._entries.get(mark)
             if entry is not None:
@@ -169,7 +176,7 @@ class Lookahead:
         entry = self._entries.get(mark)
         if unit.fortran is not None or (entry is not None and entry.job is not None) or mark in self._store:
             return False
-        self._asked.add(mark)
+        self._note_asked(mark)
         self._entries.pop(mark, None)
         return True
 
@@ -183,7 +190,7 @@ class Lookahead:
         if not self.enabled:
             return None
         mark = self._maker.toolbox.mark(invocation)
-        self._asked.add(mark)
+        self._note_asked(mark)
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
             stored = await self._from_store(mark, invocation)
@@ -242,6 +249,13 @@ class Lookahead:
         await asyncio.gather(*jobs, return_exceptions=True)
         for task in self._kept:
             self._maker.discard(task)
+
+    def _note_asked(self, mark: str) -> None:
+        self._asked.add(mark)
+        if mark in self._view.standing:
+            self._astray += 1
+            if self._astray == ASTRAY:
+                self.foresee(self._view)
 
     # -- making ahead -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from buildfarm.conductor.blind import compiled_past
 from buildfarm.conductor.build import Begun, exit_code, state_of
@@ -27,6 +28,7 @@ from buildfarm.conductor.membership import Membership, read_again
 from buildfarm.conductor.probing import ProbeReport
 from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.pumping import Pumping
+from buildfarm.conductor.standing import Standing
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
 from buildfarm.conductor.watching import Watcher
@@ -39,7 +41,7 @@ from buildfarm.make.process import MakeProcess
 from buildfarm.make.server import StubServer
 from buildfarm.model import BuildState, Invocation, Node
 from buildfarm.report.reporter import Summary
-from buildfarm.state import recipes
+from buildfarm.state import reader, recipes
 from buildfarm.state.journal import CLOCK
 from buildfarm.state.store import ObjectStore
 from buildfarm.state.taint import Taken
@@ -173,7 +175,8 @@ class Workshop:
             ObjectStore(begun.state_dir, writer),
             enabled=request.lookahead and bool(begun.nodes),
         )
-        foresight = Foresight(str(request.directory), ledger, toolbox, durations, lookahead.foresee)
+        standing = Standing(partial(reader.delivered, begun.state_dir))
+        foresight = Foresight(str(request.directory), ledger, toolbox, durations, standing, lookahead.foresee)
         lending = Lending(
             JobServer.of(request.environment), lambda: sum(node.slots for node in membership.nodes), ledger.note
         )

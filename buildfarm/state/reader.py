@@ -28,7 +28,7 @@ from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.place import APPLICATION_ID, DATABASE, SCHEMA_VERSION, SIDE_FILES, read_pointer
 
 if TYPE_CHECKING:
-    from buildfarm.model import BuildSpec
+    from buildfarm.model import BuildSpec, OutputRecord
 
 T = TypeVar("T")
 
@@ -171,6 +171,15 @@ class StepView:
     attempts: tuple[AttemptView, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A unit as it was checked in."""
+
+    inputs: tuple[str, ...]  # absolute, the source first
+    seen: str  # what they looked like then, as a digest
+    outputs: tuple[OutputRecord, ...]
+
+
 def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
     """A build (the last one by default) of the tree whose `.buildfarm` this is.
 
@@ -251,6 +260,30 @@ def compiles(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
         (),
         lambda _: (),
     )
+
+
+def delivered(state_dir: Path) -> dict[str, Delivered]:
+    """By fingerprint, the units that nodes have compiled and whose outputs no other step has claimed since."""
+
+    def rows(db: sqlite3.Connection) -> dict[str, Delivered]:
+        outputs: dict[int, list[OutputRecord]] = {}
+        query = "SELECT step, path, size, mtime_ns, digest FROM output WHERE standing = 'checked_in'"
+        for step, path, *record in db.execute(query):
+            outputs.setdefault(step, []).append(OutputRecord(unpack(path), *record))
+        names: dict[int, str] = {}
+        query = (
+            "SELECT id, fingerprint, output, inputs, seen FROM step WHERE kind = 'compile' AND state = 'done'"
+            " AND seen IS NOT NULL AND inputs IS NOT NULL AND output IS NOT NULL ORDER BY id"
+        )
+        return {
+            fingerprint: Delivered(_inputs(db, inputs, names), seen, tuple(outputs[step]))
+            for step, fingerprint, output, inputs, seen in db.execute(query)
+            if unpack(output) in (record.path for record in outputs.get(step, ()))
+        }
+
+    from buildfarm.model import OutputRecord  # most who read need none
+
+    return _read(state_dir, rows, {}, lambda _: {})
 
 
 def make_words(state_dir: Path) -> tuple[str, ...] | None:
