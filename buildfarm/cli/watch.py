@@ -65,6 +65,8 @@ def watch(make_words: tuple[str, ...], quiet_seconds: float, **given: Any) -> in
         return targets_of(request.directory, request.make_words, request.environment)
 
     with Watch(request.directory, request.directory / STATE, quiet_seconds, targets) as changes:
+        if changes.lack:
+            click.echo(f"buildfarm: {changes.lack}: looking at the tree once a second", err=True)
         first = True
         while True:
             began = time.time_ns()

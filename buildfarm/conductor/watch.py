@@ -1,6 +1,7 @@
 """Notices that a source of a tree has changed: watchdog's events, filtered and debounced.
 
-It builds nothing.  What a change is: a file below the tree, or one that the last build has read from elsewhere, was
+It builds nothing.  Where the kernel does not tell (inotify's instances or watches are used up), watchdog looks at all
+files once a second.  What a change is: a file below the tree, or one that the last build has read from elsewhere, was
 written, made, moved or removed, and no step of the build did so.
 """
 
@@ -16,6 +17,8 @@ from types import TracebackType
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.polling import PollingObserver
 
 from buildfarm.state import reader
 
@@ -32,6 +35,7 @@ PRODUCT_AFTER = 3
 
 MOST_DIRECTORIES = 200  # outside of the tree; system headers are not watched at all
 SYSTEM = ("/usr/", "/opt/", "/lib/", "/etc/")
+LOOK_SECONDS = 1  # between two looks, where nobody tells
 CHANGES = frozenset({"created", "modified", "moved", "deleted", "closed"})
 
 
@@ -50,14 +54,28 @@ class Watch(FileSystemEventHandler):
         self._quiet = quiet_seconds
         self._news = threading.Condition()
         self._changed: dict[str, float] = {}  # path: monotonic time of its latest event
-        self._observer = Observer()
+        self._observer: BaseObserver
+        self._lag = quiet_seconds  # until what has happened is told for certain, seconds
+        self.lack: str | None = None  # why nobody tells of changes and they are looked for
         self._outside: set[str] = set()
         self._during: dict[str, int] = {}  # builds running in which a file has changed
 
     def __enter__(self) -> Watch:
-        self._observer.schedule(self, str(self._directory), recursive=True)
-        self._observer.start()
+        try:
+            self._begin(Observer())
+        except OSError as error:
+            self.lack = error.strerror or str(error)
+            began = time.monotonic()
+            self._begin(PollingObserver(timeout=LOOK_SECONDS))
+            # A look that had begun before the change, the time between, and the one that finds it.
+            self._lag += LOOK_SECONDS + 2 * (time.monotonic() - began)
         return self
+
+    def _begin(self, observer: BaseObserver) -> None:
+        """Observe the tree.  Raises OSError."""
+        observer.schedule(self, str(self._directory), recursive=True)
+        observer.start()
+        self._observer = observer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -78,7 +96,7 @@ class Watch(FileSystemEventHandler):
 
     def forget_outputs(self, *, since_ns: int) -> None:
         """A build that began at `since_ns` has ended: what it wrote was no change, and what it read is watched."""
-        time.sleep(self._quiet)  # inotify's last events of the build are on their way
+        time.sleep(self._lag)  # the last events of the build are on their way
         read, written = self._of_last_build()
         targets = self._targets() if self._changed.keys() - written else frozenset()
         self._watch_outside(read)

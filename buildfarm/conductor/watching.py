@@ -77,12 +77,12 @@ class Watcher:
                 if event.src_path in paths or event.dest_path in paths:
                     loop.call_soon_threadsafe(woken.set)
 
-        observer = Observer()
-        observer.daemon = True
         try:
+            observer = Observer()
+            observer.daemon = True
             for directory in watched:
                 observer.schedule(Handler(), directory)
             observer.start()
-        except OSError:  # no inotify instances left: the looks do it alone
+        except (OSError, RuntimeError):  # no inotify instances or watches left, no threads: the looks do it alone
             return None
         return observer
