@@ -420,10 +420,10 @@ class Headers:
             compiled = f"{base}.gch"
             looked.setdefault(parent, set()).update((base, compiled))
             names = self._list(parent)
+            if compiled in names:  # which is looked for first (files.cc: find_file_in_dir)
+                raise Unclear(f"{path}.gch is a precompiled header")
             if base not in names:
                 continue
-            if compiled in names:
-                raise Unclear(f"{path}.gch is a precompiled header")
             if self._stamp(path) is None:
                 continue  # a directory of that name: the search goes on
             found.append(path)

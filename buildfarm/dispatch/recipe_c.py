@@ -26,6 +26,7 @@ from pathlib import Path
 from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
+from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Text, Unit
@@ -48,6 +49,8 @@ _COLUMN_MACRO = b"__builtin_source_location"
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _DRIVERS = Drivers()
+_PRECOMPILED = Precompiled()
+_PREINCLUDED = b"stdc-predef.h"  # which the compiler includes by itself (c-opts.cc)
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
 
 
@@ -69,6 +72,10 @@ async def prepare(
     if not result.succeeded:
         raise CannotTravel("preprocessing failed")
     text = result.stdout
+    entered = entered_files(text)
+    first = next((os.fsdecode(name) for name in entered if os.path.basename(name) != _PREINCLUDED), None)
+    if _PRECOMPILED.may_be_used(unit, invocation, first):
+        raise CannotTravel(REASON)
     if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
         raise NotAsText("its object contains columns, which full preprocessing changes")
     if plain and not _optimizes(unit.compile_arguments):
@@ -95,7 +102,7 @@ async def prepare(
 
     return Prepared(
         job,
-        inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered_files(text)]),
+        inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered]),
         outputs_made=() if depfile is None else (depfile.made,),
         stderr=printed,
         words=words,
