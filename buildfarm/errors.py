@@ -37,7 +37,7 @@ class MachineError(BuildfarmError):
 
 
 class NoStateHere(MachineError):
-    """The tree's directory takes no state of ours and has none: nothing of a dead build can be in it."""
+    """The tree's directory takes no state of ours: it, or what is there of that already, can't be written."""
 
 
 class TreeLocked(BuildfarmError):

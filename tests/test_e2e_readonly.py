@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.tool import buildfarm
+from tests.farm import wait_until
+from tests.namespaces import within
+from tests.tool import TIMEOUT, Running, buildfarm, command, environment, status
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -37,3 +40,52 @@ def test_who_wants_no_local_compile_gets_the_reason(makefile: Path) -> None:
     result = buildfarm("run", "-C", str(CLOSED), "-f", str(makefile), "--fallback", "never")
     assert result.code == 71
     assert "make the directory writable" in result.stderr and not makefile.with_name("a.o").exists()
+
+
+def _readonly(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`buildfarm WORDS` in the tree whose state can't be written."""
+    state = tree / ".buildfarm"
+    closed = f"mount --bind '{state}' '{state}' && mount -o remount,bind,ro '{state}'"
+    return subprocess.run(
+        within(closed, *command(*words, "-C", str(tree))),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    found = tmp_path / "p"
+    found.mkdir()
+    (found / "a.c").write_text("int a;\n")
+    (found / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\nslow:\n\tsleep 60\n")
+    return found
+
+
+def test_make_runs_alone_where_the_state_that_is_there_can_not_be_written(tree: Path) -> None:
+    assert buildfarm("run", "-C", str(tree), "--hosts", "").code == 0
+    (tree / "a.o").unlink()
+    result = _readonly(tree, "run", "--hosts", "")
+    assert result.returncode == 0 and (tree / "a.o").exists(), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "Read-only file system: make runs alone, without nodes" in line
+    assert _readonly(tree, "run", "--hosts", "", "--fallback", "never").returncode == 71
+
+
+def test_the_line_names_the_interrupted_build_that_is_not_swept(tree: Path) -> None:
+    with Running(("run", "-C", str(tree), "--hosts", "", "slow")) as build:
+        wait_until(lambda: status(tree)["state"] == "running", "the build to begin")
+        turned_away = _readonly(tree, "run", "--hosts", "")
+        assert turned_away.returncode == 75 and f"pid {build.process.pid}" in turned_away.stderr
+        build.kill_all()
+    result = _readonly(tree, "run", "--hosts", "")
+    assert result.returncode == 0 and (tree / "a.o").exists(), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "build 1 was interrupted and what it left half-written is not swept: make runs alone" in line
+    resumed = _readonly(tree, "resume")
+    assert resumed.returncode == 71, "it promises to sweep"
+    assert "Read-only file system" in resumed.stderr

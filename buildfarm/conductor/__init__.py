@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def run(request: RunRequest, *, cache: Path | None = None) -> int:
     `cache` is where the masquerade is kept; `cache_directory` by default.  A dry run (`-n`, `-q`, `-t`,
     ...) becomes make and does not return: it starts nothing, so nothing is journaled.  So does a run inside a recipe
     of a build that goes on: its compiles are that build's.  And one in a directory where no state can be kept, such as
-    sources on a medium that can't be written: never worse than make.
+    sources on a medium that can't be written: never worse than make.  A `resume` does not, for it promises to sweep.
     """
     if nested.inside(request.environment):
         nested.become_make(find_make(request.environment), request, request.environment)
@@ -38,8 +39,25 @@ def run(request: RunRequest, *, cache: Path | None = None) -> int:
         try:
             return Build(request, reporters, cache or cache_directory()).run()
         except NoStateHere as lack:
-            if request.fallback == "never":
+            if request.fallback == "never" or request.resumed_from is not None:
                 raise
-            reporters.note(f"{lack.message}: make runs alone, without nodes")
+            reporters.note(f"{lack.message}{_unswept(request)}: make runs alone, without nodes")
     nested.become_make(find_make(request.environment), request, request.environment)
     raise AssertionError("BUG: make was not executed")
+
+
+def _unswept(request: RunRequest) -> str:
+    """What the state that can't be written says of a dead build whose half-written files make may find; or nothing."""
+    from buildfarm.conductor.build import STATE_DIRECTORY
+    from buildfarm.state import reader
+    from buildfarm.state.lock import read_owner
+
+    state_dir = request.directory / STATE_DIRECTORY
+    if os.path.exists(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK, effective_ids=True):
+        return "; whether a build was interrupted there can't be read, and nothing is swept"
+    last = reader.snapshot(state_dir)
+    if last.build is not None and last.state == "interrupted":
+        return f"; build {last.build.id} was interrupted and what it left half-written is not swept"
+    if last.problem is not None or read_owner(state_dir) is not None:
+        return "; a build may have been interrupted there, and what it left half-written is not swept"
+    return ""

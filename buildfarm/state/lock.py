@@ -18,9 +18,9 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from buildfarm.errors import MachineError, TreeLocked
+from buildfarm.errors import MachineError, NoStateHere, TreeLocked
 from buildfarm.state.identity import ProcessIdentity
-from buildfarm.state.place import prepare_directory
+from buildfarm.state.place import CLOSED, prepare_directory
 
 NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
 
@@ -45,7 +45,10 @@ class TreeLock:
         self.left_behind: ProcessIdentity | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once or raise: TreeLocked names the holder's pid, MachineError says what is wrong."""
+        """Take the lock at once or raise: TreeLocked names the holder's pid, MachineError says what is wrong.
+
+        NoStateHere is one: where this user may write to nothing of it, and no build runs in the tree.
+        """
         if self._held:
             return
         prepare_directory(self._state_dir)
@@ -55,6 +58,14 @@ class TreeLock:
             raise self._locked(self._holder_soon()) from None
         except (OSError, NotImplementedError) as error:
             number = errno.ENOSYS if isinstance(error, NotImplementedError) else error.errno
+            if number in CLOSED:
+                holder = read_owner(self._state_dir)
+                if holder is not None and holder.is_alive():
+                    raise self._locked(holder) from error
+                raise NoStateHere(
+                    f"{self._state_dir}: can't lock this tree: {os.strerror(number)}",
+                    hint="make the directory writable for this user",
+                ) from error
             if number not in NO_LOCKS_HERE:
                 raise MachineError(
                     f"{self._state_dir}: can't lock this tree: {error}",

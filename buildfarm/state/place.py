@@ -19,6 +19,7 @@ APPLICATION_ID = 0x42464A31  # "BFJ1"
 SCHEMA_VERSION = 2
 DATABASE = "state.db"
 POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
+CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # not for this user, or for nobody
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -34,7 +35,7 @@ class Place:
 def prepare_directory(state_dir: Path) -> None:
     """Make `.buildfarm` with a `.gitignore` of its own; raises MachineError where it can't be written.
 
-    NoStateHere is one: where nobody of this user has ever been able to make it.
+    NoStateHere is one: where this user may not.
     """
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
@@ -42,8 +43,7 @@ def prepare_directory(state_dir: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
     except OSError as error:
-        closed = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and not os.path.lexists(state_dir)
-        raise (NoStateHere if closed else MachineError)(
+        raise (NoStateHere if error.errno in CLOSED else MachineError)(
             f"{state_dir}: can't keep buildfarm's state here: {error.strerror}",
             hint="make the directory writable for this user, or free space on its disk",
         ) from error
