@@ -43,7 +43,7 @@ def tree(tmp_path: Path) -> Path:
 def taken(tree: Path, witness: Witness) -> Evidence:
     compile_unit = unit("gcc", "-Ifirst", "-Isecond", "-c", "a.c", "-o", "a.o")
     inputs = (str(tree / "a.c"), str(tree / "second" / "version.h"), "/usr/include/stdio.h")
-    evidence = witness.take(compile_unit, str(tree), inputs, {}, time.time_ns())
+    evidence = witness.take(compile_unit, str(tree), {}, inputs, {}, time.time_ns())
     assert evidence is not None
     return evidence
 
@@ -88,7 +88,7 @@ def test_an_upgraded_compiler_does_not_hold(tree: Path) -> None:
     compiler.write_text("version 12")
     witness = Witness()
     inputs = (str(tree / "a.c"),)
-    evidence = witness.take(unit("gcc", "-c", "a.c"), str(tree), inputs, {}, time.time_ns(), str(compiler))
+    evidence = witness.take(unit("gcc", "-c", "a.c"), str(tree), {}, inputs, {}, time.time_ns(), str(compiler))
     assert evidence is not None and witness.holds(evidence.inputs)
     compiler.write_text("version 13")
     assert not witness.holds(evidence.inputs)
@@ -110,7 +110,7 @@ def test_a_new_directory_of_shadows_is_told_by_its_name_alone(tree: Path) -> Non
     ).stdout.decode()
     inputs = (str(tree / "a.c"), *sorted(set(re.findall(r'"(/usr/[^"]*/sys/[^"]*)"', markers))))
     assert len(inputs) > 1
-    evidence = witness.take(compile_unit, str(tree), inputs, {}, time.time_ns())
+    evidence = witness.take(compile_unit, str(tree), {}, inputs, {}, time.time_ns())
     assert evidence is not None
     assert evidence.inputs[str(tree / "first" / "sys")] == ABSENT
     assert str(tree / "first" / "sys" / "types.h") not in evidence.inputs
@@ -122,7 +122,32 @@ def test_a_file_changed_while_it_was_read_proves_nothing(tree: Path) -> None:
     compile_unit = unit("gcc", "-c", "a.c")
     begun = time.time_ns()
     (tree / "a.c").write_text("int v;\n")
-    assert Witness().take(compile_unit, str(tree), (str(tree / "a.c"),), {}, begun) is None
+    assert Witness().take(compile_unit, str(tree), {}, (str(tree / "a.c"),), {}, begun) is None
+
+
+def test_a_shadow_that_came_while_it_was_compiled_proves_nothing(tree: Path) -> None:
+    compile_unit = unit("gcc", "-Ifirst", "-Isecond", "-c", "a.c")
+    inputs = (str(tree / "a.c"), str(tree / "second" / "version.h"))
+    begun = time.time_ns()
+    shadow = tree / "first" / "version.h"
+    shadow.write_text("#define V 3\n")
+    age(shadow)
+    assert Witness().take(compile_unit, str(tree), {}, inputs, {}, begun) is None
+    later = time.time_ns() + RACY_NS + 1_000_000
+    assert Witness().take(compile_unit, str(tree), {}, inputs, {}, later) is not None
+
+
+def test_a_copy_of_a_module_that_comes_with_it_is_no_shadow(tree: Path) -> None:
+    (tree / "a.f90").write_text("use m\nend\n")
+    (tree / "second" / "m.mod").write_text("module")
+    age(tree / "a.f90")
+    later = time.time_ns() + RACY_NS + 1_000_000
+    one = unit("gfortran", "-Ifirst", "-Isecond", "-c", "a.f90")
+    inputs = (str(tree / "a.f90"), str(tree / "second" / "m.mod"))
+    for content, is_taken in (("module", True), ("another", False)):
+        (tree / "first" / "m.mod").write_text(content)
+        evidence = Witness().take(one, str(tree), {}, inputs, {}, later - RACY_NS, modules_since_ns=later)
+        assert (evidence is not None) is is_taken
 
 
 def test_what_reads_a_file_that_was_just_made_waits_until_it_can_be_vouched_for(tree: Path) -> None:
@@ -159,7 +184,7 @@ def test_a_module_that_is_not_in_place_yet_is_known_by_any_name(tree: Path) -> N
     inputs = (f"{tree}/build/../a.f90", f"{tree}/build/../mods/m.mod")
     witness = Witness()
     private = {str(tree / "mods" / "m.mod"): str(tree / "private" / "m.mod")}
-    evidence = witness.take(compile_unit, str(tree / "build"), inputs, private, time.time_ns())
+    evidence = witness.take(compile_unit, str(tree / "build"), {}, inputs, private, time.time_ns())
     assert evidence is not None
     (tree / "private" / "m.mod").rename(tree / "mods" / "m.mod")
     assert witness.holds(evidence.inputs)
@@ -175,7 +200,7 @@ def test_a_directory_that_changes_all_the_time_is_not_listed_for_a_few_names(
     age(tree / "a.f")
     for number in range(20):
         (tree / "first" / f"{number}.o").touch()
-        evidence = witness.take(one, str(tree), (str(tree / "a.f"),), {}, time.time_ns())
+        evidence = witness.take(one, str(tree), {}, (str(tree / "a.f"),), {}, time.time_ns())
         assert evidence is not None
         assert witness.holds(evidence.inputs)
 
@@ -189,7 +214,7 @@ def test_a_module_that_came_before_it_was_read_is_known_though_the_unit_had_been
     (tree / "m.mod").write_text("module")
 
     def taken_when_read_at(moment: int) -> Evidence | None:
-        return Witness().take(one, str(tree), inputs, {}, begun, modules_since_ns=moment)
+        return Witness().take(one, str(tree), {}, inputs, {}, begun, modules_since_ns=moment)
 
     assert taken_when_read_at(time.time_ns()) is None, "too near to tell"
     assert taken_when_read_at(time.time_ns() + RACY_NS) is not None

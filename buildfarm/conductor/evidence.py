@@ -4,35 +4,37 @@ It compiles nothing and preprocesses nothing: checking a result costs a `stat` f
 
 Theory of operation.  A compile depends on the bytes of the files that it read, and on the *absence* of files that
 it would have found first: a generated `version.h` in an earlier `-I` directory shadows the one that was read.  For
-each file read and each directory searched, the name under which it could have been found there is on the list of
-absences, if nothing is there at the time; it is a superset of what the compiler really looked for, so it can only
-throw a good result away.  A directory whose mtime has not changed has no new names in it, so most checks end after
-one `stat`.  One that objects are just being put into changes all the time: it is followed (`listings`), and where that
-can't be, each name is looked for, if a check asks for few, because to list thousands of names for each of thousands of
-units is quadratic.  A file that was changed
-about when it was read (`RACY_NS`, as git does for its index) proves nothing.
+each file read and each directory searched (`searched`), the name under which it could have been found there is on the
+list of absences, if nothing is there at the time; it is a superset of what the compiler really looked for, so it can
+only throw a good result away.  So are names that `__has_include` may have asked for (`probes`), and those that it may
+have found are there with their bytes.  What came to such a place while the unit was compiled proves nothing either.
+
+A directory whose mtime has not changed has no new names in it, so most checks end after one `stat`.  One that objects
+are just being put into changes all the time: it is followed (`listings`), and where that can't be, each name is looked
+for, if a check asks for few, because to list thousands of names for each of thousands of units is quadratic.  A file
+that was changed about when it was read (`RACY_NS`, as git does for its index) proves nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from buildfarm.conductor import searched
+from buildfarm.conductor.probes import Probes
 from buildfarm.dispatch.listings import Listings
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
-from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
+from buildfarm.dispatch.stamps import Stamp, stamp
 from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 
 RACY_NS = 20_000_000
 FEW_NAMES = 16  # that one check looks for in a directory, before it has all names listed
+PACKAGES = "/usr/include"
 ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there
-
-_COMPILERS_OWN = re.compile(r"c\+\+|[\d.]+|[^-]+-.+-.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Witness:
         self._digests: dict[str, tuple[Stamp, str]] = {}
         self._names: dict[str, tuple[int, Set[str]]] = {}
         self._listings = Listings()
+        self._probes = Probes()
 
     async def settled(self, paths: Iterable[str]) -> None:
         """Wait, `RACY_NS` at most, until none was changed so lately that nobody can vouch for it."""
@@ -69,6 +72,7 @@ class Witness:
         self,
         unit: Unit,
         cwd: str,
+        environment: Mapping[str, str],
         inputs: Sequence[str],
         private: Mapping[str, str],
         since_ns: int,
@@ -85,10 +89,10 @@ class Witness:
         """
         seen: dict[str, str] = {}
         if compiler is not None:
-            digest = self._digest(compiler, stamp(compiler))
-            if digest is None:
+            tool = self._digest(compiler, stamp(compiler))
+            if tool is None:
                 return None
-            seen[compiler] = digest
+            seen[compiler] = tool
         for path in inputs:
             actual = private.get(os.path.normpath(path), path)
             now = stamp(actual)
@@ -104,8 +108,33 @@ class Witness:
             if digest is None:
                 return None
             seen[path] = digest
-        seen.update(dict.fromkeys(self._absences(unit, cwd, inputs), ABSENT))
+        probed = self._probes.names(unit, [path for path in inputs if not path.endswith(MODULE_SUFFIXES)])
+        if probed is None:
+            return None
+        look = _Look()
+        among = searched.directories(unit, cwd, environment, inputs)
+        for wanted, directory, name in (*_rivals(among, inputs), *_asked_for(among, probed)):
+            absent = self._first_absent(directory, name, look)
+            if absent is not None:
+                seen[absent] = ABSENT
+            elif not self._stood(os.path.join(directory, name), seen, wanted, since_ns):
+                return None
         return Evidence(seen)
+
+    def _stood(self, found: str, seen: dict[str, str], path: str | None, since_ns: int) -> bool:
+        """Whether what may be found in the place of `path`, or was probed for (None), was there before the compile.
+
+        A copy of a module has come with the module.
+        """
+        now = stamp(found)
+        young = now is not None and max(now[0], now[3]) >= since_ns - RACY_NS
+        if path is not None and not young:
+            return True  # the compiler preferred the other one
+        digest = self._digest(found, now)
+        if digest is None:
+            return not young  # a directory, say
+        seen[found] = digest
+        return not young or (path is not None and path.endswith(MODULE_SUFFIXES) and digest == seen.get(path))
 
     def holds(self, inputs: Mapping[str, str]) -> bool:
         """Whether all is as it was."""
@@ -132,13 +161,6 @@ class Witness:
             return None
         self._digests[path] = (now, digest)
         return digest
-
-    def _absences(self, unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[str]:
-        look = _Look()
-        for _, directory, name in _rivals(unit, cwd, inputs):
-            absent = self._first_absent(directory, name, look)
-            if absent is not None:
-                yield absent
 
     def _first_absent(self, directory: str, name: str, look: _Look) -> str | None:
         """`directory/name`, or the first directory on the way to it that is not there; None: it is there."""
@@ -184,7 +206,13 @@ class Witness:
         return names
 
 
-def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, Stamp | None]) -> str | None:
+def appearance(
+    unit: Unit,
+    cwd: str,
+    environment: Mapping[str, str],
+    inputs: Sequence[str],
+    seen: Mapping[str, Stamp | None],
+) -> str | None:
     """A digest of what a unit's inputs, and the directories where they were searched, look like.
 
     `seen` holds the inputs' stamps.  Two that are equal: no input was changed, moved or replaced in between, nor its
@@ -194,18 +222,29 @@ def appearance(unit: Unit, cwd: str, inputs: Sequence[str], seen: Mapping[str, S
     if None in stamps:
         return None
     directories = [
-        (path, found and found[2]) for path in sorted(_searched(unit, cwd, inputs)) for found in [stamp(path)]
+        (path, found and found[2])
+        for path in sorted(searched.directories(unit, cwd, environment, inputs))
+        for found in [stamp(path)]
     ]
     return digest_bytes(repr((list(zip(inputs, stamps, strict=True)), directories)).encode(errors="surrogateescape"))
 
 
-def newcomers(unit: Unit, cwd: str, inputs: Sequence[str], since_ns: int) -> dict[str, str]:
+def newcomers(
+    unit: Unit,
+    cwd: str,
+    environment: Mapping[str, str],
+    inputs: Sequence[str],
+    since_ns: int,
+    probed: Iterable[str] = (),
+) -> dict[str, str]:
     """Names that might be found in the place of an input and have come, or were changed, at or after `since_ns`.
 
-    To each the input.  Only as good as the clock: a rename sets ctime, so a file moved here counts as new.
+    To each the input, or nothing if it is among the names that `__has_include` asked for.  Only as good as the clock: a
+    rename sets ctime, so a file moved here counts as new.
     """
     found: dict[str, str] = {}
-    for path, directory, name in _rivals(unit, cwd, inputs):
+    among = searched.directories(unit, cwd, environment, inputs)
+    for path, directory, name in (*_rivals(among, inputs), *_asked_for(among, probed)):
         rival = directory
         for part in name.split("/"):
             rival = os.path.join(rival, part)
@@ -213,56 +252,25 @@ def newcomers(unit: Unit, cwd: str, inputs: Sequence[str], since_ns: int) -> dic
             if now is None:
                 break
             if now[3] >= since_ns:
-                found[rival] = path
+                found[rival] = path or ""
                 break
     return found
 
 
-def _searched(unit: Unit, cwd: str, inputs: Sequence[str]) -> set[str]:
-    """The directories where the unit's inputs were searched, system ones left out."""
-    searched = {os.path.normpath(os.path.join(cwd, name)) for name in include_directories(unit)}
-    searched.update(os.path.dirname(os.path.normpath(path)) for path in inputs if not path.startswith(SYSTEM))
-    return searched
-
-
-def _rivals(unit: Unit, cwd: str, inputs: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+def _rivals(among: set[str], inputs: Sequence[str]) -> Iterable[tuple[str, str, str]]:
     """Inputs, and directories and names under which each could have been found, and was not."""
-    searched = _searched(unit, cwd, inputs)
     present = {os.path.normpath(path) for path in inputs}
     for path in inputs:
-        for name in _spellings(os.path.normpath(path), searched):
-            for directory in searched:
+        for name in searched.spellings(os.path.normpath(path), among):
+            for directory in among:
                 if os.path.join(directory, name) not in present:
                     yield path, directory, name
 
 
-def include_directories(unit: Unit) -> list[str]:
-    """The directories that the unit's options name for searching, as typed; system ones are left out."""
-    if unit.fortran is not None:
-        module = unit.fortran.module_directory
-        return [*unit.fortran.include_directories, *([module] if module else []), "."]
-    found = []
-    arguments = iter(unit.preprocess_arguments)
-    for argument in arguments:
-        for option in ("-isystem", "-iquote", "-idirafter", "-I"):
-            if argument.startswith(option):
-                name = argument[len(option) :] or next(arguments, "")
-                if name and not (name + "/").startswith(SYSTEM):
-                    found.append(name)
-                break
-    return found
-
-
-def _spellings(path: str, directories: Iterable[str]) -> list[str]:
-    """The names by which `path` could have been asked for: its tails below the searched and system directories.
-
-    gcc searches `include/TARGET`, `include/c++/VERSION` and `include/c++/VERSION/TARGET` too (cpp -v).
-    """
-    names = [path[len(directory) + 1 :] for directory in directories if path.startswith(directory + "/")]
-    if path.startswith(SYSTEM):
-        parts = path.rpartition("/include/")[2].split("/")
-        names.append("/".join(parts))
-        while len(parts) > 1 and _COMPILERS_OWN.fullmatch(parts[0]):
-            parts = parts[1:]
-            names.append("/".join(parts))
-    return list(dict.fromkeys(names)) or [os.path.basename(path)]
+def _asked_for(among: set[str], probed: Iterable[str]) -> Iterable[tuple[None, str, str]]:
+    """Directories and names that `__has_include` may have looked up there."""
+    for name in probed:
+        if name.startswith("/"):
+            yield None, "/", name[1:]
+        else:
+            yield from ((None, directory, name) for directory in (*among, PACKAGES))

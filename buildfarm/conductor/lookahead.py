@@ -30,6 +30,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.making import Compiled, Maker, Task
 from buildfarm.conductor.phases import Chapter, Phases
+from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.prepared import CannotTravel, Made
 from buildfarm.dispatch.stamps import Stamp, stamps
@@ -271,6 +272,8 @@ class Lookahead:
         if self._maker.toolbox.is_script(call.argv[0], invocation):
             self._asked.add(foreseen.fingerprint)  # make never will: what comes is what the script calls
             return
+        if is_vague(unit):
+            return  # nobody could vouch for the result
         entry = _Entry(foreseen.fingerprint, unit, invocation, call.outputs, Urgency(), foreseen.waits_for)
         entry.seconds = foreseen.seconds
         entry.urgency.value = _urgency(entry, foreseen)
@@ -393,6 +396,7 @@ class Lookahead:
         evidence = self._witness.take(
             task.unit,
             task.invocation.cwd,
+            task.invocation.env,
             result.inputs,
             borrowed,
             result.since_ns,

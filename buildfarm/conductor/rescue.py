@@ -8,7 +8,8 @@ Theory of operation.  The journal has no evidence for a result that was delivere
 like at that moment (`evidence.appearance`: times, sizes, inodes).  If they look so now, nothing that the compile has
 read was changed since, and digests taken now are those of then; if no rival name has come since (but for copies of
 modules), those that are absent now were absent then.  The second rests on the clock, so the sweep offers nothing after
-a reboot or when the clock was set back.  In any doubt the unit is compiled again.
+a reboot or when the clock was set back.  A unit whose own files ask `__has_include` is left out: nobody knows what was
+there that has gone.  In any doubt the unit is compiled again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildfarm.conductor.evidence import Witness, appearance, newcomers
+from buildfarm.conductor.probes import Probes
+from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
-from buildfarm.dispatch.stamps import stamp, stamps
+from buildfarm.dispatch.stamps import SYSTEM, stamp, stamps
 from buildfarm.dispatch.wrappers import is_wrapper
 from buildfarm.graph.classify import classify
 from buildfarm.model import Invocation, Unit
@@ -54,18 +57,23 @@ def _stored(result: Result, toolbox: Toolbox, environment: Mapping[str, str], wi
         return None  # its recipe had changed the environment: nobody knows how
     unit = classify((os.path.basename(result.argv[0]), *result.argv[1:]), environment=environment).unit
     compiler = toolbox.real(result.argv[0], invocation)
-    if unit is None or compiler is None or not _journal_tells_all(result, unit):
+    if unit is None or compiler is None or is_vague(unit) or not _journal_tells_all(result, unit):
+        return None
+    probes = Probes()
+    users = [path for path in result.inputs if not path.startswith(SYSTEM) and not path.endswith(MODULE_SUFFIXES)]
+    probed = probes.names(unit, [path for path in result.inputs if path.startswith(SYSTEM)])
+    if probed is None or probes.names(unit, users) != ():
         return None
     delivered_ns = result.outputs[0].mtime_ns
     changed = stamp(compiler)
     if changed is None or changed[3] >= delivered_ns:
         return None
-    if appearance(unit, result.cwd, result.inputs, stamps(result.inputs)) != result.seen:
+    if appearance(unit, result.cwd, environment, result.inputs, stamps(result.inputs)) != result.seen:
         return None
-    twins = newcomers(unit, result.cwd, result.inputs, delivered_ns)
+    twins = newcomers(unit, result.cwd, environment, result.inputs, delivered_ns, probed)
     if not _are_copies(unit, twins):
         return None
-    evidence = witness.take(unit, result.cwd, result.inputs, {}, FAR_FUTURE_NS, compiler)
+    evidence = witness.take(unit, result.cwd, environment, result.inputs, {}, FAR_FUTURE_NS, compiler)
     outputs = _whole(result)
     if evidence is None or outputs is None:
         return None

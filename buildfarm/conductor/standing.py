@@ -69,8 +69,8 @@ class Standing:
         unit = foreseen.call.call.unit
         if delivered is None or unit is None or not all(map(_is_there, delivered.outputs)):
             return False
-        looks = appearance(unit, os.path.realpath(foreseen.call.cwd), delivered.inputs, stamps(delivered.inputs))
-        return looks == delivered.seen
+        call, inputs = foreseen.call, delivered.inputs
+        return appearance(unit, os.path.realpath(call.cwd), call.environment, inputs, stamps(inputs)) == delivered.seen
 
     def _leave_out_dependents(self, candidates: set[str], others: Iterable[str]) -> None:
         """Take those away that have read what units that do not stand are going to write anew."""

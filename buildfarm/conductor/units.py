@@ -186,7 +186,7 @@ class Units:
                 bytes_sent=compiled.bytes_sent,
                 bytes_received=compiled.bytes_received,
                 inputs=compiled.inputs,
-                seen=appearance(task.unit, task.invocation.cwd, compiled.inputs, compiled.seen),
+                seen=appearance(task.unit, task.invocation.cwd, task.invocation.env, compiled.inputs, compiled.seen),
                 attempt=compiled.attempt,
             )
         )

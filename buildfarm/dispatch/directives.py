@@ -19,6 +19,8 @@ _DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*
 _HAS_INCLUDE = re.compile(rb"__has_include(_next)?[ \t]*\([ \t]*([^\r\n]*)")
 _MACRO = re.compile(rb"([A-Za-z]\w*)[ \t]*(?:/[*/].*)?")  # not one of the compiler's own, which begin with `_`
 _NAME = re.compile(rb'<([^>\n]+)>|"([^"\n]+)"')
+_DEFINE = re.compile(rb"[ \t]*#[ \t]*define[ \t]+")
+_OPERAND_MACRO = re.compile(rb"([A-Za-z_]\w*)[ \t]*\)")
 _ODD_DIRECTIVES = (
     re.compile(rb"\*/[ \t\v\f]*#"),
     re.compile(rb"#[ \t]*(?:\\|/\*)"),
@@ -88,6 +90,51 @@ def read(content: bytes) -> Directives:
         if not _ask(found, match[2], match[1] is not None, probe=True):
             return Directives((), unclear=f"`__has_include({os.fsdecode(match[2][:40])}`")
     return Directives(tuple(found), frozenset(computed))
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a text asks `__has_include` for."""
+
+    names: tuple[str, ...] = ()
+    macros: frozenset[str] = frozenset()  # that stand for further names
+    is_clear: bool = True  # nothing else is asked for
+
+
+NOTHING_PROBED = Probed()
+
+
+def probed(content: bytes) -> Probed:
+    """The names that a text asks `__has_include` for, whichever of its branches are taken."""
+    if b"__has_include" not in content:
+        return NOTHING_PROBED
+    names: dict[str, None] = {}
+    macros: set[str] = set()
+    for match in _HAS_INCLUDE.finditer(content):
+        if (name := _NAME.match(match[2])) is not None:
+            names[os.fsdecode(name[1] or name[2])] = None
+            continue
+        before = content[content.rfind(b"\n", 0, match.start()) + 1 : match.start()]
+        if _DEFINE.fullmatch(before):
+            continue  # `#define __has_include(x) 0`, for compilers that have none
+        macro = _OPERAND_MACRO.match(match[2])
+        if macro is None or b"define" in before:  # a macro's own parameter
+            return Probed(is_clear=False)
+        macros.add(os.fsdecode(macro[1]))
+    return Probed(tuple(names), frozenset(macros))
+
+
+def values(content: bytes, macro: str) -> tuple[str, ...] | None:
+    """The header names that the text defines a macro as; None: it defines it as something else."""
+    found = []
+    word = os.fsencode(macro)
+    if word in content:
+        for match in re.finditer(rb"define[ \t]+" + re.escape(word) + rb"\b[ \t]*([^\r\n]*)", content):
+            name = _NAME.match(match[1])
+            if name is None:
+                return None
+            found.append(os.fsdecode(name[1] or name[2]))
+    return tuple(found)
 
 
 def defined(content: bytes, names: frozenset[str]) -> frozenset[str]:
