@@ -107,3 +107,23 @@ def test_an_output_that_no_build_has_made_is_guessed_at(tree: Path) -> None:
         result = buildfarm("explain", "-C", str(tree), typed)
         assert (result.code, result.stdout) == (1, f"{typed}: no build in {tree} has made it; did you mean {meant}?\n")
     assert "did you mean" not in buildfarm("explain", "-C", str(tree), "quite.different").stdout
+
+
+@pytest.mark.parametrize("spelled", ["./a.o", "sub/../a.o", ".//a.o"])
+def test_an_output_is_found_and_shown_by_its_normal_path_however_its_recipe_spells_it(
+    tmp_path: Path, spelled: str
+) -> None:
+    (tmp_path / "Makefile").write_text(f"a:\n\tgcc -MMD -c a.c -o {spelled}\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "sub").mkdir()
+    ran = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain", "--events", str(tmp_path / "events"))
+    assert "] a.o here" in ran.stderr
+    for output in ("a.o", "./a.o", spelled, str(tmp_path / "a.o"), "a.d", str(tmp_path / spelled)):
+        told = buildfarm("explain", "-C", str(tmp_path), output, "--no-plan")
+        assert told.code == 0, told.stdout
+        assert told.stdout.startswith("a.o: made in build 1")
+    assert '"output":"a.o"' in (tmp_path / "events").read_text().replace(" ", "")
+    (tmp_path / "a.c").write_text("no C\n")
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain").code == 2
+    assert [failure["output"] for failure in status(tmp_path)["failures"]] == ["a.o"]
+    assert "a.o: FAILED" in buildfarm("explain", "-C", str(tmp_path), "./a.o", "--no-plan").stdout

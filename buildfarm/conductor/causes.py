@@ -72,7 +72,7 @@ def _changed(step: StepView, before: StepView) -> list[tuple[str, str]]:
 
 def _operands(step: StepView) -> list[str]:
     """Words of the command that may be files, without the outputs."""
-    outputs = {step.output}
+    outputs = {None if step.output is None else os.path.normpath(step.output)}
     words = (os.path.join(step.cwd, word) for word in step.argv[1:] if not word.startswith("-"))
     return [path for path in words if os.path.isfile(path) and os.path.normpath(path) not in outputs]
 

@@ -41,7 +41,12 @@ def harmless(text: str) -> str:
 
 
 def relative(path: str, directory: str) -> str:
-    """`path` seen from `directory`: below it, or beside it where that is shorter (`../model/a.o`), else unchanged."""
+    """`path` in its normal form, seen from `directory`.
+
+    Below it, or beside it where that is shorter (`../model/a.o`), else whole.
+    """
+    if "/." in path or "//" in path:
+        path = os.path.normpath(path)
     prefix = directory.rstrip("/") + "/"
     if path.startswith(prefix):
         return path[len(prefix) :]

@@ -313,15 +313,30 @@ def identity(state_dir: Path) -> tuple[BuildSpec, str] | None:
 
 
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
-    """Every step that had `output` (absolute) for its main or another output, the latest first.
+    """Every step that had `output` (absolute, normal) for its main or another output, the latest first.
 
-    And those that were to make it ahead of make when their build died: they claimed no output.
+    However its recipe spells that (`./a.o`); and those that were to make it ahead of make when their build died: they
+    claimed no output.
     """
-    condition = (
-        "output = ?1 OR step.id = (SELECT step FROM output WHERE path = ?1) OR (output IS NULL AND state = 'swept'"
-        " AND fingerprint IN (SELECT fingerprint FROM step WHERE output = ?1))"
-    )
-    return _read(state_dir, lambda db: _steps(db, condition, (pack(output),))[::-1], (), lambda _: ())
+
+    def found(db: sqlite3.Connection) -> tuple[StepView, ...]:
+        paths = [pack(output), *_spelled_otherwise(db, output)]
+        these = f"({', '.join('?' * len(paths))})"
+        condition = (
+            f"output IN {these} OR step.id IN (SELECT step FROM output WHERE path IN {these}) OR (output IS NULL"
+            f" AND state = 'swept' AND fingerprint IN (SELECT fingerprint FROM step WHERE output IN {these}))"
+        )
+        return _steps(db, condition, (*paths, *paths, *paths))[::-1]
+
+    return _read(state_dir, found, (), lambda _: ())
+
+
+def _spelled_otherwise(db: sqlite3.Connection, output: str) -> list[bytes]:
+    """The paths that are not normal and, as text, mean `output`."""
+    query = "SELECT output FROM step WHERE output IS NOT NULL UNION SELECT path FROM output"
+    name = b"/" + os.path.basename(pack(output))
+    paths = [path for (path,) in db.execute(query) if path.endswith(name) and (b"/." in path or b"//" in path)]
+    return [path for path in paths if os.path.normpath(path) == pack(output) and path != pack(output)]
 
 
 def _read(state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]) -> T:
