@@ -66,3 +66,12 @@ def test_an_attempt_that_won_counts_and_its_rival_ends_with_it(tmp_path: Path) -
         assert [attempt.node for attempt in told.attempts] == ["fast:1", "slow:1"], told.name
         assert told.attempts[0].outcome == "superseded" and told.attempts[-1].outcome in ("done", "held")
         assert told.attempts[0].end <= 2000.0
+
+
+def test_what_would_gain_less_than_a_tenth_of_a_second_is_no_advice(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("p: a.o b.o\n\tcat a.o b.o > p\n")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.c").write_text(f"int {name};\n")
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "-j1").code == 0
+    reached, *offers = read(tmp_path / ".buildfarm").chances
+    assert all(chance.seconds <= reached.seconds - 0.1 for chance in offers)

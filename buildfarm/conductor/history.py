@@ -25,6 +25,7 @@ from buildfarm.state.reader import AttemptView, BuildView, StepView
 
 HERE = "this machine"
 WORTH_TELLING = 0.02  # of the time that the build would need: a smaller gain is noise
+WORTH_SECONDS = 0.1  # reports tell tenths
 MORE_SLOTS = 2
 
 
@@ -234,7 +235,7 @@ def _chances(work: Work, steps: Sequence[Step], path: Sequence[int], slots: int,
     chances = [Chance(f"the same {slots or cores} slots, nothing ever idle by chance", now, "what was reachable here")]
 
     def offer(what: str, seconds: float, remark: str) -> None:
-        if seconds < now * (1 - WORTH_TELLING):
+        if seconds <= now - max(WORTH_SECONDS, WORTH_TELLING * now):
             chances.append(Chance(what, seconds, remark))
 
     if slots:
