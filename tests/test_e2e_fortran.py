@@ -317,3 +317,20 @@ def test_the_sample_climate_model_is_compiled_on_the_nodes(tmp_path: Path) -> No
             assert bool(units["lookahead"]) == (not ahead)
             assert project.digests(tree) == expected
         assert left_behind(farm) == []
+
+
+def test_a_build_that_no_node_helps_with_for_want_of_gcc_here_says_so_at_its_end(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("gfortran", "as", "ld", "make", "sh"):
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(os.path.realpath(found))
+    (tmp_path / "Makefile").write_text("a.o: a.f90\n\tgfortran -O1 -c a.f90\n")
+    (tmp_path / "a.f90").write_text("subroutine a(x)\nreal x\nx = x + 1\nend\n")
+    with Farm(count=1, jobs=1) as farm:
+        made = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts, env=environment(PATH=str(tools)))
+    assert made.code == 0
+    assert made.stderr.splitlines()[-1].endswith(
+        "; no node had one: no gcc on this machine's PATH to compare nodes with"
+    )

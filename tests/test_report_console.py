@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -312,3 +313,28 @@ def test_without_a_terminal_there_are_no_escape_codes() -> None:
     assert done.stdout == b"said\n"
     assert b"\x1b" not in done.stderr
     assert b"complained\n" in done.stderr
+
+
+def test_the_closing_line_says_why_no_node_had_a_unit(capfd: pytest.CaptureFixture[str]) -> None:
+    other = replace(DOWN, key="pi5:3632", host="pi5")
+    done = Summary(exit_status=0, time=107.0, seconds=7.0, done=1, local=1)
+    for nodes, summary, why in (
+        ((DOWN,), done, "; no node had one: refused"),
+        ((DOWN, other), done, "; no node had one: refused"),
+        (
+            (DOWN, replace(other, reason="no C")),
+            done,
+            "; no node had one: pi3:3632 is down (refused), pi5:3632 is down (no C)",
+        ),
+        ((DOWN, replace(PI3, key="pi5:3632")), done, ""),
+        ((DOWN, PI3), done, ""),
+        ((DOWN,), replace(done, done=2, remote=1), ""),
+        ((), done, ""),
+    ):
+        with open_reporters() as reporters:
+            reporters.started(BuildStarted(build=3, directory="/p", time=100.0, goals=("all",), nodes=(PI3,)))
+            for node in nodes:
+                reporters.node_changed(node, 103.0)
+            reporters.finished(summary)
+        last = capfd.readouterr().err.splitlines()[-1]
+        assert last.partition(")")[2] == why

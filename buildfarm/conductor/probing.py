@@ -105,7 +105,7 @@ class Prober:
             environment = self._toolbox.clean(self._request.environment)
             compilers = self._toolbox.compilers(environment)
             if Language.C not in compilers:
-                raise MachineError("no gcc here to compare this node with")
+                raise MachineError("no gcc on this machine's PATH to compare nodes with")
             self._canaries = await hatch(compilers, environment, self._cache)
         return self._canaries
 

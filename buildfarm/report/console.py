@@ -22,6 +22,7 @@ from buildfarm.report.text import clock, count, duration, printable, relative
 STDOUT, STDERR = 1, 2
 PREFIX = "buildfarm: "
 NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h)
+NODES_TOLD = 2  # in the closing line
 FAULTY = frozenset({"down", "quarantined", "draining"})
 
 
@@ -32,6 +33,7 @@ class Narrator:
         self._progress = progress
         self._every_unit = every_unit
         self._directory = "/"
+        self._nodes: dict[str, NodeStatus] = {}  # as they were last
         self._faulty: set[str] = set()
 
     def say(self, event: object) -> str | None:
@@ -39,6 +41,7 @@ class Narrator:
         match event:
             case BuildStarted():
                 self._directory = event.directory
+                self._nodes = {node.key: node for node in event.nodes}
                 return None
             case UnitDone():
                 return self._unit_done(event)
@@ -83,6 +86,7 @@ class Narrator:
         return f"{PREFIX}{self._path(event.output)}: {printable(event.reason)}{onward}"
 
     def _node(self, node: NodeStatus) -> str | None:
+        self._nodes[node.key] = node
         if node.state in FAULTY:
             self._faulty.add(node.key)
             reason = f": {printable(node.reason)}" if node.reason else ""
@@ -117,7 +121,20 @@ class Narrator:
         ):
             if number:
                 parts.append(words)
+        if event.local and not event.remote:
+            parts += self._why_here()
         return PREFIX + "; ".join(parts)
+
+    def _why_here(self) -> list[str]:
+        """Why no node had a unit, if all of them are out of order."""
+        nodes = list(self._nodes.values())
+        if not nodes or len(self._faulty) < len(nodes):
+            return []
+        reasons = {node.reason for node in nodes}
+        told = [f"{node.key} is {node.state} ({printable(node.reason or 'no reason given')})" for node in nodes]
+        common = reasons.pop() if len(reasons) == 1 else None
+        more = f" and {count(len(told) - NODES_TOLD, 'other')}" if len(told) > NODES_TOLD else ""
+        return [f"no node had one: {printable(common) if common else ', '.join(told[:NODES_TOLD]) + more}"]
 
 
 class PlainReporter:
