@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from buildfarm.make.cache import cache_directory
-from tests.tool import buildfarm, environment
+from tests.namespaces import within
+from tests.tool import buildfarm, command, environment
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +48,46 @@ def test_a_build_without_a_cache_ends_well(tmp_path: Path) -> None:
     result = buildfarm("run", "-C", str(tree), "--hosts", "", env=homeless)
     assert result.code == 0 and (tree / "a.o").exists(), result.stderr
     assert "1 unit" in result.stderr
+
+
+@pytest.mark.timeout(60)
+def test_a_cache_that_fails_at_the_first_write_is_left(tmp_path: Path) -> None:
+    """As one over its quota does, which statvfs(3) does not tell of."""
+    cache, temporary = tmp_path / "cache", tmp_path / "tmp"
+    (cache / "buildfarm").mkdir(parents=True)
+    (cache / "buildfarm" / "stub").touch()
+    temporary.mkdir()
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    surroundings = environment(XDG_CACHE_HOME=str(cache), TMPDIR=str(temporary))
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "localhost/2", env=surroundings)
+    assert result.code == 0 and "1 unit" in result.stderr, result.stderr
+    assert list(temporary.glob("buildfarm-cache-*/masquerade/*"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "kind", ["noexec", "size=4k", "size=48k", "nr_inodes=5"], ids=["noexec", "full", "soon full", "no inodes"]
+)
+def test_a_build_goes_on_where_the_cache_can_not_be_used(tmp_path: Path, kind: str) -> None:
+    tree, cache, temporary = tmp_path / "p", tmp_path / "cache", tmp_path / "tmp"
+    for directory in (tree, cache, temporary):
+        directory.mkdir()
+    (tree / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")
+    (tree / "a.c").write_text("int a;\n")
+    mounted = within(
+        f"mount -t tmpfs -o {kind} none '{cache}'", *command("run", "-C", str(tree), "--hosts", "localhost/2")
+    )
+    surroundings = environment(XDG_CACHE_HOME=str(cache), TMPDIR=str(temporary))
+    result = subprocess.run(mounted, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert result.returncode == 0 and (tree / "a.o").exists(), result.stderr.decode()
+    assert b"1 unit" in result.stderr
+    (private,) = temporary.glob("buildfarm-cache-*")
+    assert list(private.glob("masquerade/*"))
+
+
+def test_the_working_directory_is_no_place_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tempfile` takes it where all others are full; but it is somebody's tree."""
+    monkeypatch.chdir(tmp_path)
+    assert cache_directory() == tmp_path / "file" / "cache" / "buildfarm"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

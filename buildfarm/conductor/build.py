@@ -32,6 +32,7 @@ from buildfarm.dispatch import ssh
 from buildfarm.dispatch.health import unasked
 from buildfarm.errors import MachineError
 from buildfarm.make import masquerade, orphans
+from buildfarm.make.cache import private_directory
 from buildfarm.make.listener import Listener
 from buildfarm.make.prelude import Prelude, StopSignals
 from buildfarm.make.process import MakeProcess, RealMake, find_make
@@ -91,7 +92,7 @@ class Build:
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
         make = find_make(self._request.environment)
-        costume = masquerade.prepare(self._cache, path=self._request.environment.get("PATH"))
+        costume = self._costume()
         toolbox = Toolbox(costume.directory)
         membership = Membership(
             self._request, toolbox, self._cache
@@ -151,6 +152,18 @@ class Build:
                 except BaseException:
                     orphans.end(self._token, END_SECONDS)  # make must not go on behind the user's back
                     raise
+
+    def _costume(self) -> masquerade.Masquerade:
+        """The masquerade, in the private cache where it can't be had in the user's: a quota, a policy."""
+        path = self._request.environment.get("PATH")
+        try:
+            return masquerade.prepare(self._cache, path=path)
+        except MachineError:
+            private = private_directory()
+            if private is None or private == self._cache:
+                raise
+            self._cache = private
+            return masquerade.prepare(self._cache, path=path)
 
     def _sweep(self, journal: Journal, lock: TreeLock) -> int:
         """Leave nothing half-written for make to find; how many units of an interrupted build are kept."""
