@@ -27,7 +27,7 @@ from buildfarm.conductor import searched
 from buildfarm.conductor.probes import Probes
 from buildfarm.dispatch.listings import Listings
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
-from buildfarm.dispatch.stamps import Stamp, stamp
+from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 
@@ -113,7 +113,7 @@ class Witness:
             return None
         look = _Look()
         among = searched.directories(unit, cwd, environment, inputs)
-        for wanted, directory, name in (*_rivals(among, inputs), *_asked_for(among, probed)):
+        for wanted, directory, name in (*_rivals(among, inputs), *_asked_for(among, probed), *_precompiled(inputs)):
             absent = self._first_absent(directory, name, look)
             if absent is not None:
                 seen[absent] = ABSENT
@@ -265,6 +265,14 @@ def _rivals(among: set[str], inputs: Sequence[str]) -> Iterable[tuple[str, str, 
             for directory in among:
                 if os.path.join(directory, name) not in present:
                     yield path, directory, name
+
+
+def _precompiled(inputs: Sequence[str]) -> Iterable[tuple[None, str, str]]:
+    """Directories and names of what gcc would read in a header's place (GCC manual, "Precompiled Headers")."""
+    for path in inputs[1:]:
+        if not path.startswith(SYSTEM) and not path.endswith(MODULE_SUFFIXES):
+            directory, name = os.path.split(path)
+            yield None, directory, f"{name}.gch"
 
 
 def _asked_for(among: set[str], probed: Iterable[str]) -> Iterable[tuple[None, str, str]]:
