@@ -60,18 +60,31 @@ def test_advice_for_a_refusing_node_names_host_and_port_and_doubts_only_odd_port
 def test_a_node_that_does_not_let_us_in(tmp_path: Path) -> None:
     with Farm(count=1) as farm:
         farm.nodes[0].kill()
-        _start_for_nobody(farm.nodes[0])
+        _start(farm.nodes[0], allow="192.0.2.1")  # nobody has it
         check = doctor(tmp_path, farm.hosts)[farm.nodes[0].address]
-    assert not check["ok"] and 'ALLOWEDNETS="127.0.0.1 127.0.0.1"' in check["fix"]
+    assert not check["ok"] and 'ALLOWEDNETS="127.0.0.1"' in check["fix"]
 
 
-def _start_for_nobody(node: Node) -> None:
-    """Start the daemon so that it lets only an address in that nobody has."""
-    words = ["distccd", "--no-detach", "--daemon", "--allow", "192.0.2.1", "--listen", "127.0.0.1"]
+def test_a_node_that_can_not_write_its_temporary_files(tmp_path: Path) -> None:
+    """It closes as one does that does not let us in, for it makes a file before it reads the request (`serve.c`)."""
+    with Farm(count=1) as farm:
+        farm.nodes[0].kill()
+        _start(farm.nodes[0], allow="127.0.0.1", TMPDIR="/proc")
+        check = doctor(tmp_path, farm.hosts)[farm.nodes[0].address]
+    assert not check["ok"] and "TMPDIR" in check["says"]
+    assert "export TMPDIR=/tmp" in check["fix"] and 'ALLOWEDNETS="127.0.0.1"' in check["fix"]
+
+
+def _start(node: Node, *, allow: str, **variables: str) -> None:
+    """Start the daemon so that it lets only this address in."""
+    words = ["distccd", "--no-detach", "--daemon", "--allow", allow, "--listen", "127.0.0.1"]
     words += ["--port", str(node.port), "--log-file", str(node.log), "--verbose"]
     begin = node.log.stat().st_size
     node._daemon = subprocess.Popen(
-        words, env={**environment(), "BUILDFARM_TEST_NODE": node._mark}, cwd=node.tmp, stderr=subprocess.DEVNULL
+        words,
+        env={**environment(**variables), "BUILDFARM_TEST_NODE": node._mark},
+        cwd=node.tmp,
+        stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: "preforking daemon started" in node.text(begin), "distccd to start")
 
@@ -124,6 +137,7 @@ def test_setup_prints_a_script_that_a_shell_can_read(tmp_path: Path) -> None:
     for line in ('STARTDISTCC="true"', 'ALLOWEDNETS="127.0.0.1 10.1.0.0/16"', 'JOBS="4"', 'ZEROCONF="true"'):
         assert line in result.stdout
     subprocess.run(["sh", "-n"], input=result.stdout, text=True, check=True)
+    assert 'ALLOWEDNETS="127.0.0.1"' in setup_script("127.0.0.1", listen="127.0.0.1", jobs=None)
     assert buildfarm("nodes", "setup", "--", "-oProxyCommand=x").code == 64
 
 

@@ -27,7 +27,7 @@ class Ground:
 
     @property
     def allowed(self) -> str:
-        """What ALLOWEDNETS must hold."""
+        """This machine, as the node must let it in."""
         return self.own_address or "<this machine's address>"
 
     @property
@@ -57,8 +57,12 @@ def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
             f"sudo ufw allow from {ground.allowed} to any port {ground.port} proto tcp"
         )
     if "closed without an answer" in fault and denied:
+        # One that can't write its temporary files closes as early: it makes one before it reads (`serve.c`).
         return (
-            f'on {host}, {DEFAULTS}: ALLOWEDNETS="127.0.0.1 {ground.allowed}"\non {host}: sudo systemctl restart distcc'
+            f'on {host}, {DEFAULTS}: ALLOWEDNETS="{_networks(ground.allowed)}"\n'
+            f'or, if its log says "can\'t use TMPDIR", on {host}, {DEFAULTS}: export TMPDIR=/tmp   '
+            f"(or another that distccd's user may write to)\n"
+            f"then, on {host}: sudo systemctl restart distcc"
         )
     if "closed without an answer" in fault:
         install = "sudo apt install gcc g++ gfortran; sudo update-distcc-symlinks"
@@ -81,6 +85,11 @@ def remedy(fault: str, ground: Ground, *, denied: bool = False) -> str | None:
     if "no answer within" in fault or "took" in fault:
         return f"on {host}: sudo systemctl restart distcc   (it is reached and does not answer)"
     return None
+
+
+def _networks(others: str) -> str:
+    """The value of ALLOWEDNETS: the node itself and `others`, a list of addresses and networks; itself once."""
+    return "127.0.0.1" if others == "127.0.0.1" else f"127.0.0.1 {others}"
 
 
 def _nobody_listens(ground: Ground) -> str:
@@ -129,7 +138,7 @@ def setup_script(network: str, *, listen: str, jobs: int | None, announce: bool 
     """
     settings = {
         "STARTDISTCC": "true",
-        "ALLOWEDNETS": f"127.0.0.1 {network}",
+        "ALLOWEDNETS": _networks(network),
         "LISTENER": listen,
         "NICE": "10",
         "JOBS": str(jobs or ""),

@@ -157,7 +157,9 @@ async def ask(node: Node, tool: str, question: str, deadlines: Deadlines = DEADL
         answer = await compile(_by(node, 1), Job(argv, source=b""), deadlines=deadlines)
     except NodeRefused as refused:
         if refused.reason == _NOT_HERE:
-            hint = "is this machine in its --allow list, and gcc in its /usr/lib/distcc?"
+            hint = (
+                "is this machine in its --allow list, and gcc in its /usr/lib/distcc? may distccd write to its TMPDIR?"
+            )
             raise NodeRefused(f"{refused.reason}; {hint}") from refused
         raise
     if answer.status:
