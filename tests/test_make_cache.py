@@ -91,3 +91,5 @@ def test_the_working_directory_is_no_place_for_it(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert cache_directory() == tmp_path / "file" / "cache" / "buildfarm"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # who builds in it has a place there
+    assert cache_directory() == tmp_path / f"buildfarm-cache-{os.geteuid()}"

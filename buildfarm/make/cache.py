@@ -26,12 +26,18 @@ def private_directory() -> Path | None:
     """The place beside the temporary files; None where there is none of use."""
     try:
         temporary = tempfile.gettempdir()
-        if os.path.samefile(temporary, os.curdir):  # the module's last resort; but that is somebody's tree
-            return None
+        if temporary not in _temporary_places() and os.path.samefile(temporary, os.curdir):
+            return None  # the module's last resort; but that is somebody's tree
     except OSError:
         return None
     private = Path(temporary, f"buildfarm-cache-{os.geteuid()}")
     return private if _is_usable(private) and _is_private(private) else None
+
+
+def _temporary_places() -> set[str]:
+    """Where `tempfile` looks first (https://docs.python.org/3/library/tempfile.html#tempfile.gettempdir)."""
+    named = {os.path.abspath(os.environ[name]) for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)}
+    return named | {"/tmp", "/var/tmp", "/usr/tmp"}
 
 
 def _is_usable(directory: Path) -> bool:
