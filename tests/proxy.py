@@ -22,15 +22,22 @@ def rubbish(answer: bytes) -> bytes:
 
 
 class Swapper:
-    """Exchanges the answers of every two units that are under way together; an odd one goes unchanged."""
+    """Exchanges the answers of every two units that are under way together; an odd one goes unchanged.
 
-    def __init__(self) -> None:
+    So do the first `honest` ones.
+    """
+
+    def __init__(self, honest: int = 0) -> None:
+        self._honest = honest
         self._lock = threading.Condition()
         self._waiting: list[list[bytes]] = []
         self.swapped = 0
 
     def __call__(self, answer: bytes) -> bytes:
         with self._lock:
+            if self._honest > 0:
+                self._honest -= 1
+                return answer
             if self._waiting:
                 partner = self._waiting.pop()
                 answer, partner[0] = partner[0], answer

@@ -57,7 +57,7 @@ else:
 
 
 @pytest.fixture(scope="session", params=["c", "c, begun by its library", "python"])
-def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masquerade]:
+def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Masquerade:
     """A masquerade directory with the C stub, as it comes and without early.h, then with the Python one, for `gcc`,
     `make` and `tool`.
     """
@@ -70,10 +70,10 @@ def masquerade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         if request.param != kind:
             patch.setattr("buildfarm.make.masquerade._STUB_OPTIONS", (("-static",), ()))
         made = prepare(cache, extra_names=("gcc", "make", "tool"), path=path)
-        assert made.kind == kind
-        if kind == "c" and platform.machine() == "x86_64":
-            assert (b"early_entry" in made.stub.read_bytes()) == (request.param == kind)
-        yield made
+    assert made.kind == kind
+    if kind == "c" and platform.machine() == "x86_64":
+        assert (b"early_entry" in made.stub.read_bytes()) == (request.param == kind)
+    return made
 
 
 @pytest.fixture(scope="session")
