@@ -137,8 +137,10 @@ class Hearing:
             self._taken = len(self._reader.steps)
 
     def heard(self) -> Heard:
-        """What can be believed if it stands in the text."""
-        return Heard("".join(self._texts), self._reader)
+        """What can be believed if it stands in the text; asked once, when all has been heard."""
+        text = "".join(self._texts)
+        self._texts.clear()
+        return Heard(text, self._reader)
 
     def early(self, directory: str, environment: Mapping[str, str]) -> EarlyRecipes:
         """What was read, if make works in `directory`, and recipes with what means the same to `classify`."""
