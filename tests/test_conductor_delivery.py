@@ -48,18 +48,21 @@ def test_modes_of_objects_and_depfiles_after_a_build_are_makes_own(tmp_path: Pat
     def modes(command: list[str], name: str, hosts: str | None = None) -> list[int]:
         tree = tmp_path / name
         tree.mkdir()
-        (tree / "Makefile").write_text("all: a.o b.o\n%.o: %.c FORCE\n\t$(CC) -MMD -c $< -o $@\nFORCE:\n")
-        for file in ("a.c", "b.c"):
+        (tree / "Makefile").write_text("all: a.o b.o c.o d.o\n%.o: %.c FORCE\n\t$(CC) -MMD -c $< -o $@\nFORCE:\n")
+        for file in ("a.c", "b.c", "c.c", "d.c"):
             (tree / file).write_text("int x;\n")
         for file, mode in (("a.o", 0o600), ("a.d", 0o640), ("b.o", 0o666)):
             (tree / file).touch()
             (tree / file).chmod(mode)
+        for file, mode in (("c.o", 0o444), ("d.o", 0o600)):  # the assembler removes what is not empty
+            (tree / file).write_text("old")
+            (tree / file).chmod(mode if os.geteuid() == 0 else 0o600)
         if hosts is None:
             subprocess.run([*command, "-C", str(tree)], check=True, capture_output=True)
         else:
             result = buildfarm(*command, "-C", str(tree), "--hosts", hosts)
-            assert result.code == 0 and "2 on nodes" in result.stderr, result.stderr
-        return [(tree / file).stat().st_mode & 0o7777 for file in ("a.o", "a.d", "b.o", "b.d")]
+            assert result.code == 0 and "4 on nodes" in result.stderr, result.stderr
+        return [(tree / file).stat().st_mode & 0o7777 for file in ("a.o", "a.d", "b.o", "b.d", "c.o", "d.o")]
 
     with Farm(count=1, jobs=2) as farm:
         assert modes(["run"], "ours", farm.hosts) == modes(["make"], "plain")

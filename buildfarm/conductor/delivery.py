@@ -18,6 +18,7 @@ from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 
 UNORDINARY = "its output is a link, no regular file, not ours to write, or in a directory that is not there"
+ELF = b"\x7fELF"  # begins an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
     try:
         renames.append((temporary, output))
         write(temporary, content)
-        _take_after(temporary, output)
+        _take_after(temporary, output, content)
         records.append(_record(temporary, output, digest_bytes(content)))
         for item in made:
             data = item.read()
@@ -87,7 +88,7 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
             renames.append((beside, item.final))
             write(beside, data)
             if not item.final.endswith(MODULE_SUFFIXES):
-                _take_after(beside, item.final)
+                _take_after(beside, item.final, data)
             records.append(_record(beside, item.final, digest_bytes(data)))
     except OSError:
         Placement(tuple(renames), ()).discard()
@@ -106,11 +107,17 @@ def write(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _take_after(fresh: str, before: str) -> None:
-    """Give `fresh` mode and owner of the file that it replaces: a compiler writes into that one."""
+def _take_after(fresh: str, before: str, content: bytes) -> None:
+    """Give `fresh` mode and owner of the file that it replaces: a compiler writes into that one.
+
+    Into assembler text and depfiles, that is, and empty objects: the assembler removes an object that is not empty, and
+    makes a new one (binutils, bfd/cache.c: `bfd_open_file`).
+    """
     try:
         old = os.lstat(before)
     except FileNotFoundError:
+        return
+    if old.st_size and content.startswith(ELF):
         return
     new = os.stat(fresh)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
