@@ -24,8 +24,9 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import frame
-from buildfarm.dispatch import scheduler as s
+from buildfarm.dispatch import events
 from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Node
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -142,23 +143,23 @@ def ours(project: Recorded, machines: Farm) -> float:
     clock, order, remaining = Clock(), Order(project), project.remaining()
     nodes = tuple(Node(f"node{i}", slots=machines.slots_each) for i in range(len(machines.speeds)))
     index = {node.key: i for i, node in enumerate(nodes)}
-    scheduler = s.Scheduler(s.Policy(fallback_local=False, patience=1e9))
+    scheduler = Scheduler(Policy(fallback_local=False, patience=1e9))
     live: set[tuple[int, int]] = set()
 
     def is_broken(key: str, at: float) -> bool:
         return index[key] in machines.fails and at >= machines.failing_at
 
-    def feed(event: s.Event) -> None:
+    def feed(event: events.Event) -> None:
         for action in scheduler.handle(event, clock.now):
             match action:
-                case s.Start():
+                case events.Start():
                     start(action)
-                case s.Cancel(unit, attempt):
+                case events.Cancel(unit, attempt):
                     live.discard((unit, attempt))
-                case s.Settled(unit):
+                case events.Settled(unit):
                     for ready in order.done(unit):
                         submit(ready)
-                case s.Probe(node=key):
+                case events.Probe(node=key):
                     clock.after(0.05, partial(probed, key))
                 case _:
                     raise AssertionError(f"BUG: {action}")
@@ -166,12 +167,12 @@ def ours(project: Recorded, machines: Farm) -> float:
     def probed(key: str) -> None:
         broken = is_broken(key, clock.now)
         seconds = 0.02 / machines.speeds[index[key]] * (1 + PROBE_NOISE * (-1) ** index[key])
-        feed(s.Probed(key, LANGUAGES, "gcc", "no connection" if broken else None, seconds=seconds))
+        feed(events.Probed(key, LANGUAGES, "gcc", "no connection" if broken else None, seconds=seconds))
 
     def submit(unit: int) -> None:
-        feed(s.Submit(unit, "c", project.seconds[unit], remaining[unit]))
+        feed(events.Submit(unit, "c", project.seconds[unit], remaining[unit]))
 
-    def start(action: s.Start) -> None:
+    def start(action: events.Start) -> None:
         key = (action.unit, action.attempt)
         live.add(key)
         seconds = project.seconds[action.unit] / machines.speeds[index[action.node]]
@@ -185,18 +186,18 @@ def ours(project: Recorded, machines: Farm) -> float:
     def succeeded(key: tuple[int, int], seconds: float) -> None:
         if key in live:
             live.discard(key)
-            feed(s.Succeeded(*key, seconds))
+            feed(events.Succeeded(*key, seconds))
 
     def lost(key: tuple[int, int], fault: Fault) -> None:
         if key in live:
             live.discard(key)
-            feed(s.Failed(*key, fault, "gone"))
+            feed(events.Failed(*key, fault, "gone"))
 
     def tick() -> None:
-        feed(s.Tick())
+        feed(events.Tick())
         clock.after(0.5, tick)
 
-    feed(s.Join(nodes))
+    feed(events.Join(nodes))
     for unit in order.first():
         submit(unit)
     tick()

@@ -5,9 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildfarm.dispatch.health import Fault
-from buildfarm.dispatch.scheduler import (
-    Action,
+from buildfarm.dispatch.events import (
     Cancel,
     Demand,
     Event,
@@ -15,12 +13,10 @@ from buildfarm.dispatch.scheduler import (
     GiveUp,
     Join,
     LocalSlotFreed,
-    Policy,
     Probe,
     Probed,
     Quarantine,
     RunHere,
-    Scheduler,
     Settled,
     Start,
     Submit,
@@ -29,23 +25,12 @@ from buildfarm.dispatch.scheduler import (
     Unsettled,
     Withdraw,
 )
+from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Node
+from tests.scheduling import ALL, farm, starts
 
-ALL = frozenset({"c", "c++", "fortran"})
 PI1, PI2 = Node("pi1", slots=2), Node("pi2", slots=2)
-
-
-def farm(*nodes: Node, policy: Policy | None = None) -> Scheduler:
-    """A scheduler whose nodes are all up."""
-    scheduler = Scheduler(policy)
-    scheduler.handle(Join(nodes), 0.0)
-    for node in nodes:
-        scheduler.handle(Probed(node.key, ALL, "gcc 12"), 0.0)
-    return scheduler
-
-
-def starts(actions: list[Action]) -> list[tuple[int, int, str]]:
-    return [(a.unit, a.attempt, a.node) for a in actions if isinstance(a, Start)]
 
 
 def standing(scheduler: Scheduler, node: Node) -> str:

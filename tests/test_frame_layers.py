@@ -37,6 +37,8 @@ PURE = (
     "config_schema.py",
     "graph/*.py",
     "dispatch/elf.py",
+    "dispatch/events.py",
+    "dispatch/expectations.py",
     "dispatch/faults.py",
     "dispatch/health.py",
     "dispatch/hosts.py",

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from buildfarm.dispatch.health import RESTORE_AFTER, SPEED_KNOWN, Fault, Health, Standing
-from buildfarm.dispatch.scheduler import (
-    DEADLINE_FLOOR,
-    DEADLINE_UNKNOWN,
+from buildfarm.dispatch.events import (
     Action,
     Cancel,
     Declined,
     Failed,
     Join,
-    Policy,
     Probe,
     Probed,
     Quarantine,
     RunHere,
-    Scheduler,
     Settled,
     Start,
     Submit,
     Succeeded,
     Tick,
 )
+from buildfarm.dispatch.expectations import DEADLINE_FLOOR, DEADLINE_UNKNOWN
+from buildfarm.dispatch.health import RESTORE_AFTER, SPEED_KNOWN, Fault, Health, Standing
+from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Node
-
-ALL = frozenset({"c", "c++", "fortran"})
-
-
-def farm(*nodes: Node, policy: Policy | None = None) -> Scheduler:
-    scheduler = Scheduler(policy)
-    scheduler.handle(Join(nodes), 0.0)
-    for node in nodes:
-        scheduler.handle(Probed(node.key, ALL, "gcc 12"), 0.0)
-    return scheduler
-
-
-def starts(actions: list[Action]) -> list[tuple[int, int, str]]:
-    return [(a.unit, a.attempt, a.node) for a in actions if isinstance(a, Start)]
+from tests.scheduling import ALL, farm, starts
 
 
 def state(scheduler: Scheduler, key: str) -> tuple[str, str | None]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from buildfarm.conductor.probing import ProbeReport
-from buildfarm.dispatch import scheduler as s
+from buildfarm.dispatch import events
 from buildfarm.dispatch.health import NOT_PROBED, Fault
+from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Answer, Node, NodeStatus
 
 TICK_SECONDS = 0.5
@@ -124,12 +125,12 @@ class Farm:
 
     def __init__(
         self,
-        policy: s.Policy,
+        policy: Policy,
         probe: Callable[[Node], Awaitable[ProbeReport]],
         observer: Observer,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._scheduler = s.Scheduler(policy)
+        self._scheduler = Scheduler(policy)
         self._probe = probe
         self._observer = observer
         self._tasks = tasks
@@ -163,33 +164,33 @@ class Farm:
 
     def join(self, nodes: tuple[Node, ...], local_slots: int | None = None) -> None:
         """Make the host list `nodes`: new ones are probed, missing ones drain; `local_slots` None: as before."""
-        self._feed(s.Join(nodes, local_slots))
+        self._feed(events.Join(nodes, local_slots))
         if self._ticker is None:
             self._ticker = self._tasks.create_task(self._tick())
 
     def quarantine(self, node: str, reason: str) -> None:
-        self._feed(s.Quarantine(node, reason))
+        self._feed(events.Quarantine(node, reason))
 
     async def compile(self, work: Work) -> Settlement:
         """Have `work` compiled; returns when the first valid result is in or no node can take it."""
         ticket = _Ticket(work, asyncio.get_running_loop().create_future())
         self._tickets[work.unit] = ticket
-        self._feed(s.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded))
+        self._feed(events.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded))
         try:
             return await ticket.future
         except asyncio.CancelledError:
-            self._feed(s.Withdraw(work.unit))
+            self._feed(events.Withdraw(work.unit))
             raise
         finally:
             self._tickets.pop(work.unit, None)
 
     def local_slot_freed(self) -> None:
         """A unit that the master took in a local slot has ended."""
-        self._feed(s.LocalSlotFreed())
+        self._feed(events.LocalSlotFreed())
 
     def demand(self, unit: int) -> None:
         """Make now waits for a unit that was submitted as lookahead."""
-        self._feed(s.Demand(unit))
+        self._feed(events.Demand(unit))
 
     async def close(self) -> None:
         """Stop the clock and every probe.  Units still in flight belong to their callers."""
@@ -200,19 +201,19 @@ class Farm:
 
     # -- performing -------------------------------------------------------------------------------------------
 
-    def _feed(self, event: s.Event) -> None:
+    def _feed(self, event: events.Event) -> None:
         self._perform(event, self._scheduler.handle(event, time.monotonic()))
 
-    def _perform(self, event: s.Event, actions: list[s.Action]) -> None:
+    def _perform(self, event: events.Event, actions: list[events.Action]) -> None:
         for action in actions:
             match action:
-                case s.Start():
+                case events.Start():
                     ticket = self._tickets[action.unit]
                     node = self._scheduler.node(action.node)
                     ticket.tasks[action.attempt] = self._tasks.create_task(
                         self._attempt(ticket, node, action.attempt, action.deadline)
                     )
-                case s.Cancel(unit, attempt):
+                case events.Cancel(unit, attempt):
                     cancelled = self._tickets.get(unit)
                     task = cancelled.tasks.pop(attempt, None) if cancelled else None
                     if task is not None:
@@ -221,19 +222,19 @@ class Farm:
                         self._observer.attempt_ended(
                             unit, attempt, action.node, action.outcome, action.reason, _next(unit, actions)
                         )
-                case s.Settled(unit, attempt):
+                case events.Settled(unit, attempt):
                     self._settle(unit, self._tickets[unit].valid[attempt])
-                case s.RunHere(unit, reason, slot):
+                case events.RunHere(unit, reason, slot):
                     known = self._tickets.get(unit)
                     stderr, status = (known.stderr, known.status) if known else (b"", None)
                     self._settle(unit, Here(reason, slot, stderr, status))
-                case s.GiveUp(unit, reason):
+                case events.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
-                case s.Probe(node=key):
+                case events.Probe(node=key):
                     probing = self._tasks.create_task(self._probe_node(self._scheduler.node(key)))
                     self._probes.add(probing)
                     probing.add_done_callback(self._probes.discard)
-        if not isinstance(event, s.Submit | s.Succeeded | s.Demand | s.Withdraw):
+        if not isinstance(event, events.Submit | events.Succeeded | events.Demand | events.Withdraw):
             self._tell()
 
     def _settle(self, unit: int, settlement: Settlement) -> None:
@@ -255,19 +256,19 @@ class Farm:
         match result:
             case Valid(answer):
                 ticket.valid[attempt] = Won(answer, node, attempt, seconds)
-                self._feed(s.Succeeded(unit, attempt, seconds))
+                self._feed(events.Succeeded(unit, attempt, seconds))
             case Faulty(fault, reason):
-                event = s.Failed(unit, attempt, fault, reason)
+                event = events.Failed(unit, attempt, fault, reason)
                 actions = self._scheduler.handle(event, time.monotonic())
                 self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
                 self._perform(event, actions)
             case Unfit(reason):
-                self._feed(s.Declined(unit, attempt, reason))
+                self._feed(events.Declined(unit, attempt, reason))
             case Doubtful(reason, stderr, status):
                 ticket.stderr, ticket.status = stderr, status
                 if status is not None:
                     self._observer.compile_failed(unit, attempt, node.key, status)
-                self._feed(s.Unsettled(unit, attempt, reason))
+                self._feed(events.Unsettled(unit, attempt, reason))
 
     async def _probe_node(self, node: Node) -> None:
         try:
@@ -275,7 +276,7 @@ class Farm:
         except OSError as error:  # no room or no descriptor here: that may cost speed, never the build
             report = ProbeReport(error=f"it could not be asked: {error.strerror or error}")
         self._feed(
-            s.Probed(
+            events.Probed(
                 node.key,
                 report.languages,
                 report.compiler,
@@ -289,7 +290,7 @@ class Farm:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self._feed(s.Tick())
+            self._feed(events.Tick())
 
     def _tell(self) -> None:
         """Report nodes whose standing is another than was last reported; pauses and counts are no news."""
@@ -300,11 +301,11 @@ class Farm:
                 self._observer.node_changed(status)
 
 
-def _next(unit: int, actions: list[s.Action]) -> str | None:
+def _next(unit: int, actions: list[events.Action]) -> str | None:
     """Where these actions send the unit, for the message; None: it waits, or another attempt is under way."""
     for action in actions:
-        if isinstance(action, s.Start) and action.unit == unit:
+        if isinstance(action, events.Start) and action.unit == unit:
             return action.node
-        if isinstance(action, s.RunHere) and action.unit == unit:
+        if isinstance(action, events.RunHere) and action.unit == unit:
             return "this machine"
     return None

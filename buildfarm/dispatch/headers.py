@@ -367,20 +367,6 @@ class Headers:
             for there in (self._list(path) & names,)  # which learns the time
         )
 
-    def _without_missing(self, looked: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
-        """The same directories without those that are not there, if one above them is among them: it tells of them.
-
-        A name like `sys/types.h` is looked up in `sys` of each directory of the search, which most of them have not.
-        """
-        names = {path: set(some) for path, some in looked.items()}
-        for path in looked:
-            above, _, name = path.rpartition("/")
-            if above in looked and name not in (".", "..") and name not in self._list(above):
-                del names[path]
-                if above in names:  # else it is missing itself, as one above it tells
-                    names[above].add(name)
-        return names
-
     def _holds(self, reach: _Reach) -> bool:
         if reach.glanced <= stamps.since():
             _, directories = reach.far

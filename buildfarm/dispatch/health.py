@@ -23,6 +23,7 @@ NOT_PROBED = "being asked who it is"
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
 SHORTEST_PAUSE = 0.5  # whatever the back-off period
+SLOWEST = 0.05  # speed: what a unit that hung for a while may say of its node
 SPEED_MEMORY = 0.8  # weight of the past in the moving mean of a node's speed
 GUESS_NOISE = 0.67  # a quickest node's time by another's above which they count as alike
 SWAPPING = 0.3  # of its best speed: a full node that has become so slow has too little memory for its slots
@@ -63,7 +64,7 @@ class Health:
     compiler: str | None = None
     done: int = 0
     failed: int = 0
-    speed: float = 1.0  # estimated seconds / seconds taken; 1.0 until measured
+    speed: float = 1.0  # estimated seconds / seconds taken; 1.0 until measured, never below SLOWEST
     busy_seconds: float = 0.0
     lowered: int = 0  # slots given up for memory
     best_speed: float = 0.0
@@ -116,7 +117,7 @@ class Health:
         if self.lowered and self._good >= RESTORE_AFTER:
             self.lowered, self._good = self.lowered - 1, 0
         if estimate > 0 and seconds > 0:
-            sample = min(max(estimate / seconds, 0.05), 20.0)
+            sample = min(max(estimate / seconds, SLOWEST), 20.0)
             self._samples += 1
             weight = max(1 - SPEED_MEMORY, 1 / (self._samples + 1))  # the first ones outweigh the guess
             self.speed += weight * (sample - self.speed)

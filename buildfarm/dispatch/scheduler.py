@@ -14,7 +14,8 @@ shrink; a unit is never started twice on one node at a time; every submitted uni
 (success), RunHere, GiveUp or a withdrawal; no unit waits while a node that may take it has a free slot, save one that
 a faster node, full now, should have done sooner.
 
-It is one thing, and so one file: every event may free a slot, and every free slot may concern every queue.
+It is one thing, and so one file: every event may free a slot, and every free slot may concern every unit.  What it is
+told and what it asks for are in `events`, how long a unit should take in `expectations`, a node's record in `health`.
 
 Rejected: a queue per node with work stealing.  It needs no central order, but the order is what we have (critical
 path), and one master sees all.
@@ -27,206 +28,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from buildfarm.dispatch.health import NOT_PROBED, Fault, Health, Standing
+from buildfarm.dispatch.events import (
+    Action,
+    Cancel,
+    Declined,
+    Demand,
+    Event,
+    Failed,
+    GiveUp,
+    Join,
+    LocalSlotFreed,
+    Probe,
+    Probed,
+    Quarantine,
+    RunHere,
+    Settled,
+    Start,
+    Submit,
+    Succeeded,
+    Tick,
+    Unsettled,
+    Withdraw,
+)
+from buildfarm.dispatch.expectations import STRAGGLER_FLOOR, Expectations
+from buildfarm.dispatch.health import NOT_PROBED, Health, Standing
 from buildfarm.model import Node, NodeStatus
 
 BACKOFF_SECONDS = 60.0  # distcc's own DISTCC_BACKOFF_PERIOD default (src/backoff.c)
-DEFAULT_ESTIMATE = 3.0  # seconds, for a unit that nobody knows anything of
-STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...
-STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
 SUSPICION_FACTOR = 4.0  # an attempt that lost after so many times what the winner took is the node's fault
-DEADLINE_FACTOR = 10.0
-DEADLINE_FLOOR = 60.0
-DEADLINE_UNKNOWN = 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c), until this build has taught us better
 FASTER = 1.15  # times: less of a difference in speed is noise, and not worth waiting for
 SOONER = 0.95  # of the time that a free slot would need: the gain for which a unit waits for a faster one
 MOST_HELD = 32  # units that wait for faster slots at a time
-HISTORY_ENOUGH = 5  # units of a language that must have come back before they tell of others
-
-
-# --- events ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """A prepared unit asks for a slot."""
-
-    unit: int
-    language: str
-    estimate: float | None = None  # seconds on a node of speed 1; None: unknown
-    priority: float = 0.0  # remaining path, seconds
-    demanded: bool = True  # make waits for it; False: lookahead
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """Make now asks for a unit that was submitted as lookahead."""
-
-    unit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Nobody wants the unit any more (make was killed, its input changed)."""
-
-    unit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """An attempt's result was valid."""
-
-    unit: int
-    attempt: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An attempt ended through its node's fault."""
-
-    unit: int
-    attempt: int
-    fault: Fault
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsettled:
-    """A node says that the unit does not compile: the local compiler must give the verdict.  No fault of the node."""
-
-    unit: int
-    attempt: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """The attempt's node has not the compiler that this very unit needs.  No fault of the node."""
-
-    unit: int
-    attempt: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Nodes as the host list has them now; nodes not named any more drain.  `local_slots` None: as before."""
-
-    nodes: tuple[Node, ...]
-    local_slots: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """A probe's result.  `error` None: passed."""
-
-    node: str
-    languages: frozenset[str] = frozenset()
-    compiler: str = ""
-    error: str | None = None
-    quarantine: bool = False  # it answered, but differs from this machine
-    remark: str | None = None  # which languages it does not compile, and why
-    seconds: float | None = None  # of a small question, to guess its speed by until units tell
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantine:
-    """A node was caught out by something the scheduler does not see, such as a verification elsewhere."""
-
-    node: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LocalSlotFreed:
-    """A unit that was sent away with `RunHere(slot=True)` has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-Event = (
-    Submit
-    | Demand
-    | Withdraw
-    | Succeeded
-    | Failed
-    | Unsettled
-    | Declined
-    | Join
-    | Probed
-    | Quarantine
-    | LocalSlotFreed
-    | Tick
-)
-
-
-# --- actions -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Send the unit to the node."""
-
-    unit: int
-    attempt: int
-    node: str
-    deadline: float  # seconds from now
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Drop this attempt: another one won, or nobody wants the unit.
-
-    With a `reason` it is the node's fault, to be told as such; `outcome` is the journal's word.
-    """
-
-    unit: int
-    attempt: int
-    node: str
-    reason: str | None = None
-    outcome: str = "late"
-
-
-@dataclass(frozen=True, slots=True)
-class RunHere:
-    """Compile it on the master: no node can take it, or one of the host list's `localhost/N` slots is free.
-
-    The unit is gone from the scheduler; with `slot`, `LocalSlotFreed` must tell of its end.
-    """
-
-    unit: int
-    reason: str
-    slot: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """No node can take it and the master may not.  The unit is gone from the scheduler."""
-
-    unit: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The first valid result has won.  The unit is gone from the scheduler."""
-
-    unit: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Ask the node who it is."""
-
-    node: str
-
-
-Action = Start | Cancel | RunHere | GiveUp | Settled | Probe
 
 
 class _Life(Enum):
@@ -289,20 +121,6 @@ class Policy:
     hedge: bool = True  # second attempts of stragglers
 
 
-@dataclass(slots=True)
-class _History:
-    """What this build's units of one language took, on a node of speed 1; for those that no earlier build knows."""
-
-    count: int = 0
-    mean: float = 0.0  # seconds, moving
-    slowest: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.mean += (seconds - self.mean) / min(self.count, 20)
-        self.slowest = max(self.slowest, seconds)
-
-
 class Scheduler:
     """The farm's units in hand and its nodes.  `handle()` is the only way in."""
 
@@ -314,7 +132,7 @@ class Scheduler:
         self._queue: list[tuple[tuple[bool, float, int], int]] = []
         self._arrivals = 0
         self._local = 0  # units in local slots
-        self._history: dict[str, _History] = {}  # by language
+        self._expectations = Expectations()
         self._overdue: list[int] = []  # units that make waits for and that should have come back long ago
 
     # -- what others may look at ----------------------------------------------------------------------------
@@ -475,7 +293,7 @@ class Scheduler:
         entry, flight = landed
         member = self._nodes[flight.node]
         member.health.succeeded(entry.submit.estimate or 0.0, event.seconds, len(member.flights) + 1)
-        self._history.setdefault(entry.submit.language, _History()).add(event.seconds * member.health.speed)
+        self._expectations.learn(entry.submit.language, event.seconds * member.health.speed)
         for lost in entry.flights.values():
             taken = now - lost.since
             if taken >= max(STRAGGLER_FLOOR, SUSPICION_FACTOR * event.seconds):
@@ -626,35 +444,18 @@ class Scheduler:
         entry.life = _Life.RUNNING
         entry.flights[entry.attempts] = _Flight(member.node.key, now)
         member.flights.add((unit, entry.attempts))
-        actions.append(Start(unit, entry.attempts, member.node.key, self._deadline(entry, member)))
-
-    def _deadline(self, entry: _Entry, member: _Member) -> float:
-        if self.policy.io_timeout is not None:
-            return self.policy.io_timeout
-        longest = entry.submit.estimate
-        if longest is None:
-            history = self._history.get(entry.submit.language)
-            if history is None or history.count < HISTORY_ENOUGH:
-                return DEADLINE_UNKNOWN
-            longest = 2 * history.slowest
-        return max(DEADLINE_FLOOR, DEADLINE_FACTOR * longest / max(member.health.speed, 0.05))
-
-    def _expected(self, entry: _Entry) -> float:
-        """Seconds that a unit should take on a node of speed 1."""
-        if entry.submit.estimate is not None:
-            return entry.submit.estimate
-        history = self._history.get(entry.submit.language)
-        if history is None or history.count < HISTORY_ENOUGH:
-            return DEFAULT_ESTIMATE
-        return history.mean
+        deadline = self.policy.io_timeout
+        if deadline is None:
+            deadline = self._expectations.deadline(entry.submit, member.health.speed)
+        actions.append(Start(unit, entry.attempts, member.node.key, deadline))
 
     def _late(self, entry: _Entry, now: float) -> bool:
         """Whether its one attempt should have come back long ago."""
         if len(entry.flights) != 1:
             return False
         (flight,) = entry.flights.values()
-        expected = self._expected(entry) / max(self._nodes[flight.node].health.speed, 0.05)
-        return now - flight.since >= max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * expected)
+        speed = self._nodes[flight.node].health.speed
+        return self._expectations.is_overdue(entry.submit, speed, now - flight.since)
 
     def _assign(self, now: float, actions: list[Action]) -> None:
         held: list[tuple[tuple[bool, float, int], int]] = []
@@ -701,7 +502,7 @@ class Scheduler:
             for unit, attempt in member.flights:
                 entry = self._units[unit]
                 since = entry.flights[attempt].since
-                end = since + self._expected(entry) / max(member.health.speed, 0.05)
+                end = since + self._expectations.seconds(entry.submit, member.health.speed)
                 found.append(_Release(end if end > now else now + (now - since), member.health.speed, key))
         return found
 
@@ -709,7 +510,7 @@ class Scheduler:
         self, seconds: float, entry: _Entry, member: _Member, now: float, releases: list[_Release]
     ) -> bool:
         """Whether the unit would be done sooner if it waited for a faster node; that slot is then spoken for."""
-        here = seconds / max(member.health.speed, 0.05)
+        here = seconds / member.health.speed
         best: _Release | None = None
         for release in releases:
             if release.speed < FASTER * member.health.speed or release.key in entry.avoid | entry.unfit:
