@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from buildfarm.conductor.making import Maker, Modules, Task, scan_unit
+from buildfarm.conductor.making import Maker
 from buildfarm.conductor.phases import Chapter, Phases
+from buildfarm.conductor.task import Modules, Task
 from buildfarm.dispatch.fortran_text import read
 from buildfarm.dispatch.prepared import Made
 from buildfarm.graph.classify import classify
+from buildfarm.graph.fortran import scan_unit
 from buildfarm.model import Invocation
 
 

@@ -28,9 +28,10 @@ from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
-from buildfarm.conductor.making import Compiled, Maker, Task
+from buildfarm.conductor.making import Maker
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.searched import is_vague
+from buildfarm.conductor.task import Compiled, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.prepared import CannotTravel, Made
 from buildfarm.dispatch.stamps import Stamp, stamps

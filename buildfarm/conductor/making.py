@@ -1,7 +1,6 @@
 """How a unit is made: prepared here, compiled on a node, verified.  Bringing it to its place is `units`'.
 
-It serves what make asks for and what lookahead asks for alike, and knows no stub.  It is one thing, a unit's way from
-its command to an object that is believed, and long for the stations that it passes.
+It serves what make asks for and what lookahead asks for alike, and knows no stub; one try on one node is `attempts`'.
 """
 
 from __future__ import annotations
@@ -9,22 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
-from buildfarm.conductor.delivery import UNORDINARY, ordinary, temporary_name
+from buildfarm.conductor.attempts import Attempts
+from buildfarm.conductor.delivery import UNORDINARY, ordinary
 from buildfarm.conductor.farm import (
-    AttemptResult,
-    Doubtful,
     Farm,
-    Faulty,
     Here,
     Settlement,
     Stranded,
-    Unfit,
-    Valid,
     Won,
     Work,
 )
@@ -32,16 +28,12 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.membership import Membership
 from buildfarm.conductor.pumping import Hope, Pumping
+from buildfarm.conductor.task import Compiled, Modules, Task
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
-from buildfarm.dispatch import elf, protocol, recipe_fortran, verdict
-from buildfarm.dispatch.client import Deadlines, Phase
-from buildfarm.dispatch.client import compile as compile_on
-from buildfarm.dispatch.faults import NodeFault
-from buildfarm.dispatch.fortran_text import FortranText
+from buildfarm.dispatch import protocol, recipe_fortran
 from buildfarm.dispatch.fortran_text import read as read_text
-from buildfarm.dispatch.health import Fault
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepare import prepare
@@ -49,70 +41,14 @@ from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
 from buildfarm.dispatch.stamps import Stamp, same, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
-from buildfarm.graph.fortran import FortranScan, line_rules, scan
-from buildfarm.model import Answer, CheckOut, Invocation, Job, Kind, Node, Unit
+from buildfarm.graph.fortran import scan_unit
+from buildfarm.model import Invocation, Unit
 
 CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it
 NOTHING_KNOWN: Mapping[str, Stamp | None] = {}
 UNCLEAR = "what it is made of was not clear"
 HEADER_MISSED = b"fatal error: "  # in the words of a node that preprocesses: there may be a header that it was not sent
-FAILED_THERE = "the compiler failed on a node: the verdict is this machine's"
-WORDS_LOST = "its warnings can only be told by a local compile"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One unit on its way, with what must be known of it at every station."""
-
-    step: int
-    unit: Unit
-    invocation: Invocation  # its environment is free of the masquerade
-    typed: tuple[str, ...]  # argv as make's recipe had it
-    outputs: tuple[str, ...]  # absolute, the object first
-    tool_path: str
-    fingerprint: str
-    workdir: Path  # for what is made here before the object comes back
-    urgency: Urgency = field(default_factory=Urgency)
-    ahead: bool = False  # begun before make asked for it
-    seat: Seat = NO_SEAT  # of the call that waits for it
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A unit that a node has compiled, verified, not yet in place."""
-
-    object: bytes
-    stdout: bytes
-    stderr: bytes
-    made: tuple[Made, ...]
-    inputs: tuple[str, ...]
-    node: str | None
-    seconds: float
-    attempt: int = 1
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    since_ns: int = 0  # when its preparation began
-    modules_since_ns: int = 0  # when the first of the modules that it uses may have been read
-    stable: bool = True  # no input changed while it was away
-    seen: Mapping[str, Stamp | None] = field(
-        default_factory=dict
-    )  # what its inputs looked like when that was last looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Modules:
-    """A Fortran unit's first phase: its text is read and its module files are made, privately.
-
-    `text` None: it was cheap to read and is read again when its turn has come, so that units that wait for a slot
-    hold no text.
-    """
-
-    text: FortranText | None
-    made: tuple[Made, ...] = ()
-    borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file, of modules it uses
-    since_ns: int = 0
-    modules_since_ns: int = 0  # when the first of the modules that it uses may have been read
 
 
 class Maker:
@@ -138,7 +74,7 @@ class Maker:
         self._membership = membership
         self.trust = trust
         self.bench = bench
-        self._token = token
+        self._attempts = Attempts(ledger, toolbox, membership, trust, pumping, token)
         self._workroom = workroom
         self._rooms: set[int] = set()  # steps whose private directory is there
         self._estimates = estimates
@@ -394,7 +330,7 @@ class Maker:
             Work(
                 unit=task.step,
                 language=str(task.unit.language),
-                attempt=self._attempts(task, prepared, hopes),
+                attempt=partial(self._attempts.attempt, task, prepared, hopes),
                 estimate=self._estimates.get(task.outputs[0]),
                 priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
                 demanded=task.urgency.value == DEMANDED,
@@ -410,138 +346,6 @@ class Maker:
         elif isinstance(settlement, Here) and settlement.status is not None and hopes:
             return Here(UNCLEAR, settlement.slot)  # its headers may be what it failed for
         return settlement
-
-    # -- one attempt --------------------------------------------------------------------------------------------
-
-    def check_out(self, task: Task, made: tuple[Made, ...], node: str | None, attempt: int, held: bool) -> CheckOut:
-        """The journal's record that the task leaves.
-
-        With `held`, nothing in the tree is at stake: its result goes to the store.
-        """
-        outputs = tuple(dict.fromkeys((*task.outputs, *(item.final for item in made))))
-        return CheckOut(
-            step=task.step,
-            kind=Kind.COMPILE,
-            cwd=task.invocation.cwd,
-            argv=task.typed,
-            outputs=() if held else outputs,
-            fingerprint=task.fingerprint,
-            node=node,
-            attempt=attempt,
-            time=time.time(),
-            lookahead=task.ahead,
-            temporaries=() if held else tuple(temporary_name(path, self._token, task.step) for path in outputs),
-        )
-
-    def _attempts(
-        self, task: Task, prepared: Prepared, hopes: dict[int, Hope]
-    ) -> Callable[[Node, int, float], Awaitable[AttemptResult]]:
-        """`hopes` is told of the attempts, by number, that leave for a node which has not proved its headers yet."""
-
-        async def attempt(node: Node, number: int, deadline: float) -> AttemptResult:
-            """Journaled before it leaves, believed only when verified."""
-            await self._ledger.check_out(
-                self.check_out(task, prepared.outputs_made, node.key, number, held=task.ahead),
-                output=task.outputs[0],
-            )
-            try:
-                name, unfit = await self._membership.tool_name(node, task.unit.language, task.tool_path)
-                if unfit is not None:
-                    return Unfit(unfit)
-                job, hope = self._pumping.job(node, prepared)
-                if hope is not None:
-                    hopes[number] = hope
-                job = _called(job, name)
-                stopwatch = _Stopwatch()
-                answer = await compile_on(node, job, deadlines=Deadlines(compile=deadline), on_phase=stopwatch)
-                text_of = None if job.pump else str(task.unit.language)
-                self._pumping.thrift.sent(answer.bytes_sent, stopwatch.sending, text_of)
-            except NodeFault as fault:
-                return _faulty(node, fault)
-            judged = verdict.judge(answer)
-            if isinstance(judged, verdict.NodeAtFault):
-                return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
-            if isinstance(judged, verdict.LocalVerdict):
-                return Doubtful(FAILED_THERE, answer.stderr, answer.status)
-            reference = await self.toolbox.reference(task.unit, task.tool_path, task.invocation.env)
-
-            def inspect(content: bytes) -> str | None:
-                return elf.inspect(content, reference, assembler=task.unit.assembler_only)
-
-            wrong = inspect(answer.object)
-            if wrong is not None:
-                return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
-
-            def consider() -> None:
-                self.trust.consider(
-                    node.key,
-                    job,
-                    answer.object,
-                    task.tool_path,
-                    task.invocation.env,
-                    task.outputs[0],
-                    debug=task.unit.debug,
-                )
-
-            if hope is None:
-                consider()
-            else:
-                hope.once_proved = consider
-            return await self._with_words(prepared, node, name, answer, deadline, inspect)
-
-        return attempt
-
-    async def _with_words(
-        self,
-        prepared: Prepared,
-        node: Node,
-        name: str,
-        answer: Answer,
-        deadline: float,
-        inspect: Callable[[bytes], str | None],
-    ) -> AttemptResult:
-        """The answer with warnings as a local compile prints them, by a second compile where need be.
-
-        A node that sends no whole object the second time has not said its words either.
-        """
-        words = prepared.words(answer.stderr)
-        if words is not None:
-            return Valid(answer if words == answer.stderr else replace(answer, stderr=words))
-        repeat = prepared.repeat(answer.stderr)
-        if repeat is None:
-            return Doubtful(WORDS_LOST)
-        try:
-            again = await compile_on(node, _called(repeat.job, name), deadlines=Deadlines(compile=deadline))
-        except NodeFault as fault:
-            return _faulty(node, fault)
-        if again.status != 0:
-            return Doubtful(WORDS_LOST)
-        wrong = inspect(again.object)
-        if wrong is not None:
-            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
-        return Valid(
-            replace(
-                answer,
-                stderr=repeat.words(again.stderr),
-                bytes_sent=answer.bytes_sent + again.bytes_sent,
-                bytes_received=answer.bytes_received + again.bytes_received,
-            )
-        )
-
-
-class _Stopwatch:
-    """Told of an attempt's phases, it knows how long sending took."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-        self.sending = 0.0  # seconds
-
-    def __call__(self, phase: Phase) -> None:
-        now = time.monotonic()
-        if phase is Phase.SEND:
-            self._began = now
-        elif phase is Phase.COMPILE:
-            self.sending = now - self._began
 
 
 def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
@@ -568,18 +372,3 @@ def _touched(seen: Mapping[str, Stamp | None], since_ns: int) -> bool:
         for path, stamp in seen.items()
         if not path.endswith(MODULE_SUFFIXES)
     )
-
-
-def scan_unit(text: str, unit: Unit) -> FortranScan:
-    """Scan a Fortran unit's text by the rules of its options."""
-    assert unit.fortran is not None, "BUG: a scan of a unit that is not Fortran"
-    return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
-
-
-def _called(job: Job, name: str) -> Job:
-    """The job under the name by which its node knows the compiler."""
-    return job if job.argv[0] == name else replace(job, argv=(name, *job.argv[1:]))
-
-
-def _faulty(node: Node, fault: NodeFault) -> Faulty:
-    return Faulty(Fault(fault.outcome), f"{node.key}: {fault.reason}")

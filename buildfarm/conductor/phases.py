@@ -20,7 +20,8 @@ import asyncio
 import os
 from dataclasses import dataclass, field
 
-from buildfarm.conductor.making import Maker, Modules, Task
+from buildfarm.conductor.making import Maker
+from buildfarm.conductor.task import Modules, Task
 from buildfarm.dispatch.fortran_text import Scanned
 from buildfarm.dispatch.modules import SearchPath, changed, final_directory
 from buildfarm.dispatch.prepared import Made

@@ -20,10 +20,10 @@ from pathlib import Path
 import networkx as nx
 
 from buildfarm.conductor.exports import planned
-from buildfarm.conductor.making import scan_unit
 from buildfarm.errors import BuildfarmError
 from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
+from buildfarm.graph.fortran import scan_unit
 from buildfarm.graph.plan import InstancePlan, PlannedCall
 from buildfarm.model import Unit
 from buildfarm.report.text import count, printable, relative

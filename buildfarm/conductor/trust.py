@@ -20,10 +20,24 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch.repeat import compile_here, without_debug
 from buildfarm.model import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a node says that it has made of a job."""
+
+    node: str
+    job: Job
+    object: bytes
+    tool_path: str  # of the compiler here
+    environment: Mapping[str, str]
+    output: str
+    debug: bool  # the object tells of its directories
 
 
 class Trust:
@@ -52,25 +66,15 @@ class Trust:
         """Whether the node's results may go to their places."""
         return node not in self.liars
 
-    def consider(
-        self,
-        node: str,
-        job: Job,
-        content: bytes,
-        tool_path: str,
-        environment: Mapping[str, str],
-        output: str,
-        *,
-        debug: bool,
-    ) -> None:
+    def consider(self, claim: Claim) -> None:
         """A node's valid result is in; compare it, or not."""
-        if not self._share or node in self.liars:
+        if not self._share or claim.node in self.liars:
             return
-        first = (node, job.argv[0]) not in self._known
-        if not first and random.random() >= self._share:
+        compiler = (claim.node, claim.job.argv[0])
+        if compiler in self._known and random.random() >= self._share:
             return
-        self._known.add((node, job.argv[0]))
-        task = self._tasks.create_task(self._compare(node, job, content, tool_path, environment, output, debug))
+        self._known.add(compiler)
+        task = self._tasks.create_task(self._compare(claim))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -86,45 +90,35 @@ class Trust:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _compare(
-        self,
-        node: str,
-        job: Job,
-        content: bytes,
-        tool_path: str,
-        environment: Mapping[str, str],
-        output: str,
-        debug: bool,
-    ) -> None:
-        # A node has none of the call's preloaded libraries; and fakeroot's waits for a daemon that has gone with it.
-        plain = {name: value for name, value in environment.items() if name != "LD_PRELOAD"}
+    async def _compare(self, claim: Claim) -> None:
+        node = claim.node
         async with self._places:
             if node in self.liars:
                 return
             try:
-                same = await self._same(job, content, tool_path, plain, debug)
+                same = await self._same(claim)
             except OSError:
                 return  # no room for it here; the share will meet another unit
         self.compared += 1
         if same or node in self.liars:
             return
-        name = os.path.basename(output)
+        name = os.path.basename(claim.output)
         self.liars[node] = f"{node}: its {name} is not what this machine's compiler makes of the same text"
         self._condemn(node, self.liars[node])
 
-    async def _same(
-        self, job: Job, content: bytes, tool_path: str, environment: Mapping[str, str], debug: bool
-    ) -> bool:
+    async def _same(self, claim: Claim) -> bool:
         """Whether there is no difference that the node must answer for."""
-        made = await compile_here(job, tool_path, environment, self._new_room())
-        if made == content:
+        # A node has none of the call's preloaded libraries; and fakeroot's waits for a daemon that has gone with it.
+        environment = {name: value for name, value in claim.environment.items() if name != "LD_PRELOAD"}
+        made = await compile_here(claim.job, claim.tool_path, environment, self._new_room())
+        if made == claim.object:
             return True
-        again = await compile_here(job, tool_path, environment, self._new_room())
+        again = await compile_here(claim.job, claim.tool_path, environment, self._new_room())
         if made is None or again is None:
             return made is not again  # what does not compile here, twice, does not compile there
-        if not debug:
+        if not claim.debug:
             return again != made
-        bare = [await without_debug(o, environment, self._new_room()) for o in (content, made, again)]
+        bare = [await without_debug(o, environment, self._new_room()) for o in (claim.object, made, again)]
         return bare[1] is None or bare[0] == bare[1] or bare[2] != bare[1]
 
     def _new_room(self) -> Path:

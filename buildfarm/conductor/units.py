@@ -22,10 +22,12 @@ from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending, Seat
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
-from buildfarm.conductor.making import Compiled, Maker, Task, scan_unit
+from buildfarm.conductor.making import Maker
+from buildfarm.conductor.task import Compiled, Task
 from buildfarm.dispatch import modules
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import same
+from buildfarm.graph.fortran import scan_unit
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
 
@@ -142,8 +144,7 @@ class Units:
     async def _deliver(self, call: StubCall, tool_call: ToolCall, task: Task, compiled: Compiled) -> None:
         if task.ahead:
             await self._ledger.check_out(
-                self._maker.check_out(task, compiled.made, compiled.node, compiled.attempt, held=False),
-                again=True,
+                task.check_out(compiled.made, compiled.node, compiled.attempt, token=self._token), again=True
             )
         try:
             # Made ahead, it was looked at before the recipe could make its output a link.
@@ -198,7 +199,7 @@ class Units:
         DISTCC_SKIP_LOCAL_RETRY=1.
         """
         if not self._ledger.attempts(task.step):
-            await self._ledger.check_out(self._maker.check_out(task, (), None, 1, held=False))
+            await self._ledger.check_out(task.check_out((), None, 1, token=self._token))
         await call.done(status, b"", words)
         self._ledger.check_in(
             CheckIn(

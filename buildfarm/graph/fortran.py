@@ -22,6 +22,7 @@ from typing import Final
 
 from buildfarm.graph.fortranglance import may_tell
 from buildfarm.graph.fortranlines import DEFAULT_RULES, LineRules, fixed_statements, free_statements
+from buildfarm.model import Unit
 
 __all__ = ["FortranScan", "LineRules", "Submodule", "line_rules", "scan"]
 
@@ -118,6 +119,12 @@ def scan(text: str, *, free_form: bool, rules: LineRules = DEFAULT_RULES) -> For
         intrinsic_uses=tuple(scanner.intrinsic_uses),
         separate_procedures=tuple(scanner.separate_procedures),
     )
+
+
+def scan_unit(text: str, unit: Unit) -> FortranScan:
+    """Scan a Fortran unit's text by the rules of its options."""
+    assert unit.fortran is not None, "BUG: a scan of a unit that is not Fortran"
+    return scan(text, free_form=unit.fortran.free_form, rules=line_rules(unit.compile_arguments))
 
 
 def line_rules(arguments: Iterable[str]) -> LineRules:
