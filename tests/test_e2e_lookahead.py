@@ -71,11 +71,11 @@ def serial_directories(root: Path) -> Path:
     return files(root, texts)
 
 
-def module_chain(root: Path, *, prerequisites: bool) -> Path:
+def module_chain(root: Path, *, prerequisites: bool, flags: str = "-O1") -> Path:
     """Ten modules, each using the one before, and six users of the last."""
     users = [f"u{i}" for i in range(6)]
     objects = " ".join(f"{name}.o" for name in [*(f"m{i}" for i in range(10)), *users, "main"])
-    makefile = f"prog: {objects}\n\tgfortran -o prog {objects}\n%.o: %.f90\n\tgfortran -O1 -c $< -o $@\n"
+    makefile = f"prog: {objects}\n\tgfortran -o prog {objects}\n%.o: %.f90\n\tgfortran {flags} -c $< -o $@\n"
     if prerequisites:
         makefile += "".join(f"m{i}.o: m{i - 1}.o\n" for i in range(1, 10))
         makefile += "".join(f"{user}.o: m9.o\n" for user in users)
@@ -118,8 +118,9 @@ def test_a_serial_loop_over_directories_is_no_barrier(tmp_path: Path) -> None:
     assert units["lookahead"] >= 24
 
 
-def test_a_chain_of_modules_is_no_barrier(tmp_path: Path) -> None:
-    tree = module_chain(tmp_path / "p", prerequisites=True)
+@pytest.mark.parametrize("flags", ["-O1", "-O1 -march=native"])
+def test_a_chain_of_modules_is_no_barrier(tmp_path: Path, flags: str) -> None:
+    tree = module_chain(tmp_path / "p", prerequisites=True, flags=flags)
     expected = makes_tree(tree)
     with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)

@@ -117,8 +117,10 @@ def _name(call: PlannedCall, directory: str) -> str:
 
 
 def _place(call: PlannedCall) -> str:
+    from buildfarm.graph.classify import stays
+
     perhaps = "" if call.certain else " (perhaps)"
     unit = call.call.unit
     if unit is None:
         return f"here: {call.call.kind}{perhaps}"
-    return f"{'any node' if unit.may_travel else f'here: {unit.local_reason}'}{perhaps}"
+    return f"{f'here: {unit.local_reason}' if stays(unit) else 'any node'}{perhaps}"

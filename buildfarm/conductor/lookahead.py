@@ -35,6 +35,7 @@ from buildfarm.conductor.task import Compiled, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.prepared import CannotTravel, Made
 from buildfarm.dispatch.stamps import Stamp, stamps
+from buildfarm.graph.classify import stays
 from buildfarm.model import Invocation, Unit
 from buildfarm.state.store import ObjectStore, StoredResult
 
@@ -126,7 +127,7 @@ class Lookahead:
             unit = foreseen.call.call.unit
             if mark in self._asked or mark in standing:
                 continue
-            if unit is None or not foreseen.call.certain or not unit.may_travel:
+            if unit is None or not foreseen.call.certain or stays(unit):
                 continue
             entry = self._entries.get(mark)
             if entry is not None:
@@ -196,7 +197,7 @@ class Lookahead:
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
             stored = await self._from_store(mark, invocation)
-            if stored is not None or unit.fortran is None or not unit.may_travel:
+            if stored is not None or unit.fortran is None or stays(unit):
                 return stored
             entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True, seat=seat)
             self._begin_phases(entry)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.graph.fingerprint import fingerprint_in, relevant_environment
+from buildfarm.graph.options import NATIVE
 from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from buildfarm.dispatch.elf import ObjectIdentity
 
 SURROUNDINGS_KEPT = 64  # environments
+_PROCESSOR = ("vendor_id", "cpu family", "model", "stepping", "cache size", "flags", "Features", "CPU ")  # proc(5)
 _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
 
 
@@ -40,6 +42,16 @@ def _is_script(path: str) -> bool:
             return file.read(2) == b"#!"
     except OSError:
         return False
+
+
+@cache
+def _processor() -> str:
+    """This machine's processor as `-march=native` sees it: model, features and cache, not how fast it runs now."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(sorted({line for line in lines if line.startswith(_PROCESSOR)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,10 @@ class Toolbox:
 
     def mark(self, invocation: Invocation) -> str:
         """The call's fingerprint: the same whether the call was foreseen or comes from a stub."""
-        return fingerprint_in(invocation.cwd, invocation.argv, self._known(invocation.env).relevant)
+        relevant = self._known(invocation.env).relevant
+        if not NATIVE.isdisjoint(invocation.argv):
+            relevant = (*relevant, ("processor", _processor()))
+        return fingerprint_in(invocation.cwd, invocation.argv, relevant)
 
     def real(self, called_as: str, invocation: Invocation) -> str | None:
         """The absolute path of the tool that `called_as` means there; None: it is not to be found."""

@@ -29,7 +29,7 @@ from buildfarm.graph.names import (
     is_device,
     tool_of,
 )
-from buildfarm.graph.options import COMPILE, FORTRAN, NATIVE_REASON, PREPROCESS
+from buildfarm.graph.options import COMPILE, FORTRAN, NATIVE, NATIVE_REASON, PREPROCESS
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.model import Depfile, FortranOptions, Kind, Language, ToolCall, Unit
 
@@ -39,6 +39,7 @@ __all__ = [
     "expand_response",
     "needs_native_expansion",
     "response_files",
+    "stays",
     "with_native_expansion",
 ]
 
@@ -76,6 +77,11 @@ def needs_native_expansion(unit: Unit) -> bool:
     return unit.local_reason is not None and unit.local_reason in _NATIVE_REASONS
 
 
+def stays(unit: Unit) -> bool:
+    """Whether no node may compile `unit`, whatever this machine's processor is found to be."""
+    return unit.local_reason is not None and not needs_native_expansion(unit)
+
+
 def with_native_expansion(unit: Unit, options: Sequence[str]) -> Unit:
     """`unit` with its `-march=native -mtune=native -mcpu=native` replaced by `options`, free to travel.
 
@@ -90,15 +96,14 @@ def with_native_expansion(unit: Unit, options: Sequence[str]) -> Unit:
     )
 
 
-_NATIVE_OPTIONS: Final = ("-march=native", "-mtune=native", "-mcpu=native")
-_NATIVE_REASONS: Final = frozenset(NATIVE_REASON.format(option) for option in _NATIVE_OPTIONS)
+_NATIVE_REASONS: Final = frozenset(NATIVE_REASON.format(option) for option in NATIVE)
 
 
 def _replace_native(arguments: tuple[str, ...], options: Sequence[str]) -> tuple[str, ...]:
     replaced: list[str] = []
     waiting = tuple(options)
     for arg in arguments:
-        if arg in _NATIVE_OPTIONS:
+        if arg in NATIVE:
             replaced.extend(waiting)
             waiting = ()
         else:

@@ -282,7 +282,7 @@ _LOCAL_EXACT: Final[dict[str, str]] = {
     "-time": _REPORT,
 }
 _TRAVELS_ALTHOUGH: Final = ("-fmodule-private", "-fno-")
-_NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
+NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
 
 
 def _assembler_reason(arg: str) -> str | None:
@@ -321,7 +321,7 @@ def look_up(arg: str) -> Option:
         xlinker = arg == "-Xlinker"
         role = Role.FOR_LINKER if xlinker else Role.PLAIN
         return Option(role, 0 if xlinker else BOTH, "-Wl," if xlinker else "--param=", None)
-    if arg in _NATIVE:
+    if arg in NATIVE:
         return Option(Role.NATIVE, BOTH, arg, "")
     if arg in _SEPARATE_LOCAL:
         role = Role.OUTPUT if arg == "--output" else Role.PLAIN
