@@ -22,6 +22,7 @@ from buildfarm.dispatch.client import Deadlines, Phase
 from buildfarm.dispatch.client import compile as compile_on
 from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import Prepared
 from buildfarm.model import Answer, Job, Node
 
@@ -67,7 +68,7 @@ class Attempts:
             return _faulty(node, fault)
         text_of = None if job.pump else str(task.unit.language)
         self._pumping.thrift.sent(answer.bytes_sent, stopwatch.sending, text_of)
-        judged = verdict.judge(answer)
+        judged = verdict.judge(replace(answer, stderr=plain(answer.stderr)))
         if isinstance(judged, verdict.NodeAtFault):
             return Faulty(Fault(judged.outcome), f"{node.key}: {judged.reason}")
         if isinstance(judged, verdict.LocalVerdict):

@@ -36,6 +36,7 @@ from buildfarm.dispatch import protocol, recipe_fortran
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
+from buildfarm.dispatch.palette import Palette
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
 from buildfarm.dispatch.stamps import Stamp, same, stamps
@@ -67,6 +68,7 @@ class Maker:
         workroom: Path,
         estimates: Mapping[str, float],
         pumping: Pumping,
+        palette: Palette,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -81,6 +83,7 @@ class Maker:
         self._wrappers = Wrappers()
         self._directories = MissingDirectories()
         self._pumping = pumping
+        self._palette = palette
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Maker:
         return Task(step, unit, invocation, invocation.argv, outputs, "", mark, workdir, ahead=True)
 
     async def _real_unit(self, unit: Unit, invocation: Invocation, tool_path: str) -> tuple[Unit, str]:
-        """The unit with MPI's wrapper and `-march=native` seen through.  Raises CannotTravel."""
+        """The unit with MPI's wrapper and `-march=native` seen through, in colour.  Raises CannotTravel."""
         cwd, env = invocation.cwd, invocation.env
         if is_wrapper(unit.tool):
             argv = await self._wrappers.real_command(unit.argv, tool_path, cwd=cwd, env=env)
@@ -142,7 +145,7 @@ class Maker:
         if needs_native_expansion(unit):
             options = await self._wrappers.native_options(tool_path, unit.compile_arguments, cwd=cwd, env=env)
             unit = with_native_expansion(unit, options)
-        return unit, tool_path
+        return await self._palette.coloured(unit, tool_path, env), tool_path
 
     def discard(self, task: Task) -> None:
         """The task is over: its private files go."""
@@ -274,9 +277,8 @@ class Maker:
         tool_path = task.tool_path or self.toolbox.real(task.typed[0], task.invocation)
         if task.unit.fortran is None or tool_path is None:
             return b""
-        return await self._directories.words(
-            task.unit, task.invocation, tool_path, room=lambda: self._make_room(task.step)
-        )
+        unit = await self._palette.coloured(task.unit, tool_path, task.invocation.env)
+        return await self._directories.words(unit, task.invocation, tool_path, room=lambda: self._make_room(task.step))
 
     @property
     def skip_local_retry(self) -> bool:

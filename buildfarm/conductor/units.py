@@ -24,7 +24,7 @@ from buildfarm.conductor.lending import Lending, Seat
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.task import Compiled, Task
-from buildfarm.dispatch import modules
+from buildfarm.dispatch import modules, palette
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import same
 from buildfarm.graph.fortran import scan_unit
@@ -137,7 +137,7 @@ class Units:
         """Have the stub compile; the module files that a Fortran unit may write are outputs like its object."""
         unit = tool_call.unit
         also = _module_files(unit, call.invocation.cwd) if unit is not None and unit.fortran is not None else ()
-        await self._here.run(call, tool_call, step=step, reason=reason, stderr=stderr, also=also)
+        await self._here.run(call, tool_call, step=step, reason=reason, stderr=palette.plain(stderr), also=also)
 
     # -- bringing it home ---------------------------------------------------------------------------------------
 
@@ -164,7 +164,8 @@ class Units:
             await self._run_here(call, tool_call, task.step, f"{error.filename}: {error.strerror}")
             return
         try:
-            await call.done(0, compiled.stdout, compiled.stderr, placement.renames)
+            seen = palette.as_seen(compiled.stderr, call.invocation, call.pid)
+            await call.done(0, compiled.stdout, seen, placement.renames)
         except DeliveryFailed as failure:
             placement.discard()
             await self._run_here(call, tool_call, task.step, str(failure))
@@ -183,7 +184,7 @@ class Units:
                 time=time.time(),
                 seconds=compiled.seconds,
                 outputs=placement.records,
-                stderr=compiled.stderr,
+                stderr=palette.plain(compiled.stderr),
                 bytes_sent=compiled.bytes_sent,
                 bytes_received=compiled.bytes_received,
                 inputs=compiled.inputs,
@@ -200,7 +201,7 @@ class Units:
         """
         if not self._ledger.attempts(task.step):
             await self._ledger.check_out(task.check_out((), None, 1, token=self._token))
-        await call.done(status, b"", words)
+        await call.done(status, b"", palette.as_seen(words, call.invocation, call.pid))
         self._ledger.check_in(
             CheckIn(
                 step=task.step,
@@ -208,7 +209,7 @@ class Units:
                 time=time.time(),
                 seconds=0.0,
                 exit_status=os.waitstatus_to_exitcode(status),
-                stderr=words,
+                stderr=palette.plain(words),
             )
         )
 

@@ -32,9 +32,10 @@ from buildfarm.conductor.standing import Standing
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.units import Units
 from buildfarm.conductor.watching import Watcher
-from buildfarm.conductor.words import Words
+from buildfarm.conductor.words import STDERR, Words
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
+from buildfarm.dispatch.palette import Palette
 from buildfarm.make import orphans
 from buildfarm.make.jobserver import JobServer
 from buildfarm.make.process import MakeProcess
@@ -167,6 +168,7 @@ class Workshop:
             workroom=begun.workroom,
             estimates=durations,
             pumping=pumping,
+            palette=Palette(wanted=os.isatty(STDERR)),
         )
         lookahead = Lookahead(
             maker,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.modules import SearchPath
+from buildfarm.dispatch.palette import COLOURED
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.model import Invocation, Unit
 
@@ -40,10 +41,11 @@ class MissingDirectories:
         directories = missing(unit, invocation.cwd)
         if not directories:
             return b""
-        key = (tool_path, *directories)
+        colours = (COLOURED,) if COLOURED in unit.compile_arguments else ()
+        key = (tool_path, *colours, *directories)
         if key not in self._said:
             empty = room() / "empty.f90"
             empty.touch()
-            argv = [tool_path, *(f"-I{d}" for d in directories), "-fsyntax-only", str(empty)]
+            argv = [tool_path, *colours, *(f"-I{d}" for d in directories), "-fsyntax-only", str(empty)]
             self._said[key] = (await local.run(argv, cwd=invocation.cwd, env=invocation.env)).stderr
         return self._said[key]

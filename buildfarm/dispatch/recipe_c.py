@@ -26,6 +26,7 @@ from pathlib import Path
 from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted
+from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
@@ -172,7 +173,7 @@ def _optimizes(arguments: Sequence[str]) -> bool:
 
 def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     """P3d when the messages name relative files only, else P3r, with the files that they name."""
-    if _POINTS_INTO_STRINGS in serr:
+    if _POINTS_INTO_STRINGS in without_colours(serr):
         return None
     text = protocol.plain(job)
     named = [name for name in [os.fsencode(unit.source), *entered_files(text)] if name + b":" in serr]

@@ -33,6 +33,7 @@ from buildfarm.dispatch import depfile, local, missing_directories, modules
 from buildfarm.dispatch.fortran_text import FortranText, Scanned, content, options_of
 from buildfarm.dispatch.linemarkers import restored, root_link, rooted
 from buildfarm.dispatch.modules import SearchPath
+from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, SentFile, Unit
@@ -185,11 +186,11 @@ def _without_directory(cwd: str, source: str, serr: bytes) -> bytes:
 
     That is a directory of the node's own disk, and none of this compile's (`scanner.cc: add_path_to_list`).
     """
-    if b"f951: " not in serr:
+    if b"f951:" not in serr:
         return serr
     directory = os.path.join(cwd, os.path.dirname(source)).rstrip("/")
-    line = rb"^f951: [^\n]*" + re.escape(os.fsencode(directory)) + rb"/?[^/\w\n][^\n]*\n"
-    return re.sub(line, b"", serr, flags=re.MULTILINE)
+    line = re.compile(rb"f951: .*" + re.escape(os.fsencode(directory)) + rb"/?[^/\w\n].*\n")
+    return b"".join(said for said in serr.splitlines(keepends=True) if not line.match(plain(said)))
 
 
 def _modules_used(unit: Unit, cwd: str, text: FortranText, made: Mapping[str, str]) -> list[modules.Found]:
