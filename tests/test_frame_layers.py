@@ -54,6 +54,7 @@ PURE = (
     "report/text.py",
     "state/claims.py",
     "state/encoding.py",
+    "state/views.py",
 )
 SLOW = {"pydantic", "networkx", "rich", "jinja2", "zeroconf", "watchdog", "asyncio"}
 

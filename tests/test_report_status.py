@@ -15,7 +15,7 @@ from buildfarm.report import status as report
 from buildfarm.report.document import StatusDocument, json_schema
 from buildfarm.report.status import Build, Failure, NodeLine, Out, Status, Units
 from buildfarm.report.status_view import view
-from buildfarm.state.reader import BuildView, CheckedOutView, Counters, FailureView, NodeView, StatusRows
+from buildfarm.state.views import BuildView, CheckedOutView, Counters, FailureView, NodeView, StatusRows
 
 START = 1_795_000_000.0
 

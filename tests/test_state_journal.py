@@ -10,6 +10,7 @@ import pytest
 from buildfarm.model import AttemptEnd, BuildState, Kind, NodeStatus, OutputRecord
 from buildfarm.state import reader
 from buildfarm.state.journal import BUILDS_KEPT, Journal
+from buildfarm.state.views import Counters
 from tests import state_samples as sample
 from tests.state_samples import ODD
 
@@ -79,7 +80,7 @@ def test_counters_follow_every_kind_of_step(state_dir: Path) -> None:
         journal.set_totals(build, 9, True)
         journal.set_reused(build, 4)
     counters = reader.snapshot(state_dir).counters
-    assert counters == reader.Counters(
+    assert counters == Counters(
         total=9,
         total_is_final=True,
         done=3,

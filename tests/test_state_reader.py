@@ -16,6 +16,7 @@ from buildfarm.model import BuildState, NodeStatus
 from buildfarm.state import reader
 from buildfarm.state.identity import BOOT_ID_VARIABLE
 from buildfarm.state.journal import Journal
+from buildfarm.state.views import named_output
 from tests import state_samples as sample
 
 
@@ -164,4 +165,4 @@ def test_status_imports_nothing_from_outside_the_standard_library() -> None:
     ],
 )
 def test_a_step_without_outputs_is_called_by_what_it_reads(words: str, name: str) -> None:
-    assert reader.named_output(words.split(), "/here") == os.path.join("/here", name)
+    assert named_output(words.split(), "/here") == os.path.join("/here", name)

@@ -14,7 +14,7 @@ from buildfarm.cli.tree import STATE, config_option, directory_option, tree
 from buildfarm.report.text import duration, harmless, printable, relative
 
 if TYPE_CHECKING:
-    from buildfarm.state.reader import StepView
+    from buildfarm.state.views import StepView
 
 NOT_KNOWN = 1
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from buildfarm.cli.tree import STATE
 from buildfarm.report.status import Build, Failure, NodeLine, Out, Planning, Status, Units
 from buildfarm.report.text import relative
-from buildfarm.state.reader import Counters, StatusRows, identity, snapshot
+from buildfarm.state.reader import identity, snapshot
+from buildfarm.state.views import Counters, StatusRows
 
 
 def read(directory: Path, now: float) -> tuple[Status, str | None]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from buildfarm.report.text import count, printable, relative
-from buildfarm.state.reader import StepView
+from buildfarm.state.views import StepView
 
 SHOWN = 4  # changed files that are named
 SLACK = 0.01  # seconds by which two clocks of one machine may differ

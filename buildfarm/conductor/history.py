@@ -21,7 +21,7 @@ from buildfarm.graph.whatif import MODULE_SHARE, Edge, Work
 from buildfarm.report.history import Ahead, Attempt, Chance, History, Place, Step
 from buildfarm.report.text import duration, relative
 from buildfarm.state import reader
-from buildfarm.state.reader import AttemptView, BuildView, StepView
+from buildfarm.state.views import AttemptView, BuildView, NodeView, StepView, named_output
 
 HERE = "this machine"
 WORTH_TELLING = 0.02  # of the time that the build would need: a smaller gain is noise
@@ -145,7 +145,7 @@ def _step(view: BuildView, row: StepView, attempts: list[AttemptView], end: floa
                 reason=attempt.reason,
             )
         )
-    name = row.output or reader.named_output(row.argv, row.cwd)
+    name = row.output or named_output(row.argv, row.cwd)
     return Step(
         name=relative(name, view.directory),
         kind=row.kind,
@@ -166,7 +166,7 @@ def _step(view: BuildView, row: StepView, attempts: list[AttemptView], end: floa
     )
 
 
-def _places(nodes: Iterable[reader.NodeView], steps: Sequence[Step]) -> tuple[Place, ...]:
+def _places(nodes: Iterable[NodeView], steps: Sequence[Step]) -> tuple[Place, ...]:
     """The nodes as the journal saw them last, those that it has only attempts of, and this machine."""
     places = {node.key: Place(node.key, node.slots, node.state, node.compiler, node.reason) for node in nodes}
     used = {attempt.node for step in steps for attempt in step.attempts}

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
-from buildfarm.state.reader import named_output
 from buildfarm.state.taint import Taken, forget, take_back
+from buildfarm.state.views import named_output
 from buildfarm.state.writer import JournalWriter
 
 

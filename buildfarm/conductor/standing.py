@@ -24,7 +24,7 @@ from buildfarm.model import OutputRecord
 
 if TYPE_CHECKING:
     from buildfarm.conductor.foresight import Foreseen
-    from buildfarm.state.reader import Delivered
+    from buildfarm.state.views import Delivered
 
 MOST = 5_000  # units that are compared in one build, at some 0.2 ms each
 AT_ONCE = 16  # before the loop serves others

@@ -1,183 +1,36 @@
-"""Read the journal without touching it: what `status`, `report` and `explain` show.
+"""What `status`, `report` and `explain` show of the journal: every question that a reader may ask of it.
 
-It works while a build runs, after a crash and in a directory that can't be written.  It imports only the
-standard library and what of ours does so too, because `status` must start fast; it does not judge files and
-never repairs.  It is one file because it is all that a reader may ask of the journal.
-
-How it opens (https://sqlite.org/wal.html, "Read-only databases"): `mode=ro`; where that fails because the log's
-shared memory can't be made, `immutable=1` if there is no log, else a private copy of database and log.
+It works while a build runs, after a crash and in a directory that can't be written (`readonly`), judges no files and
+repairs nothing.  It imports only the standard library and what of ours does so too, because `status` must start fast.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote_from_bytes
+from typing import TYPE_CHECKING
 
-from buildfarm.errors import StateError
 from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
 from buildfarm.state.identity import ProcessIdentity
-from buildfarm.state.place import APPLICATION_ID, DATABASE, SCHEMA_VERSION, SIDE_FILES, read_pointer
+from buildfarm.state.readonly import read
+from buildfarm.state.views import (
+    AttemptView,
+    BuildView,
+    CheckedOutView,
+    Counters,
+    Delivered,
+    FailureView,
+    NodeView,
+    StatusRows,
+    StepView,
+    named_output,
+)
 
 if TYPE_CHECKING:
     from buildfarm.model import BuildSpec, OutputRecord
-
-T = TypeVar("T")
-
-BUSY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class BuildView:
-    """The last build.  Times are seconds since the epoch."""
-
-    id: int
-    goals: tuple[str, ...]
-    variables: Mapping[str, str]
-    directory: str
-    pid: int
-    exit_status: int | None
-    started: float
-    ended: float | None
-    resumed_from: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """Units, and links and archives, of the last build."""
-
-    total: int | None = None  # None: not known yet
-    total_is_final: bool = False
-    done: int = 0
-    checked_out: int = 0
-    failed: int = 0
-    remote: int = 0
-    local: int = 0
-    lookahead: int = 0
-    retried: int = 0
-    reused: int = 0
-    links_done: int = 0
-    links_running: int = 0
-    asked: int = 0
-    foreseen: int = 0
-    predicted: int = 0
-    wasted: int = 0
-    instances: int = 0
-    plan_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node as the build last saw it; fields as in `model.NodeStatus`."""
-
-    key: str
-    host: str
-    port: int
-    state: str
-    slots: int
-    checked_out: int
-    done: int
-    failed: int
-    compiler: str | None
-    reason: str | None
-    retry_at: float | None
-    mean_seconds: float | None
-    languages: str  # separated by blanks
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedOutView:
-    """A step under way, or under way when its build died."""
-
-    output: str
-    kind: str
-    node: str | None
-    attempt: int
-    started: float
-    arrived: int  # 1: in place already, waiting for a barrier
-
-
-@dataclass(frozen=True, slots=True)
-class FailureView:
-    output: str
-    argv: tuple[str, ...]
-    cwd: str
-    exit_status: int
-    stderr: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StatusRows:
-    """One consistent view of the last build.
-
-    `state` is that of the status document; a build that calls itself running and whose process is gone is
-    `interrupted`.  `problem` says why there is nothing to show of a journal that is there.
-    """
-
-    state: str
-    build: BuildView | None = None
-    counters: Counters = Counters()
-    nodes: tuple[NodeView, ...] = ()
-    checked_out: tuple[CheckedOutView, ...] = ()
-    failures: tuple[FailureView, ...] = ()
-    eta_seconds: float | None = None  # as estimated at `eta_at`
-    eta_at: float | None = None
-    last_step_at: float | None = None  # of an interrupted build: when the journal last heard of one of its steps
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptView:
-    attempt: int
-    node: str | None
-    started: float
-    ended: float | None
-    outcome: str | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """One step with its whole story; for `explain`, `report` and the trace."""
-
-    build: int
-    step: int
-    kind: str
-    state: str
-    output: str | None
-    argv: tuple[str, ...]
-    cwd: str
-    fingerprint: str
-    node: str | None
-    attempt: int
-    lookahead: bool
-    started: float
-    ended: float | None
-    seconds: float | None
-    exit_status: int | None
-    bytes_sent: int | None
-    bytes_received: int | None
-    reason: str | None
-    stderr: bytes
-    inputs: tuple[str, ...]
-    attempts: tuple[AttemptView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A unit as it was checked in."""
-
-    inputs: tuple[str, ...]  # absolute, the source first
-    seen: str  # what they looked like then, as a digest
-    outputs: tuple[OutputRecord, ...]
 
 
 def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
@@ -185,7 +38,7 @@ def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
 
     Raises StateError for a newer schema only.
     """
-    return _read(
+    return read(
         state_dir,
         lambda db: _status(db, build),
         StatusRows("none"),
@@ -196,18 +49,18 @@ def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
 def steps(state_dir: Path, build: int | None = None) -> tuple[StepView, ...]:
     """All steps of a build (the last one by default) in the order of their start."""
     condition = "build = coalesce(?, (SELECT max(id) FROM build))"
-    return _read(state_dir, lambda db: _steps(db, condition, (build,)), (), lambda _: ())
+    return read(state_dir, lambda db: _steps(db, condition, (build,)), (), lambda _: ())
 
 
 def outputs(state_dir: Path) -> dict[str, tuple[str, ...]]:
     """By the main output of the step that made them last, all paths that are known to come with it."""
-    return _read(state_dir, _outputs, {}, lambda _: {})
+    return read(state_dir, _outputs, {}, lambda _: {})
 
 
 def written(state_dir: Path) -> tuple[str, ...]:
     """Every path that a step of a build that is kept has written."""
     query = "SELECT path FROM output"
-    return _read(state_dir, lambda db: tuple(unpack(path) for (path,) in db.execute(query)), (), lambda _: ())
+    return read(state_dir, lambda db: tuple(unpack(path) for (path,) in db.execute(query)), (), lambda _: ())
 
 
 def unseen(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -220,13 +73,13 @@ def unseen(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
         query = "SELECT path, via FROM unseen ORDER BY path"
         return tuple((unpack(path), unpack_words(via)) for path, via in db.execute(query))
 
-    return _read(state_dir, rows, (), lambda _: ())
+    return read(state_dir, rows, (), lambda _: ())
 
 
 def durations(state_dir: Path) -> dict[str, float]:
     """Seconds by absolute output, of all builds."""
     query = "SELECT output, seconds FROM duration"
-    return _read(state_dir, lambda db: {unpack(path): seconds for path, seconds in db.execute(query)}, {}, lambda _: {})
+    return read(state_dir, lambda db: {unpack(path): seconds for path, seconds in db.execute(query)}, {}, lambda _: {})
 
 
 def missing_outputs(state_dir: Path, build: int) -> dict[str, float]:
@@ -245,7 +98,7 @@ def missing_outputs(state_dir: Path, build: int) -> dict[str, float]:
         found = ((unpack(path), seconds) for path, seconds in db.execute(query, (build,)))
         return {path: seconds for path, seconds in found if not os.path.lexists(path)}
 
-    return _read(state_dir, missing, {}, lambda _: {})
+    return read(state_dir, missing, {}, lambda _: {})
 
 
 def compiles(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -254,7 +107,7 @@ def compiles(state_dir: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
         "SELECT cwd, argv FROM step JOIN command ON command.id = command WHERE step.id IN"
         " (SELECT max(id) FROM step WHERE kind = 'compile' AND state = 'done' AND output IS NOT NULL GROUP BY output)"
     )
-    return _read(
+    return read(
         state_dir,
         lambda db: tuple((unpack(cwd), unpack_words(argv)) for cwd, argv in db.execute(query)),
         (),
@@ -283,7 +136,7 @@ def delivered(state_dir: Path) -> dict[str, Delivered]:
 
     from buildfarm.model import OutputRecord  # most who read need none
 
-    return _read(state_dir, rows, {}, lambda _: {})
+    return read(state_dir, rows, {}, lambda _: {})
 
 
 def make_words(state_dir: Path) -> tuple[str, ...] | None:
@@ -294,7 +147,7 @@ def make_words(state_dir: Path) -> tuple[str, ...] | None:
         row = db.execute(query).fetchone()
         return None if row is None else unpack_words(row[0])
 
-    return _read(state_dir, words, None, lambda _: None)
+    return read(state_dir, words, None, lambda _: None)
 
 
 def identity(state_dir: Path) -> tuple[BuildSpec, str] | None:
@@ -309,7 +162,7 @@ def identity(state_dir: Path) -> tuple[BuildSpec, str] | None:
             return None
         return BuildSpec(unpack(row[0]), (), {}, unpack_words(row[1]), {}, unpack_mapping(row[2])), row[3]
 
-    return _read(state_dir, asked, None, lambda _: None)
+    return read(state_dir, asked, None, lambda _: None)
 
 
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
@@ -328,7 +181,7 @@ def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
         )
         return _steps(db, condition, (*paths, *paths, *paths))[::-1]
 
-    return _read(state_dir, found, (), lambda _: ())
+    return read(state_dir, found, (), lambda _: ())
 
 
 def _spelled_otherwise(db: sqlite3.Connection, output: str) -> list[bytes]:
@@ -337,86 +190,6 @@ def _spelled_otherwise(db: sqlite3.Connection, output: str) -> list[bytes]:
     name = b"/" + os.path.basename(pack(output))
     paths = [path for (path,) in db.execute(query) if path.endswith(name) and (b"/." in path or b"//" in path)]
     return [path for path in paths if os.path.normpath(path) == pack(output) and path != pack(output)]
-
-
-def _read(state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, broken: Callable[[str], T]) -> T:
-    database = read_pointer(state_dir) or state_dir / DATABASE
-    try:
-        database.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return nothing
-    except OSError as error:
-        return broken(f"{database}: {error.strerror}")
-    failure: Exception | None = None
-    for way in (_in_place, _immutable, _copied):
-        try:
-            with way(database) as connection:
-                _check(connection, database)
-                return query(connection)
-        except StateError:
-            raise
-        except (sqlite3.OperationalError, OSError) as error:
-            failure = error
-        except (sqlite3.DatabaseError, ValueError, TypeError, struct.error) as error:
-            failure = error
-            break
-    return broken(f"{database}: {failure}")
-
-
-@contextmanager
-def _in_place(database: Path) -> Iterator[sqlite3.Connection]:
-    with closing(_connect(_uri(database, "mode=ro"))) as connection:
-        yield connection
-
-
-@contextmanager
-def _immutable(database: Path) -> Iterator[sqlite3.Connection]:
-    log = database.with_name(database.name + SIDE_FILES[0])
-    if log.exists() and log.stat().st_size > 0:
-        raise OSError(errno.EBUSY, f"{log.name} holds commits")
-    with closing(_connect(_uri(database, "mode=ro&immutable=1"))) as connection:
-        yield connection
-
-
-@contextmanager
-def _copied(database: Path) -> Iterator[sqlite3.Connection]:
-    import shutil  # rarely needed, and `status` must start fast
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="buildfarm-") as scratch:
-        copy = Path(scratch) / database.name
-        log = database.with_name(database.name + SIDE_FILES[0])
-        if log.exists():
-            shutil.copyfile(log, copy.with_name(log.name))
-        shutil.copyfile(database, copy)
-        with closing(_connect(_uri(copy, "mode=rw"))) as connection:
-            yield connection
-
-
-def _uri(database: Path, options: str) -> str:
-    return f"file:{quote_from_bytes(pack(str(database.absolute())))}?{options}"
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        connection.execute("BEGIN")  # one snapshot for all that is read
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check(connection: sqlite3.Connection, database: Path) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application_id != APPLICATION_ID:
-        raise ValueError("not a journal of buildfarm's")
-    if version > SCHEMA_VERSION:
-        raise StateError(
-            f"{database}: written by a newer buildfarm (schema {version}; this one reads up to {SCHEMA_VERSION})",
-            hint="upgrade buildfarm",
-        )
 
 
 def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
@@ -469,20 +242,6 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         progress[19],
         _last_step_at(db, build.id) if state == "interrupted" else None,
     )
-
-
-def named_output(argv: Sequence[str], cwd: str) -> str:
-    """How a step is called that claims no output in the tree: by what `-o` names, else by its source.
-
-    A lookahead claims none, nor does a compile to `/dev/null`.
-    """
-    words = list(pairwise(argv))
-    named = next((after for word, after in words if word == "-o" and not after.startswith("/dev/")), None)
-    if named is None:
-        plain = [word for before, word in words if not word.startswith("-") and before != "-o"]
-        likely = (word for word in reversed(plain) if "." in os.path.basename(word))
-        named = next(likely, (plain or [*argv] or [""])[-1])  # options may come after the source
-    return os.path.join(cwd, named)
 
 
 def _output(output: bytes | None, cwd: bytes, argv: bytes) -> str:
