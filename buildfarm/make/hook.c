@@ -10,10 +10,7 @@
  * masquerade directory itself.
  * A program that can't have a library preloaded (`program.h` says which) gets an LD_PRELOAD without us.
  *
- * `env -i`, `LD_PRELOAD=` and their like clear what we live by; so each process notes it when it starts, and gives it
- * back to what it executes.  A program that is no compiler and no make gets it with a mark, by which our constructor
- * takes it out of the environment again, in place and before main: such a program sees what the recipe wanted it to.
- * system(3) and popen(3) execute a shell from within libc, so there it is put back for the call.
+ * `env -i`, `LD_PRELOAD=` and their like clear what we live by; surroundings.h keeps it and puts it back.
  * What a program that can't have us executes can't be seen: that one ran is noted in a file beside the socket.
  *
  * All of it may run in the child of a vfork: no malloc, no state but what is noted at the start, no locks; errno is kept.
@@ -34,65 +31,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "preload.h"
 #include "program.h"
 
-#define HOOK "buildfarm-hook.so"
 #define SAID_MAX 4096 /* bytes of a mark that are looked at */
 #define BLIND_MARK ".blind" /* listener.py knows it */
 
 extern char **environ;
 
+#include "surroundings.h"
+
 static int (*real_execve)(const char *, char *const[], char *const[]);
 typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
                            char *const[], char *const[]);
 static spawn_function *real_spawn, *real_spawnp;
-
-/* Copies, for a program may write over its own environment; `NAME=value`, or empty where it was not set. */
-enum { SOCKET, MASQUERADE, LIBRARY, TOKEN, UMASK, KEPT };
-static const char *const kept_names[KEPT] = {"BUILDFARM_SOCKET", "BUILDFARM_MASQUERADE", "BUILDFARM_HOOK",
-                                             "BUILDFARM_TOKEN", "BUILDFARM_UMASK"};
-static char at_start[KEPT][PATH_MAX];
-
-/* The mark, and behind it a letter for each of ours that was put back: `a` is SOCKET; `P` is LD_PRELOAD itself. */
-#define HIDDEN "BUILDFARM_HIDDEN="
-static int hidden; /* our environment has none of ours */
 static int (*real_system)(const char *);
 static FILE *(*real_popen)(const char *, const char *);
-
-static const char *value_of(char *const environment[], const char *name)
-{
-    size_t length = strlen(name);
-    for (; environment && *environment; environment++)
-        if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
-            return *environment + length + 1;
-    return NULL;
-}
-
-/* Take out what `restored` has put in.  The strings themselves stay, so /proc/PID/environ tells whose we are. */
-static void hide(void)
-{
-    const char *mark = value_of(environ, "BUILDFARM_HIDDEN");
-    char **end = environ;
-    if (!mark)
-        return;
-    for (char **entry = environ; *entry; entry++) {
-        int taken = strncmp(*entry, HIDDEN, sizeof HIDDEN - 1) == 0;
-        for (int i = 0; i < KEPT && !taken; i++)
-            taken = strchr(mark, 'a' + i) && strcmp(*entry, at_start[i]) == 0;
-        if (!taken && strncmp(*entry, "LD_PRELOAD=", 11) == 0) {
-            char *last = strrchr(*entry, ':');
-            last = last ? last : *entry + 11;
-            taken = strchr(mark, 'P') != NULL;
-            if (strstr(last, HOOK))
-                *last = 0;
-        }
-        if (!taken)
-            *end++ = *entry;
-    }
-    while (*end) /* whoever looks for what lies behind the environment finds the end of it */
-        *end++ = NULL;
-    hidden = 1;
-}
 
 __attribute__((constructor)) static void bind(void)
 {
@@ -101,14 +55,7 @@ __attribute__((constructor)) static void bind(void)
     real_spawnp = (spawn_function *)dlsym(RTLD_NEXT, "posix_spawnp");
     real_system = (int (*)(const char *))dlsym(RTLD_NEXT, "system");
     real_popen = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "popen");
-    if (hidden)
-        return;
-    for (int i = 0; i < KEPT; i++) {
-        const char *value = value_of(environ, kept_names[i]);
-        if (value && *value && strlen(kept_names[i]) + strlen(value) + 2 <= PATH_MAX)
-            strcat(strcat(strcpy(at_start[i], kept_names[i]), "="), value);
-    }
-    hide();
+    note_surroundings();
 }
 
 static const char *base(const char *path)
@@ -152,34 +99,6 @@ static int disguise(const char *path, char *const environment[], const struct pr
     return 1;
 }
 
-/* LD_PRELOAD=... without us, written to `text`; it may come out empty. */
-static void without_us(const char *value, char *text)
-{
-    char *end = text + strlen(strcpy(text, "LD_PRELOAD="));
-    const char *first = end;
-    while (*value) {
-        size_t length = strcspn(value, ": ");
-        size_t own = sizeof HOOK - 1;
-        if (length && !(length >= own && strncmp(value + length - own, HOOK, own) == 0)) {
-            if (end > first)
-                *end++ = ':';
-            memcpy(end, value, length);
-            end += length;
-        }
-        value += length;
-        value += strspn(value, ": ");
-    }
-    *end = 0;
-}
-
-static size_t count(char *const list[])
-{
-    size_t number = 0;
-    while (list && list[number])
-        number++;
-    return number;
-}
-
 /* Leave a mark for the conductor, once: compilers that `path` executes will not be seen. */
 static void note_blind(const char *path, const char *socket)
 {
@@ -198,42 +117,6 @@ static void note_blind(const char *path, const char *socket)
     close(fd);
 }
 
-#define ENTRIES (KEPT + 4) /* that may be put into an environment, with the NULL at its end */
-
-/* The environment with what this process was started with put back, in `room`; with the mark last if `marked`. */
-static char *const *restored(char *const environment[], void *room, int marked)
-{
-    const char *preloaded = value_of(environment, "LD_PRELOAD");
-    char **list = room, *mark = (char *)(list + count(environment) + ENTRIES);
-    char *letter = mark + strlen(strcpy(mark, HIDDEN)), *text = letter + KEPT + 2;
-    size_t used = 0;
-    int placed = 0, alone;
-    without_us(preloaded ? preloaded : "", text);
-    alone = !text[11] && (!preloaded || *preloaded); /* without us there was none */
-    if (at_start[LIBRARY][0])
-        strcat(strcat(text, text[11] ? ":" : ""), strchr(at_start[LIBRARY], '=') + 1);
-    for (size_t i = 0; environment && environment[i]; i++) {
-        if (strncmp(environment[i], "LD_PRELOAD=", 11) != 0)
-            list[used++] = environment[i];
-        else if (!placed++)
-            list[used++] = text;
-    }
-    for (int i = 0; i < KEPT; i++)
-        if (at_start[i][0] && !value_of(environment, kept_names[i])) {
-            list[used++] = at_start[i];
-            *letter++ = (char)('a' + i);
-        }
-    if (!placed && text[11])
-        list[used++] = text;
-    if (alone)
-        *letter++ = 'P';
-    *letter = 0;
-    if (marked)
-        list[used++] = mark;
-    list[used] = NULL;
-    return list;
-}
-
 /* Whether ld.so will find us for who executes now: `setpriv` and `su` become somebody else first, `chroot` goes elsewhere. */
 static int may_read_us(void)
 {
@@ -241,17 +124,8 @@ static int may_read_us(void)
     return !library || faccessat(AT_FDCWD, library + 1, R_OK, AT_EACCESS) == 0;
 }
 
-/* Decide on `path`.  `entry` and `room` are the caller's, the latter from ROOM(path, environment). */
-#define ROOM(path, environment) alloca(2 * room_for(path, environment))
-
-static size_t room_for(const char *path, char *const environment[])
-{
-    const char *preloaded = value_of(environment, "LD_PRELOAD");
-    size_t text = strlen(path) + strlen(at_start[LIBRARY]) + (preloaded ? strlen(preloaded) : 0) + 64;
-    return (count(environment) + 2 * ENTRIES) * sizeof(char *) + (text + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *);
-}
-
-/* 1: `plan` is another program, which may fail where `path` would not. */
+/* Decide on `path`.  `entry` and `room` are the caller's, the latter from ROOM(path, environment).
+ * 1: `plan` is another program, which may fail where `path` would not. */
 static int decide(struct plan *plan, const char *path, char *const environment[], char entry[PATH_MAX], void *room)
 {
     const char *preloaded = value_of(environment, "LD_PRELOAD"), *socket = value_of(environment, "BUILDFARM_SOCKET");
@@ -294,13 +168,13 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
     size_t used = 0;
     for (size_t i = 0; environment[i]; i++)
         if (strncmp(environment[i], "BUILDFARM_REAL=", 15) != 0 &&
-            (disguised || strncmp(environment[i], "LD_PRELOAD=", 11) != 0))
+            (disguised || strncmp(environment[i], PRELOAD, PRELOAD_LENGTH) != 0))
             kept[used++] = environment[i];
     if (disguised)
         strcat(strcpy(text, "BUILDFARM_REAL="), path);
     else
-        without_us(preloaded, text);
-    if (disguised || text[11])
+        without_hook(preloaded, text);
+    if (disguised || text[PRELOAD_LENGTH])
         kept[used++] = text;
     kept[used] = NULL;
     plan->path = disguised ? entry : path;

@@ -2,17 +2,12 @@
  *
  * It does not understand command lines and decides nothing: name, argv, cwd and environment go to the
  * conductor (see wire.py for the bytes), and the answer is E (exec the real tool), R (run it as a child
- * and report), C (the same, and keep its words) or D (done: rename the outputs into place, print, exit).  Whatever goes wrong before an
- * answer is whole - no socket, a dead conductor, junk - the real tool is executed, as if we were not there.
+ * and report), C (the same, and keep its words) or D (done: rename the outputs into place, print, exit).
+ * Whatever goes wrong before an answer is whole - no socket, a dead conductor, junk - the real tool is executed
+ * (tool.h), as if we were not there.
  *
- * Theory of operation.  The real tool is the one that the exec hook names (hook.c), else the first executable
- * NAME on PATH that is neither this very file (st_dev and st_ino of /proc/self/exe) nor stands in a directory
- * that holds MARKER, which covers stubs of other versions.  Such directories are taken off PATH, and the hook off
- * LD_PRELOAD, for every tool but make: a real gcc must find the real ld, and ccache the real gcc.  make keeps
- * its name, so that $(MAKE) stays what was typed, and its surroundings, for its recipes are what we want to see.
- * Any other tool's argv[0] stays as typed too if it leads there, for its messages begin with it.
- * While a child runs, signals are blocked and read with sigwaitinfo, so there is no handler and no race
- * between a signal and the child's pid.  A signal from the terminal (SI_KERNEL) is not forwarded: the child
+ * Theory of operation.  While a child runs, signals are blocked and read with sigwaitinfo, so there is no handler
+ * and no race between a signal and the child's pid.  A signal from the terminal (SI_KERNEL) is not forwarded: the child
  * stands in the same process group and got its own.
  * With C the tool's stderr is a private file, copied whole to our own when the tool has ended, and removed once
  * the conductor has read it too.  If we are killed before, the file stays, and the conductor or the next build
@@ -37,10 +32,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MARKER ".buildfarm-masquerade"
-#define SOCKET_VARIABLE "BUILDFARM_SOCKET="
+#include "preload.h"
+
 #define REAL_VARIABLE "BUILDFARM_REAL" /* set by hook.c: the program that was to be executed */
-#define HOOK "buildfarm-hook.so"
 
 extern char **environ;
 
@@ -78,168 +72,7 @@ static void *allocate(size_t size)
     return memory;
 }
 
-/* --- the real tool ------------------------------------------------------------------------------------- */
-
-struct tool {
-    char *file;         /* absolute or PATH-relative file to execute; NULL: none */
-    char **argv;
-    char **environment;
-};
-
-static int starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-/* LD_PRELOAD=... without the hook, in new memory; NULL if nothing is left of it. */
-static char *without_hook(const char *variable)
-{
-    const char *value = strchr(variable, '=') + 1;
-    char *kept = allocate(strlen(variable) + 1), *end = kept;
-    end += sprintf(end, "LD_PRELOAD=");
-    char *first = end;
-    while (*value) {
-        size_t length = strcspn(value, ": "), own = sizeof HOOK - 1;
-        if (length && !(length >= own && strncmp(value + length - own, HOOK, own) == 0))
-            end += sprintf(end, "%s%.*s", end > first ? ":" : "", (int)length, value);
-        value += length;
-        value += strspn(value, ": ");
-    }
-    return end > first ? kept : NULL;
-}
-
-/* Fill `tool` from PATH; leaves tool->file NULL when there is no such tool beyond the masquerade. */
-static void find_tool(struct tool *tool)
-{
-    const char *path = getenv("PATH");
-    struct stat self, found;
-    int know_self = stat("/proc/self/exe", &self) == 0;
-    if (!know_self && getauxval(AT_EXECFN))
-        know_self = stat((const char *)getauxval(AT_EXECFN), &self) == 0;
-    if (!path)
-        path = "/bin:/usr/bin"; /* what execvp takes */
-
-    size_t room = strlen(path) + strlen(name) + sizeof MARKER + 8;
-    char *kept = allocate(room), *end = kept, *candidate = allocate(room);
-    end += sprintf(end, "PATH=");
-    int first = 1;
-    tool->file = NULL;
-    for (const char *entry = path;; entry++) {
-        size_t length = strcspn(entry, ":");
-        const char *separator = length && entry[length - 1] != '/' ? "/" : "";
-        const char *directory = length ? entry : "./";
-        int width = length ? (int)length : 2;
-        int masquerade = 0;
-        sprintf(candidate, "%.*s%s%s", width, directory, separator, name);
-        if (stat(candidate, &found) == 0 && S_ISREG(found.st_mode) && access(candidate, X_OK) == 0) {
-            if (know_self && found.st_dev == self.st_dev && found.st_ino == self.st_ino) {
-                masquerade = 1;
-            } else if (!tool->file) {
-                char *file = strdup(candidate);
-                sprintf(candidate, "%.*s%s%s", width, directory, separator, MARKER);
-                if (access(candidate, F_OK) == 0) {
-                    masquerade = 1;
-                    free(file);
-                } else {
-                    tool->file = file;
-                }
-            }
-        }
-        if (!masquerade) {
-            end += sprintf(end, "%s%.*s", first ? "" : ":", (int)length, entry);
-            first = 0;
-        }
-        entry += length;
-        if (!*entry)
-            break;
-    }
-    free(candidate);
-
-    if (real)
-        tool->file = (char *)real;
-    tool->argv = arguments;
-    tool->environment = environ;
-    if (is_make || !tool->file) {
-        free(kept);
-        return;
-    }
-    if (!real && strchr(arguments[0], '/'))
-        arguments[0] = tool->file; /* else as typed: the tool's words begin with it, and its PATH leads to itself */
-    size_t count = 0, used = 0;
-    while (environ[count])
-        count++;
-    tool->environment = allocate((count + 1) * sizeof *environ);
-    for (size_t i = 0; i < count; i++) {
-        if (starts_with(environ[i], SOCKET_VARIABLE))
-            continue;
-        char *variable = environ[i];
-        if (starts_with(variable, "PATH="))
-            variable = kept;
-        else if (starts_with(variable, "LD_PRELOAD=") && strstr(variable, HOOK))
-            variable = without_hook(variable);
-        if (variable)
-            tool->environment[used++] = variable;
-    }
-    tool->environment[used] = NULL;
-}
-
-/* What execvp does for a script without `#!`. */
-static void wrap_in_shell(struct tool *tool)
-{
-    size_t count = 0;
-    while (tool->argv[count])
-        count++;
-    char **argv = allocate((count + 2) * sizeof *argv);
-    argv[0] = "sh";
-    argv[1] = tool->file;
-    memcpy(argv + 2, tool->argv + 1, count * sizeof *argv); /* the closing NULL too */
-    tool->argv = argv;
-    tool->file = "/bin/sh";
-}
-
-/* A call that fitted when it was made must not fail because of what we added to it. */
-static void make_room(struct tool *tool)
-{
-    size_t used = 0;
-    for (char **variable = tool->environment; *variable; variable++)
-        if (!starts_with(*variable, "BUILDFARM_"))
-            tool->environment[used++] = *variable;
-    tool->environment[used] = NULL;
-    tool->argv[0] = (char *)name;
-}
-
-/* Change `tool` so that another try may succeed; 0 if there is nothing left to try. */
-static int adapt(struct tool *tool, int error, int *tried)
-{
-    if (error == E2BIG && !(*tried & 1)) {
-        *tried |= 1;
-        make_room(tool);
-        return 1;
-    }
-    if (error == ENOEXEC && !(*tried & 2)) {
-        *tried |= 2;
-        wrap_in_shell(tool);
-        return 1;
-    }
-    return 0;
-}
-
-static void exec_real(void)
-{
-    struct tool tool;
-    int tried = 0;
-    find_tool(&tool);
-    if (!tool.file) {
-        complain(name, 0);
-        _exit(127);
-    }
-    do
-        execve(tool.file, tool.argv, tool.environment);
-    while (adapt(&tool, errno, &tried));
-    int error = errno;
-    complain(tool.file, error);
-    _exit(error == ENOENT ? 127 : 126);
-}
+#include "tool.h"
 
 /* --- the socket ---------------------------------------------------------------------------------------- */
 
