@@ -22,7 +22,8 @@ from buildfarm.state import durable, reader
 from buildfarm.state.claims import read_rows
 from buildfarm.state.identity import boot_id
 from buildfarm.state.journal import Journal
-from buildfarm.state.recovery import perform, plan_sweep
+from buildfarm.state.recovery import plan_sweep
+from buildfarm.state.removal import perform
 from tests import state_samples as sample
 
 SEED = 20

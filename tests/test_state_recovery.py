@@ -14,7 +14,9 @@ from buildfarm.state import durable, recovery
 from buildfarm.state.claims import read_rows
 from buildfarm.state.identity import BOOT_ID_VARIABLE, boot_id
 from buildfarm.state.journal import BUILDS_KEPT, Journal
-from buildfarm.state.recovery import SweepPlan, look, perform, plan_sweep, unvouched
+from buildfarm.state.recovery import SweepPlan, plan_sweep, unvouched
+from buildfarm.state.removal import perform
+from buildfarm.state.sight import last_sign_of_life, look
 from tests import state_samples as sample
 
 DAY_NS = 86_400_000_000_000
@@ -58,14 +60,12 @@ class Tree:
         *,
         rebooted: bool = False,
         clock_ns: int | None = None,
-        protected: Callable[[str], bool] = lambda _: False,
         recipe_continues: Callable[[str], bool] = lambda _: False,
     ) -> SweepPlan:
         return plan_sweep(
             read_rows(self.journal),
             boot_id="another boot" if rebooted else boot_id(),
             clock_ns=durable.clock_offset_ns() if clock_ns is None else clock_ns,
-            protected=protected,
             recipe_continues=recipe_continues,
         )
 
@@ -228,19 +228,15 @@ def test_after_a_build_that_ended_nothing_else_goes(tree: Tree) -> None:
 
 
 def test_a_source_is_never_removed(tree: Tree) -> None:
-    sources = {"x.c", "y.c", "z.c"}
+    sources = {"x.c", "y.c"}
     for name in sources:
         tree.write(name)
     same = str(tree.root / "x.c")
     tree.check_out("x.c", argv=("gcc", "-c", same, "-o", same))
-    tree.check_out("y.c")
-    plan = tree.plan(protected=lambda path: path.endswith("y.c"))
+    plan = tree.plan()
     perform(plan, tree.journal, tree.root)
     assert tree.names() == sources
-    assert {kept.reason for kept in plan.kept} == {
-        "its own command reads it",
-        "not a file that make can make again",
-    }
+    assert {kept.reason for kept in plan.kept} == {"its own command reads it"}
 
 
 def test_devices_and_directories_are_never_removed(tree: Tree) -> None:
@@ -382,7 +378,7 @@ def test_other_targets_written_since_the_barrier_go_unless_a_step_has_read_them(
         names, read_rows(tree.journal), since_ns=since(tree), verified=lambda path: path.endswith("whole.h")
     )
     assert [os.path.basename(removal.path) for removal in found] == ["half.h"]
-    until = recovery.last_sign_of_life(tree.journal.state_dir)
+    until = last_sign_of_life(tree.journal.state_dir)
     assert until is not None
     os.utime(tmp_path / "half.h", ns=(0, until + DAY_NS))
     assert not unvouched(names[:2], read_rows(tree.journal), since_ns=since(tree), until_ns=until)
@@ -409,7 +405,7 @@ def test_a_file_that_can_not_be_removed_stops_the_build_by_name(tree: Tree, monk
 
     tree.check_out("a.o")
     tree.write("a.o", b"hal")
-    monkeypatch.setattr("buildfarm.state.recovery.os.unlink", refuse)
+    monkeypatch.setattr("buildfarm.state.removal.os.unlink", refuse)
     with pytest.raises(MachineError, match=r"a\.o: checked out, never checked in, and it can't be removed"):
         perform(tree.plan(), tree.journal, tree.root)
     monkeypatch.undo()

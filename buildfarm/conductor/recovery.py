@@ -25,6 +25,8 @@ from buildfarm.state.durable import clock_offset_ns
 from buildfarm.state.identity import boot_id
 from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.lock import TreeLock
+from buildfarm.state.removal import perform
+from buildfarm.state.sight import last_sign_of_life
 
 ORPHANS_SECONDS = 10.0
 ASIDE = "removed"  # in `.buildfarm`: what the last sweep took away by make's word alone
@@ -92,7 +94,7 @@ def examine(
         seen.files,
         rows,
         since_ns=max(recovery.trusted_before(last, this_boot, clock_ns), settled_ns or 0),
-        until_ns=None if running else recovery.last_sign_of_life(journal.state_dir),
+        until_ns=None if running else last_sign_of_life(journal.state_dir),
         verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
     )
     return Findings(sweep, tuple(gone), running, False, seen.troubles, look_for(rows, sweep, seen))
@@ -129,9 +131,7 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
         _end_orphans(journal, lock)
     found = examine(journal, lock, request, running=running, settled_ns=settled_ns)
     rescued = _rescue(journal, found.sweep.unfinished) if found.sweep.unfinished else 0
-    removed = recovery.perform(
-        found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE
-    )
+    removed = perform(found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE)
     if found.astray is not None:
         led_back(found.astray, journal.state_dir / ASIDE, note)
     if found.lost or found.sweep.interrupted:

@@ -1,8 +1,7 @@
 """The sweep: which files of an interrupted build can be vouched for, and which must go before make runs again.
 
-`plan_sweep` is pure: journal rows and a view of the files in, verdicts out.  `perform` does what a plan says.
-Neither starts make nor knows its graph; the caller has the lock and has ended what was left of the old build.  It is
-one file because it is one judgement: every rule here is weighed against the others.
+Journal rows and a view of the files (`sight`) in, verdicts out; `removal` does what they say.  It neither starts make
+nor knows its graph; the caller has the lock and has ended what was left of the old build.
 
 Theory of operation.  make takes a half-written file for an up-to-date target, so a file that may be half-written
 must not be there when make looks.
@@ -22,47 +21,23 @@ must not be there when make looks.
 
 Only a path that a step claimed as its output is ever removed, and only a regular file (what a symbolic link
 leads to, never the link).  Not removed either: what the step's own command reads under the same name
-(`gcc -c x.c -o x.c`), and whatever `protected` names.  Times decide nothing about what a step wrote; they only
+(`gcc -c x.c -o x.c`).  Times decide nothing about what a step wrote; they only
 bound what `unvouched` and a recipe's later commands may have touched, by the clock of the tree's own file
 system, and a clock that was set back only makes the sweep remove more.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from buildfarm.errors import MachineError
 from buildfarm.model import BuildState, OutputRecord
-from buildfarm.state import durable
 from buildfarm.state.claims import Claim, JournalRows, Standing
-from buildfarm.state.digest import digest_file
-from buildfarm.state.journal import CLOCK, CLOCK_STEP_NS, BuildRow, Journal
+from buildfarm.state.journal import CLOCK_STEP_NS, BuildRow
+from buildfarm.state.sight import Hash, Look, Seen, hash_files, look
 
 MODULE_SUFFIXES = (".mod", ".smod")
-LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
-HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A file as it stands, links followed; `real` is where it really is."""
-
-    real: str
-    regular: bool
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @property
-    def changed_ns(self) -> int:
-        """The later of both: `cp -p` sets mtime, nothing sets ctime."""
-        return max(self.mtime_ns, self.ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +72,6 @@ class SweepPlan:
     kept_units: int = 0
 
 
-Look = Callable[[str], Seen | None]
-Hash = Callable[[Sequence[str]], Mapping[str, str | None]]
-
-
 UNFINISHED = "its recipe may not have ended"
 CHANGED = "changed after its check-in"
 FINISHED = "make, which went on, had finished it"
@@ -109,37 +80,6 @@ WRITTEN_ANEW = "changed after it arrived"
 
 def _nothing(_: str) -> bool:
     return False
-
-
-def look(path: str) -> Seen | None:
-    """The file now; None: there is none.  Raises MachineError when it can't be told."""
-    try:
-        found = os.stat(path)
-        real = os.path.realpath(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-            return None
-        raise MachineError(
-            f"{path}: can't tell whether it is whole: {error.strerror}", hint="make its directory readable"
-        ) from error
-    return Seen(real, stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def hash_files(paths: Sequence[str]) -> dict[str, str | None]:
-    """BLAKE2b-128 of each file, several at a time; None where it can't be read."""
-
-    def one(path: str) -> str | None:
-        try:
-            return digest_file(path)
-        except OSError:
-            return None
-
-    if not paths:
-        return {}
-    from concurrent.futures import ThreadPoolExecutor  # 10 ms that a sweep with nothing to hash does without
-
-    with ThreadPoolExecutor(min(HASHERS, os.cpu_count() or 1)) as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
 
 
 def trusted_before(build: BuildRow, boot_id: str, clock_ns: int) -> int:
@@ -154,14 +94,6 @@ def trusted_before(build: BuildRow, boot_id: str, clock_ns: int) -> int:
     return build.barrier_ns - set_back
 
 
-def last_sign_of_life(state_dir: Path) -> int | None:
-    """Until when (ns, the tree's clock) a file can be the last build's; read it before the next build begins."""
-    try:
-        return (state_dir / CLOCK).stat().st_mtime_ns + LIFE_MARGIN_NS
-    except OSError:
-        return None
-
-
 def plan_sweep(
     rows: JournalRows,
     *,
@@ -169,15 +101,14 @@ def plan_sweep(
     clock_ns: int,
     look: Look = look,
     hash_files: Hash = hash_files,
-    protected: Callable[[str], bool] = _nothing,
     recipe_continues: Callable[[str], bool] = _nothing,
     settled_ns: int | None = None,
 ) -> SweepPlan:
     """Judge every file that the journal knows; touches nothing.
 
-    `protected(path)`: never remove it (make has no rule for it).  `recipe_continues(path)`: the recipe that made
-    this output has commands after the step's, so that a check-in after the last barrier does not say that the
-    recipe had ended.  `settled_ns`: make has outlived the build, and no recipe of it that still runs began before.
+    `recipe_continues(path)`: the recipe that made this output has commands after the step's, so that a check-in after
+    the last barrier does not say that the recipe had ended.  `settled_ns`: make has outlived the build, and no recipe
+    of it that still runs began before.
     """
     build = rows.build
     if build is None:
@@ -185,11 +116,16 @@ def plan_sweep(
     interrupted = build.state in (BuildState.RUNNING, BuildState.INTERRUPTED)
     rebooted = not boot_id or build.owner.boot_id != boot_id
     trusted_ns = trusted_before(build, boot_id, clock_ns)
-    judge = _Judge(rows, interrupted, rebooted, trusted_ns, look, protected)
-    judge.steady = not rebooted and trusted_ns == build.barrier_ns
-    judge.recipe_continues = recipe_continues
-    judge.settled_ns = settled_ns
-    judge.trusted_ns = max(trusted_ns, settled_ns or 0)
+    judge = _Judge(
+        rows=rows,
+        interrupted=interrupted,
+        rebooted=rebooted,
+        trusted_ns=max(trusted_ns, settled_ns or 0),
+        look=look,
+        recipe_continues=recipe_continues,
+        settled_ns=settled_ns,
+        steady=not rebooted and trusted_ns == build.barrier_ns,
+    )
     judge.look_at_all()
     digests = hash_files(sorted(judge.to_hash))
     return judge.verdicts(digests)
@@ -204,12 +140,19 @@ class _Judge:
     rebooted: bool
     trusted_ns: int
     look: Look
-    protected: Callable[[str], bool]
-    recipe_continues: Callable[[str], bool] = _nothing
-    settled_ns: int | None = None
-    steady: bool = False  # the clock has run on since the build: a later change has a later time
+    recipe_continues: Callable[[str], bool]
+    settled_ns: int | None
+    steady: bool  # the clock has run on since the build: a later change has a later time
     seen: dict[str, Seen] = field(default_factory=dict)
     to_hash: set[str] = field(default_factory=set)
+    # The verdicts so far, as in `SweepPlan`:
+    kept: list[Kept] = field(default_factory=list)
+    removed: dict[str, Removal] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+    adopted: list[int] = field(default_factory=list)
+    unfinished: list[int] = field(default_factory=list)
+    kept_steps: set[int] = field(default_factory=set)
 
     def look_at_all(self) -> None:
         for claim in self.rows.claims:
@@ -222,69 +165,73 @@ class _Judge:
                 self.to_hash.add(found.real)
 
     def verdicts(self, digests: Mapping[str, str | None]) -> SweepPlan:
-        kept: list[Kept] = []
-        removed: dict[str, Removal] = {}
-        forgotten: list[str] = []
-        restored: list[str] = []
-        adopted: list[int] = []
-        unfinished: list[int] = []
-        kept_steps: set[int] = set()
         for step, claims in _by_step(self.rows.claims).items():
-            present = [claim for claim in claims if claim.path in self.seen]
-            forgotten += [claim.path for claim in claims if claim.path not in self.seen]
-            faults = {claim.path: self._fault(claim, digests) for claim in present}
-            if self.interrupted and present:
-                faults.update((claim.path, "is missing") for claim in self._lost(claims))
-            if claims[0].standing is Standing.PENDING and present and not any(faults.values()):
-                untouched = [claim.path for claim in present if _fits(self.seen[claim.path], claim.record)]
-                restored += untouched
-                kept += [Kept(path, "its step had not begun") for path in untouched]
-                made = [claim.path for claim in present if claim.path not in untouched]
-                forgotten += made
-                kept += [Kept(path, FINISHED) for path in made]
-                if made and not untouched:
-                    kept_steps.add(step)
-                continue
-            fault = next((f"{os.path.basename(p)}: {f}" for p, f in faults.items() if f), None)
-            if fault is not None and not self.interrupted and claims[0].standing is Standing.CHECKED_IN:
-                forgotten += [path for path, why in faults.items() if why]
-                continue
-            for claim in present:
-                reason = faults[claim.path] or fault
-                if reason is None:
-                    kept.append(Kept(claim.path, self._why_kept(claim)))
-                    if not _fits(self.seen[claim.path], claim.record):
-                        forgotten.append(claim.path)
-                elif (spared := self._spared(claim)) is not None:
-                    kept.append(Kept(claim.path, spared))
-                    forgotten.append(claim.path)
-                else:
-                    removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, reason)
-            if self.steady and fault is not None and present == claims and self._may_be_whole(claims, faults):
-                unfinished.append(step)
-            if fault is None and present:
-                kept_steps.add(step)
-                if claims[0].standing is Standing.ARRIVED:
-                    adopted.append(step)
+            self._judge(step, claims, digests)
         for path in self.rows.temporaries:
             found = self.look(path)
             if found is not None and found.regular:
-                removed[path] = Removal(path, found.real, "a temporary file of a step that did not end")
-        units = kept_steps & self.rows.chain_units
+                self.removed[path] = Removal(path, found.real, "a temporary file of a step that did not end")
         assert self.rows.build is not None, "BUG: a sweep without a build"
         return SweepPlan(
-            self.rows.build.id,
-            self.interrupted,
-            self.rebooted,
-            tuple(kept),
-            tuple(removed.values()),
-            tuple(forgotten),
-            tuple(restored),
-            tuple(adopted),
-            self.rows.open_steps,
-            tuple(unfinished),
-            len(units) if self.interrupted else 0,
+            build=self.rows.build.id,
+            interrupted=self.interrupted,
+            rebooted=self.rebooted,
+            kept=tuple(self.kept),
+            removed=tuple(self.removed.values()),
+            forgotten=tuple(self.forgotten),
+            restored=tuple(self.restored),
+            adopted=tuple(self.adopted),
+            open_steps=self.rows.open_steps,
+            unfinished=tuple(self.unfinished),
+            kept_units=len(self.kept_steps & self.rows.chain_units) if self.interrupted else 0,
         )
+
+    def _judge(self, step: int, claims: Sequence[Claim], digests: Mapping[str, str | None]) -> None:
+        """The outputs of one step: they live or die together."""
+        standing = claims[0].standing
+        present = [claim for claim in claims if claim.path in self.seen]
+        self.forgotten += [claim.path for claim in claims if claim.path not in self.seen]
+        faults = {claim.path: self._fault(claim, digests) for claim in present}
+        if self.interrupted and present:
+            faults.update((claim.path, "is missing") for claim in self._lost(claims))
+        fault = next((f"{os.path.basename(path)}: {why}" for path, why in faults.items() if why), None)
+        if standing is Standing.PENDING and present and fault is None:
+            self._keep_pending(step, present)
+            return
+        if standing is Standing.CHECKED_IN and fault is not None and not self.interrupted:
+            self.forgotten += [path for path, why in faults.items() if why]
+            return
+        for claim in present:
+            self._settle(claim, faults[claim.path] or fault)
+        if self.steady and fault is not None and present == claims and self._may_be_whole(claims, faults):
+            self.unfinished.append(step)
+        if fault is None and present:
+            self.kept_steps.add(step)
+            if standing is Standing.ARRIVED:
+                self.adopted.append(step)
+
+    def _keep_pending(self, step: int, present: Sequence[Claim]) -> None:
+        """Outputs of a step that had not begun, or that a make which went on has finished."""
+        untouched = [claim.path for claim in present if _fits(self.seen[claim.path], claim.record)]
+        made = [claim.path for claim in present if claim.path not in untouched]
+        self.restored += untouched
+        self.forgotten += made
+        self.kept += [Kept(path, "its step had not begun") for path in untouched]
+        self.kept += [Kept(path, FINISHED) for path in made]
+        if made and not untouched:
+            self.kept_steps.add(step)
+
+    def _settle(self, claim: Claim, fault: str | None) -> None:
+        """Keep the file, or have it removed for `fault`."""
+        if fault is None:
+            self.kept.append(Kept(claim.path, self._why_kept(claim)))
+            if not _fits(self.seen[claim.path], claim.record):
+                self.forgotten.append(claim.path)
+        elif (spared := self._spared(claim)) is not None:
+            self.kept.append(Kept(claim.path, spared))
+            self.forgotten.append(claim.path)
+        else:
+            self.removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, fault)
 
     def _may_be_whole(self, claims: Sequence[Claim], faults: Mapping[str, str | None]) -> bool:
         """Whether nothing speaks against the bytes of a step's outputs; ModelE's recipes `touch` and copy modules."""
@@ -354,8 +301,6 @@ class _Judge:
             return "not a regular file"
         if claim.own_source:
             return "its own command reads it"
-        if self.protected(claim.path):
-            return "not a file that make can make again"
         return None
 
 
@@ -388,57 +333,6 @@ def unvouched(
             continue
         found.append(Removal(path, seen.real, "written after the last barrier, and nothing vouches for it"))
     return found
-
-
-def perform(
-    plan: SweepPlan, journal: Journal, tree: Path, also: Iterable[Removal] = (), *, aside: Path | None = None
-) -> int:
-    """Remove what must go, make that durable, then settle the journal; how many files went.
-
-    What goes by make's word alone (`also`) is moved into the directory `aside`, if one is given: no step of ours
-    says that it may go.  Interrupted half-way it can simply be done again.  Raises MachineError when a file can't
-    be removed: make would take it for whole.
-    """
-    count = 0
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)  # of the sweep before
-    for removal in (*plan.removed, *also):
-        try:
-            if aside is None or removal in plan.removed or not _moved(removal.real, aside, count):
-                os.unlink(removal.real)
-            count += 1
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise MachineError(
-                f"{removal.path}: {removal.reason}, and it can't be removed: {error.strerror}",
-                hint="remove it by hand, or make its directory writable",
-            ) from error
-    if plan.adopted or plan.restored or count:
-        try:
-            durable.syncfs(tree)
-        except OSError as error:
-            raise MachineError(f"{tree}: {error.strerror}", hint="check this disk: `dmesg`") from error
-    journal.settle_sweep(
-        dropped=[*(removal.path for removal in plan.removed), *plan.forgotten],
-        restored=plan.restored,
-        adopted=plan.adopted,
-        swept=plan.open_steps,
-    )
-    return count
-
-
-def _moved(path: str, aside: Path, number: int) -> bool:
-    """Whether the file could be moved into `aside`, under its own name in a directory of its own."""
-    place = aside / str(number)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        Path(path).rename(place / os.path.basename(path))
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return False  # another file system
-    return True
 
 
 def _by_step(claims: Iterable[Claim]) -> dict[int, list[Claim]]:
