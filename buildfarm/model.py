@@ -85,6 +85,11 @@ class Unit(NamedTuple):
     def may_travel(self) -> bool:
         return self.local_reason is None
 
+    @property
+    def link_time(self) -> bool:
+        """Whether the object is for optimization at link time: it holds random names, and places in the source."""
+        return any(arg.startswith("-flto") for arg in self.compile_arguments)
+
 
 class ToolCall(NamedTuple):
     """A classified invocation.  `outputs` are the files that it is known to write, as typed."""

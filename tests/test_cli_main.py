@@ -319,7 +319,7 @@ def test_a_plan_of_a_goal_without_a_rule_ends_as_make_does(capfd: pytest.Capture
 
 def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
-        "prog: a.o b.o\n\tgcc -o prog a.o b.o\na.o: a.c\n\tgcc -c a.c\nb.o: b.c\n\tgcc -flto -c b.c\n"
+        "prog: a.o b.o\n\tgcc -o prog a.o b.o\na.o: a.c\n\tgcc -c a.c\nb.o: b.c\n\tgcc --coverage -c b.c\n"
     )
     for name in ("a.c", "b.c"):
         (tmp_path / name).write_text("int x;\n")
@@ -329,7 +329,7 @@ def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.Captu
     assert "2 units to compile, 1 link step" in said.out
     places = {words[0]: " ".join(words[1:]) for words in (line.strip(" *").split() for line in said.out.splitlines())}
     assert (places["a.o"], places["prog"]) == ("any node", "here: link")
-    assert places["b.o"].startswith("here: -flto")
+    assert places["b.o"].startswith("here: --coverage")
     assert json.loads(say(capfd, "plan", "-C", str(tmp_path), "--json").out)["units"]
     assert say(capfd, "plan", "-C", str(tmp_path), "--dot").out.startswith("digraph")
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,23 @@ def test_the_inputs_are_the_source_and_every_header(trip: Trip) -> None:
     assert prepared.inputs[0] == str(trip.root / "a.c")
     assert {str(trip.root / "pre.h"), str(trip.root / "inc/a.h"), "/usr/include/stdio.h"} <= set(prepared.inputs)
     assert all(Path(path).is_file() for path in prepared.inputs)
+
+
+@pytest.mark.parametrize("flags", ["-flto", "-flto=auto -ffat-lto-objects", "-flto -g"])
+def test_a_program_linked_of_objects_for_link_time_optimization_is_the_same(trip: Trip, flags: str) -> None:
+    """The objects differ from one local compile to the next, in random names of sections."""
+    command = f"gcc -O2 {flags} -Iinc -c a.c"
+    result = trip.go(command)
+    assert (result.recipe, result.status, result.words) == ("P2d", 0, "same")
+    programs = []
+    for content in ((trip.root / "a.o").read_bytes(), result.object):
+        (trip.root / "a.o").write_bytes(content)
+        subprocess.run(["gcc", "-O2", *flags.split(), "a.o", "-o", "prog"], cwd=trip.root, check=True)
+        subprocess.run(["strip", "--remove-section=.note.gnu.build-id", "prog"], cwd=trip.root, check=True)
+        programs.append((trip.root / "prog").read_bytes())
+    assert programs[0] == programs[1]
+    with pytest.raises(CannotTravel, match="columns"):
+        trip.prepare(f"{command} -DT4=__DATE__ -Wunused-macros")
 
 
 @pytest.mark.parametrize("macro", ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"])

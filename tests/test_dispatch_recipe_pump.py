@@ -276,6 +276,7 @@ def test_what_is_not_clear_is_refused(trip: Trip, text: str) -> None:
         "-x c",
         "-MD -MG",
         "-frecord-gcc-switches",
+        "-flto=auto",
     ],
 )
 def test_options_of_other_recipes_are_refused(trip: Trip, flags: str) -> None:

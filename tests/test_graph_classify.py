@@ -151,7 +151,7 @@ def test_flags_that_need_full_preprocessing(flag: str) -> None:
 @pytest.mark.parametrize(
     "flag",
     words(
-        "-flto -flto=auto --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
+        "-fwpa -flto-report --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
         "-gsplit-dwarf -save-temps -save-temps=obj -fstack-usage -fdump-tree-all -fcallgraph-info -Wa,-a=l "
         "-Wa,-g,-alh=x.lst -Wa,--MD,x -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
         "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x -Wp,-MD,x,-MT,y -MT=x -weird "
@@ -189,6 +189,9 @@ def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str)
         "gcc -MD -Wp,-MD,y -c a.c",
         "gcc -Xassembler -g -c a.c",
         "gcc -c a.c -I",
+        "gfortran -flto -c a.f90",
+        "gcc -flto -S a.c",
+        "gcc -flto=auto -frandom-seed=1 -c a.c",
     ],
 )
 def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
@@ -202,7 +205,8 @@ def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
     "flag",
     words(
         "-DNDEBUG -pg -Werror -fmacro-prefix-map=a=b -ffile-prefix-map=/x=. -frandom-seed=1 -fworking-directory "
-        "-fno-lto -Wa,--noexecstack -trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
+        "-fno-lto -flto -flto=auto -flto-partition=one -ffat-lto-objects "
+        "-Wa,--noexecstack -trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
     ),
 )
 def test_flags_that_may_travel(flag: str) -> None:
@@ -227,7 +231,7 @@ def test_native_options_stay_until_they_are_expanded() -> None:
     assert expanded.local_reason is None and not needs_native_expansion(expanded)
     assert expanded.compile_arguments == ("-O2", "-march=armv8-a", "-mtune=cortex-a72", "-g")
     assert expanded.preprocess_arguments == expanded.compile_arguments
-    assert not needs_native_expansion(unit("gcc -march=native -flto -c a.c"))
+    assert not needs_native_expansion(unit("gcc -march=native --coverage -c a.c"))
     assert not needs_native_expansion(unit("gcc -c a.c"))
 
 

@@ -77,7 +77,7 @@ async def prepare(
     first = next((os.fsdecode(name) for name in entered if os.path.basename(name) != _PREINCLUDED), None)
     if _PRECOMPILED.may_be_used(unit, invocation, first):
         raise CannotTravel(REASON)
-    if plain and (_has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
+    if plain and (unit.link_time or _has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
         raise NotAsText("its object contains columns, which full preprocessing changes")
     if plain and not _optimizes(unit.compile_arguments):
         raise NotAsText("without -O its code depends on columns, which full preprocessing changes")
@@ -85,7 +85,7 @@ async def prepare(
         raise CannotTravel("its assembler code reads a file of this machine")
     argv = (
         node_tool,
-        *unit.compile_arguments,
+        *map(_spelled, unit.compile_arguments),
         *(() if plain else _PREPROCESSED),
         "-S" if unit.assembler_only else "-c",
         "unit.cc" if unit.language is Language.CXX else "unit.c",
@@ -150,11 +150,18 @@ async def _preprocess(
     argv = [tool_path, *unit.preprocess_arguments, "-E"]
     if not plain:
         argv.append("-fdirectives-only")
+    if unit.link_time:
+        argv.append("-fworking-directory")  # which the object names, with -g or without
     if depfile is not None:
         argv += depfile.arguments
     argv.append(unit.source)
     words = Words(unit.source, None if depfile is None else depfile.made.temporary, unit.output)
     return await _DRIVERS.run(argv, words, cwd=invocation.cwd, env=invocation.env)
+
+
+def _spelled(argument: str) -> str:
+    """distccd 3.4 refuses `-flto` (arg.c: dcc_scan_args), and no other name of it (opts-common.cc: option_map)."""
+    return "--lto" if argument == "-flto" else argument
 
 
 def _has_columns(arguments: Sequence[str]) -> bool:

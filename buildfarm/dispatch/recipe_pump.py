@@ -192,6 +192,8 @@ class Pump:
         """The unit's job.  Raises Unclear, OSError."""
         if unit.assembler_only or not is_gcc(tool_path):
             raise Unclear("not for this recipe")
+        if unit.link_time:
+            raise Unclear("its object would name the node's directory, in a compressed section")
         if unit.debug and any(argument.startswith(_ODD_DEBUG) for argument in unit.compile_arguments):
             raise Unclear("its debug information is of an unusual form")
         wanted = depfile.wanted(unit.depfile.arguments, unit.source) if unit.depfile is not None else None

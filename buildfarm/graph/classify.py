@@ -311,6 +311,11 @@ def _local_reason(
             return "-S: only objects are proven to come back the same from Fortran"
         if command.dependency_arguments and fortran is not None and not fortran.cpp:
             return f"{command.dependency_arguments[0]}: gfortran refuses it without -cpp"
+    if command.link_time is not None:
+        if what is Language.FORTRAN or command.mode == "S":
+            return f"{command.link_time}: travels where C or C++ becomes an object"
+        if command.seed is not None:
+            return f"{command.link_time} with {command.seed}: the same bytes come from this machine only"
     if len(command.inputs) > 1:
         return "objects or libraries beside the source: the compiler warns of them"
     if is_device(output) or output == "-":

@@ -27,6 +27,8 @@ class Command:
         self.native: str | None = None
         self.debug = False
         self.full_preprocessing = False
+        self.link_time: str | None = None  # -flto
+        self.seed: str | None = None  # -frandom-seed
         self.query = False
         self.dependencies = False  # -MD or -MMD
         self.dependency_arguments: list[str] = []
@@ -95,6 +97,10 @@ class Command:
                 self.stay("-MG: not valid where an object is made")
         elif role is Role.FULL_PREPROCESSING:
             self.full_preprocessing = True
+        elif role is Role.LINK_TIME:
+            self.link_time = arg
+        elif role is Role.SEED:
+            self.seed = arg
         elif role is Role.FOR_PREPROCESSOR:
             self._for_preprocessor(arg)
         elif role is Role.FOR_LINKER:

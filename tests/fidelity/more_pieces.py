@@ -119,7 +119,7 @@ def side_outputs(p: str, rng: random.Random) -> Piece:
         "$(CC) -c $< -o $@ -pipe -O2",
         "$(CC) -c $< -o $@ -fprofile-generate -frandom-seed=$@",
         "$(CC) -c $< -o $@ -ftest-coverage -fprofile-arcs -frandom-seed=$@",
-        "$(CC) -c $< -o $@ -flto -ffat-lto-objects -frandom-seed=$@",
+        "$(CC) -c $< -o $@.t -flto && $(CC) -flto -r -nostdlib -flinker-output=nolto-rel $@.t -o $@ && rm $@.t",
         "$(CC) -c $< -o $@ -fdump-tree-all && ls $<.[0-9]* | wc -l > $@.n; rm -f $<.[0-9]*",
         "$(CC) -c $< -o $@ -x c -std=gnu89",
         "$(CC) -c -o $@ -x c++ $< -fpermissive",
