@@ -331,3 +331,28 @@ def test_included_files_that_lock_nothing_away_stay(tmp_path: Path) -> None:
     assert result.code == 0, result.stderr
     assert "moved to" not in result.stderr
     assert (tree / "seen").read_text() == "1\n", "as plain make would read it"
+
+
+def test_an_included_file_that_came_after_the_crash_is_its_authors(tmp_path: Path) -> None:
+    """Who writes down, after a crash, what is not to be built any more has not led make astray."""
+    tree = tmp_path / "p"
+    (tree / "deps").mkdir(parents=True)
+    (tree / "Makefile").write_text(
+        "-include local.mk\nPARTS ?= parts\nall: main.o $(PARTS)\nmain.o: main.c\n\tcc -c main.c -o main.o\n"
+        "parts:\n\tcd deps && $(MAKE)\n.PHONY: all parts\n"
+    )
+    (tree / "main.c").write_text("int x;\n")
+    (tree / "deps" / "Makefile").write_text("dep.o: dep.c\n\tcc -c dep.c -o dep.o\n")
+    (tree / "deps" / "dep.c").write_text("int dep;\n")
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "--no-lookahead", "-j2")) as build:
+            wait_until(lambda: farm.waiting() == 2, "both units to be under way")
+            build.kill_all()
+        farm.open_gate()
+        (tree / "local.mk").write_text("PARTS =\n")
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+    assert result.code == 0, result.stderr
+    assert "moved to" not in result.stderr
+    assert (tree / "local.mk").exists()
+    assert not (tree / "deps" / "dep.o").exists()

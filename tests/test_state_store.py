@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_uses_are_told_together_and_the_last_word_counts(state_dir: Path, writer
         store.discard("a")
     known = writer.submit(lambda journal: journal.stored_uses()).result(10)
     assert len(known) == 1 and list(known.values()) == [100]
+
+
+def test_uses_are_told_although_another_word_to_the_journal_fails(state_dir: Path, writer: JournalWriter) -> None:
+    def wrong(_: Journal) -> None:
+        raise ZeroDivisionError
+
+    began = threading.Event()
+    store = ObjectStore(state_dir, writer)
+    writer.submit(lambda _: began.wait(10), durable=False)  # what comes meanwhile is one group
+    store.put("a", result())
+    failing = writer.submit(wrong)
+    began.set()
+    with pytest.raises(ZeroDivisionError):
+        failing.result(10)
+    assert list(writer.submit(lambda journal: journal.stored_uses()).result(10).values()) == [1]
 
 
 def test_what_exceeds_the_bound_alone_is_not_kept(state_dir: Path, writer: JournalWriter) -> None:

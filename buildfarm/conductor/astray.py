@@ -12,7 +12,8 @@ Theory of operation.  Some Makefiles write down their settings and go on to buil
 make goes on to link libraries that nobody has made (redis does so).  What the recipe wrote is no target, so that
 no rule of the sweep's takes it away.  It is found from its effect: something was under way that make would not make any
 more, however much it made anew; and a file that make includes, that no rule makes and that came into being in
-the dead build, is what stands between: with the file away, make comes back.  Only what has that effect goes, aside.
+the dead build, before a step of it began, is what stands between: with the file away, make comes back.  Only what has
+that effect goes, aside.  What came or was edited later is its author's, who may want just that.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def look_for(rows: JournalRows, sweep: SweepPlan, seen: Suspects) -> Astray | No
         return None
     made = {os.path.normpath(claim.path) for claim in rows.claims}
     made.update(seen.files)
-    included = tuple(path for path in seen.makefiles if path not in made and _born(path) > build.started)
+    included = tuple(
+        path
+        for path in seen.makefiles
+        if path not in made and build.started < _born(path) and _changed(path) < rows.last_check_out
+    )
     if not 0 < len(included) <= MOST:
         return None
     spec = build.spec
@@ -74,11 +79,16 @@ def led_back(astray: Astray, aside: Path, note: Callable[[str], None]) -> bool:
             os.rename(path, place)
         except OSError:
             continue
-        seen = suspects.find(astray.directory, astray.words, astray.environment)
-        if not astray.outputs.isdisjoint(seen.files):
+        leads_back = False
+        try:
+            seen = suspects.find(astray.directory, astray.words, astray.environment)
+            leads_back = not astray.outputs.isdisjoint(seen.files)
+        finally:
+            if not leads_back:
+                os.rename(place, path)
+        if leads_back:
             note(f"{path} moved to {place}: with it make would not go on with what was under way")
             return True
-        os.rename(place, path)
     return False
 
 
@@ -89,3 +99,11 @@ def _born(path: str) -> float:
         return float(told)
     except ValueError:
         return 0.0
+
+
+def _changed(path: str) -> float:
+    """When this file was last changed, in seconds since the epoch; infinite where nobody knows."""
+    try:
+        return os.stat(path).st_ctime
+    except OSError:
+        return float("inf")

@@ -43,6 +43,7 @@ class JournalRows:
     open_steps: tuple[int, ...] = ()
     chain_units: frozenset[int] = frozenset()  # compile steps of the last build and those it continued
     inputs_read: frozenset[str] = frozenset()  # by the last build's checked-in steps
+    last_check_out: float = 0.0  # of the last build: seconds since the epoch
 
 
 def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
@@ -76,6 +77,7 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
         f"{LINEAGE} SELECT step.id FROM step JOIN lineage ON build = lineage.id WHERE kind = 'compile'",
         (build.id,),
     )
+    (last_check_out,) = journal.select("SELECT max(started) FROM step WHERE build = ?", (build.id,)).fetchone()
     return JournalRows(
         build,
         claims,
@@ -83,4 +85,5 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
         open_steps,
         frozenset(step for (step,) in units),
         frozenset(journal.inputs_read(build.id)),
+        last_check_out or 0.0,
     )

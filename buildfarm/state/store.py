@@ -181,9 +181,12 @@ class ObjectStore:
         if underway:
             return  # the journal's next commit takes it along
 
+        noted: dict[str, int | None] = {}  # outlives a transaction that is undone for another's fault, and tried anew
+
         def write(journal: Journal) -> None:
             with self._notes_lock:
-                noted, self._unnoted = self._unnoted, {}
+                noted.update(self._unnoted)
+                self._unnoted.clear()
             for name, use in noted.items():
                 journal.set_stored(name, use)
 

@@ -267,7 +267,8 @@ class JournalWriter:
     def _commit(self, group: Sequence[_Operation]) -> list[tuple[Any, BaseException | None]]:
         """One transaction.  An operation that fails by itself is undone alone; raises when the database fails.
 
-        A savepoint for each costs a third of all statements and is hardly ever needed, so the first try has none.
+        A savepoint for each costs a third of all statements and is hardly ever needed, so the first try has none; an
+        operation may be applied twice.
         """
         self._journal.set_synchronous(any(operation.durable for operation in group))
         try:
