@@ -6,11 +6,11 @@ It decides nothing itself and knows neither make nor the journal; what an attemp
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from buildfarm.conductor.loop import now
 from buildfarm.conductor.probing import ProbeReport
 from buildfarm.dispatch import events
 from buildfarm.dispatch.health import NOT_PROBED, Fault
@@ -202,7 +202,7 @@ class Farm:
     # -- performing -------------------------------------------------------------------------------------------
 
     def _feed(self, event: events.Event) -> None:
-        self._perform(event, self._scheduler.handle(event, time.monotonic()))
+        self._perform(event, self._scheduler.handle(event, now()))
 
     def _perform(self, event: events.Event, actions: list[events.Action]) -> None:
         for action in actions:
@@ -246,12 +246,12 @@ class Farm:
 
     async def _attempt(self, ticket: _Ticket, node: Node, attempt: int, deadline: float) -> None:
         unit = ticket.work.unit
-        started = time.monotonic()
+        started = now()
         try:
             result = await ticket.work.attempt(node, attempt, deadline)
         except Exception as error:  # a bug of ours may cost speed, never the build
             result = Doubtful(f"BUG: {type(error).__name__}: {error}")
-        seconds = time.monotonic() - started
+        seconds = now() - started
         ticket.tasks.pop(attempt, None)
         match result:
             case Valid(answer):
@@ -259,7 +259,7 @@ class Farm:
                 self._feed(events.Succeeded(unit, attempt, seconds))
             case Faulty(fault, reason):
                 event = events.Failed(unit, attempt, fault, reason)
-                actions = self._scheduler.handle(event, time.monotonic())
+                actions = self._scheduler.handle(event, now())
                 self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
                 self._perform(event, actions)
             case Unfit(reason):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.loop import now
 from buildfarm.conductor.room import COMPILE_BYTES, LINK_BYTES, Room
 from buildfarm.conductor.suspects import is_whole
 from buildfarm.conductor.words import Words
@@ -71,10 +72,10 @@ class Here:
                 )
             )
             found = observe(outputs[0]) if outputs else None
-            started = time.monotonic()
+            started = now()
             file = self._words.file(step) if unit else None
             status = await call.run_real(file)
-            seconds = time.monotonic() - started
+            seconds = now() - started
         before = [observe(path) for path in outputs]
         said = self._words.read(file)
         exit_status = os.waitstatus_to_exitcode(status)

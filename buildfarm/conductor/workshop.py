@@ -23,6 +23,7 @@ from buildfarm.conductor.here import Here
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending
 from buildfarm.conductor.lookahead import Lookahead
+from buildfarm.conductor.loop import Loop
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership, read_again
 from buildfarm.conductor.probing import ProbeReport
@@ -71,10 +72,16 @@ class Workshop:
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
         durations = self._begun.journal.durations_by_output()
-        with JournalWriter(
-            self._begun.journal, self._request.directory, on_trouble=self._trouble, recipes_since=self._recipes_since
-        ) as writer:
-            return asyncio.run(self._conduct(writer, durations))
+        with (
+            JournalWriter(
+                self._begun.journal,
+                self._request.directory,
+                on_trouble=self._trouble,
+                recipes_since=self._recipes_since,
+            ) as writer,
+            asyncio.Runner(loop_factory=Loop) as runner,
+        ):
+            return runner.run(self._conduct(writer, durations))
 
     def _recipes_since(self) -> int | None:
         """Since when (ns, the tree's clock) the oldest recipe runs; called by the journal's thread."""

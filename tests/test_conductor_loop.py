@@ -1,0 +1,96 @@
+"""A build that is stopped and continued: the clock of deadlines stands still meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from buildfarm.conductor import loop
+from tests.farm import Farm, wait_until
+from tests.tool import Running, environment
+
+TIMED = """
+import asyncio, os, sys
+from buildfarm.conductor.loop import Loop
+
+async def wait():
+    read, write = os.pipe()
+    asyncio.get_running_loop().add_reader(read, lambda: None)
+    print("ready", flush=True)
+    async with asyncio.timeout(3):
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(wait())
+"""
+
+
+def test_a_deadline_that_passed_while_the_process_was_stopped_has_not_passed() -> None:
+    with subprocess.Popen([sys.executable, "-c", TIMED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGSTOP)
+            process.stdin.write(b"answer\n")
+            process.stdin.flush()
+            time.sleep(4)
+            process.send_signal(signal.SIGCONT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_time_that_the_loop_waits_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "STANDSTILL", 0.05)
+
+    async def elapsed() -> float:
+        begun = loop.now()
+        await asyncio.sleep(0.2)
+        return loop.now() - begun
+
+    with asyncio.Runner(loop_factory=loop.Loop) as runner:
+        assert runner.run(elapsed()) >= 0.2
+
+
+def test_work_that_holds_the_loop_up_is_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "STANDSTILL", 0.05)
+
+    async def elapsed() -> float:
+        begun = loop.now()
+        time.sleep(0.3)
+        await asyncio.sleep(0)
+        return loop.now() - begun
+
+    with asyncio.Runner(loop_factory=loop.Loop) as runner:
+        assert runner.run(elapsed()) < 0.2
+
+
+def test_a_build_that_is_stopped_and_continued_finds_no_node_late(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: a.o b.o c.o d.o\na.o b.o c.o d.o: gate\ngate: first.o\n\tuntil test -e shut; do sleep 0.1; done\n"
+    )
+    for name in ("first", "a", "b", "c", "d"):
+        (tmp_path / f"{name}.c").write_text(f"int {name};\n")
+    with Farm(1, 4, gated=True) as farm:
+        words = ("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--no-lookahead")
+        with Running(words, environment(DISTCC_IO_TIMEOUT="6")) as build:
+            wait_until((tmp_path / "first.o").exists, "the first unit")
+            farm.close_gate()
+            (tmp_path / "shut").touch()
+            farm.wait_started(5)
+            os.killpg(build.process.pid, signal.SIGSTOP)
+            time.sleep(7)
+            farm.open_gate()
+            farm.wait_compiles(5)
+            os.killpg(build.process.pid, signal.SIGCONT)
+            result = build.wait()
+    assert result.code == 0
+    assert "(5 on nodes)" in result.stderr, result.stderr
+    assert "down" not in result.stderr and "attempt" not in result.stderr
