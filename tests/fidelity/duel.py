@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,11 @@ def build_by_buildfarm(root: Path, stage: int, hosts: str, *, jobs: int = 3, mor
     text = done.stderr.decode(errors="replace")
     assert "BUG" not in text, text
     return text
+
+
+def _wait_for_the_next_second() -> None:
+    """Between a build and what is edited then: `.LOW_RESOLUTION_TIME` counts all of a target's second as not newer."""
+    time.sleep(1 - time.time() % 1)
 
 
 def _run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[bytes]:
@@ -181,6 +187,7 @@ def fight(
                 build_by_buildfarm(root, stage, hosts, more=more)
             outcomes.append(look(root, batch, stage))
             if stage == 0:
+                _wait_for_the_next_second()
                 for name, case in batch:
                     case.change(root / name)
     told: dict[Case, list[str]] = {}
