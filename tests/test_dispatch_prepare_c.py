@@ -207,6 +207,18 @@ def test_warnings_are_told_in_the_local_compilers_words(trip: Trip, command: str
     assert result.stripped
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("g.y", "P3d"), ("../tree/sub/g.y", "P3d"), ("{root}/g.y", "P3r"), ("not-there.y", "P3d")]
+)
+def test_lines_of_the_file_that_a_line_directive_names_are_shown(trip: Trip, name: str, recipe: str) -> None:
+    for place in ("g.y", "sub/g.y"):
+        trip.write(place, "rule: 'x' { int unused; }\n")
+    trip.write("made.c", f'int a;\n#line 1 "{name.format(root=trip.root)}"\nint f(void) {{ int unused; return 0; }}\n')
+    result = trip.go("gcc -O2 -Wall -c made.c")
+    assert (b"rule: 'x'" in result.local_stderr) == (name != "not-there.y")
+    assert (result.words_by, result.words) == (recipe, "same")
+
+
 def test_warnings_of_the_preprocessor_are_told_once(trip: Trip) -> None:
     trip.write("pw.c", "#warning look here\nint x;\n")
     result = trip.go("gcc -Wall -c pw.c")

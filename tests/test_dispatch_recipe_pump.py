@@ -160,6 +160,21 @@ def test_warnings_are_told_in_the_local_compilers_words(trip: Trip, command: str
     assert (result.words, result.raw) == ("same", True)
 
 
+@pytest.mark.parametrize("flags", ["-Wall", "-Wall -fdiagnostics-color=always"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("g.y", "local"), ("{root}/g.y", "local"), ("{root}/made.c", "local"), ("not-there.y", "same")]
+)
+def test_lines_of_the_file_that_a_line_directive_names_are_left_to_a_local_compile(
+    trip: Trip, name: str, words: str, flags: str
+) -> None:
+    trip.write("g.y", "rule: 'x' { int unused; }\n")
+    text = f'int a;\n#line 1 "{name.format(root=trip.root)}"\nint f(void) {{ int unused; return sizeof here; }}\n'
+    trip.write("made.c", f'#include "inc/a.h"\n{text}')
+    result = trip.go(f"gcc -O2 {flags} -c made.c", pumped=True)
+    assert result.raw and (b"|" in result.local_stderr) == (words == "local")
+    assert result.words == words
+
+
 @pytest.mark.parametrize(
     "flags",
     [

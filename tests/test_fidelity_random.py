@@ -26,10 +26,11 @@ CASES = {
     "a_recipes_umask_holds_for_the_object": "1113:0.command_forms",
     "command_v_shows_the_users_path": "144:2.settings",
     "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
+    "lines_of_a_file_named_by_line_are_shown": "11:0.perl_core",
 }
 
-# What make itself leaves to chance: the time that -t writes into an archive's members, a sub-make with -j3 below -j1, an edit
-# in the second in which a target of .LOW_RESOLUTION_TIME was made.
+# What make itself leaves to chance: the time that -t writes into an archive's members, a sub-make with -j3 below -j1,
+# an edit in the second in which a target of .LOW_RESOLUTION_TIME was made.
 CHANCE = (
     "6441108:0.recursion_by_other_words,1.depfiles,2.implicit,3.implicit",
     "6440212:0.libtool_like,1.recursion,2.settings",

@@ -20,6 +20,7 @@ _ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 
 # A file is entered: `# 1 "name" 1`, and more flags for system headers.
 _ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
+_NAMED = re.compile(rb'^# \d+ "([^"\\\n]*(?:\\.[^"\\\n]*)*)"', re.MULTILINE)
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 
 # `__FILE__` and debug information get the user's names back.
@@ -29,6 +30,11 @@ PREFIX_MAP = f"-ffile-prefix-map={_ROOT}/=/"
 def entered_files(text: bytes) -> list[bytes]:
     """The names of the files included by a preprocessed text, as the preprocessor spells them, each once."""
     return [_unescaped(name) for name in dict.fromkeys(_ENTERED.findall(text))]
+
+
+def named_files(text: bytes) -> list[bytes]:
+    """The names that a preprocessed text's lines are said to come from, those of `#line` too, each once."""
+    return [_unescaped(name) for name in dict.fromkeys(_NAMED.findall(text))]
 
 
 def root_link(cwd: str) -> SentFile:

@@ -19,6 +19,7 @@ names that no option maps: such units are not for this recipe.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ from buildfarm.dispatch import depfile
 from buildfarm.dispatch.debug_paths import MARK, restored, working_directory
 from buildfarm.dispatch.driver import is_gcc
 from buildfarm.dispatch.headers import Closure, Header, Headers, SearchPath, Unclear
+from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import Made, Prepared, Settled
 from buildfarm.dispatch.search_path import (
     PREFIX_MAP,
@@ -49,6 +51,7 @@ __all__ = ["Pump", "Unclear"]
 _MARKS = (ROOT.encode(), MARK)  # of the node's tree: in an object they tell of a name that was not mapped back
 _ODD_DEBUG = ("-gz", "-gsplit", "-gstabs", "-gxcoff", "-gvms", "-gcoff", "-gbtf", "-gctf")
 _TARGET = "unit.o"
+_PLACE = re.compile(rb"^(?:In file included from | +from )?([^:\n]+):\d+[:,]", re.MULTILINE)  # of which words tell
 NAMES_KEPT = 8192  # that depfiles list, in their normal form
 
 
@@ -179,6 +182,27 @@ class _Trip:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Takes the unit's words out of an answer."""
+
+    cwd: str
+    files: Mapping[str, str]  # those that the node had, by their normal form
+    own: tuple[str, ...]  # the compiler's own directories
+
+    def __call__(self, serr: bytes) -> bytes | None:
+        """None: they tell of lines in a file that the node had not under that name, which `#line` may give."""
+        for place in dict.fromkeys(_PLACE.findall(plain(serr))):
+            name = os.fsdecode(place)
+            path = os.path.join(self.cwd, name)
+            there = (
+                name.startswith(self.own) if os.path.isabs(name) else _normal(self.cwd, _restored(name)) in self.files
+            )
+            if not there and os.path.exists(path):
+                return None
+        return serr.replace(f"{ROOT}/".encode(), b"/")
+
+
 class Pump:
     """What was learned of headers and compilers, for the life of a build."""
 
@@ -216,7 +240,7 @@ class Pump:
             inputs=tuple(seen),
             outputs_made=() if made is None else (made,),
             stderr=b"",
-            words=_restored_words,
+            words=_Words(cwd, closure.names, search.own),
             seen=seen,
             settle=trip.settler(made, working_directory(cwd, invocation.env) if unit.debug else None),
             relies_on=frozenset() if short is None else closure.relies_on,
@@ -262,7 +286,3 @@ def _spelled(name: str) -> str:
 
 def _restored(name: str) -> str:
     return name.removeprefix(ROOT) if name.startswith(f"{ROOT}/") else name
-
-
-def _restored_words(serr: bytes) -> bytes:
-    return serr.replace(f"{ROOT}/".encode(), b"/")

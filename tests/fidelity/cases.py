@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.fidelity import later_pieces as later_pieces  # they register themselves
+from tests.fidelity import habit_pieces as habit_pieces  # they register themselves
+from tests.fidelity import later_pieces as later_pieces
 from tests.fidelity import more_pieces as more_pieces
+from tests.fidelity import project_pieces as project_pieces
+from tests.fidelity import setting_pieces as setting_pieces
 from tests.fidelity.pieces import WRITERS, Piece
 
 EPOCH = 1_600_000_000  # sources are old, and each has its own second

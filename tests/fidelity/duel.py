@@ -141,7 +141,12 @@ def _tree(root: Path) -> Iterable[tuple[str, str]]:
 
 
 def _content(path: Path) -> bytes:
-    """A file's bytes; those of an object with debug information (`.dbg.o`) without it: it names another producer."""
+    """A file's bytes; of an object with debug information (`.dbg.o`) without it, which names another producer.
+
+    Of a precompiled header none: gcc writes out its memory, addresses and all.
+    """
+    if path.name.endswith(".gch"):
+        return b""
     if not path.name.endswith(".dbg.o"):
         return path.read_bytes()
     with tempfile.NamedTemporaryFile() as bare:

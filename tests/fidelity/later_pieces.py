@@ -7,15 +7,7 @@ from __future__ import annotations
 
 import random
 
-from tests.fidelity.pieces import Piece, below, c_source, piece
-
-
-def _inside(p: str, text: str, files: dict[str, str], *, outputs: tuple[str, ...], fails: bool = False) -> Piece:
-    """A piece with a Makefile of its own in a directory."""
-    inside = {f"{p}d/{name}": content for name, content in files.items()} | {f"{p}d/Makefile": text}
-    makefile = f"{p}all:\n\t@$(MAKE) -C {p}d\n.PHONY: {p}all\n"
-    sources = tuple(name for name in inside if not name.endswith("Makefile"))
-    return Piece(makefile, (f"{p}all",), inside, sources, tuple(f"{p}d/{name}" for name in outputs), fails)
+from tests.fidelity.pieces import Piece, below, c_source, inside, piece
 
 
 @piece
@@ -41,7 +33,7 @@ def templates(p: str, rng: random.Random) -> Piece:
         )
     )
     text = f"{rule}all: lib.a\n{use}lib.a: {objects}\n\t{link}\n"
-    return _inside(p, text, {f"{name}.c": c_source(name, rng) for name in names}, outputs=("lib.a", f"{names[0]}.o"))
+    return inside(p, text, {f"{name}.c": c_source(name, rng) for name in names}, outputs=("lib.a", f"{names[0]}.o"))
 
 
 @piece
@@ -60,7 +52,7 @@ def second_expansion(p: str, rng: random.Random) -> Piece:
         "%/.dir:\n\tmkdir -p $(@D) && touch $@\n.PRECIOUS: %/.dir\nout/%.txt: obj/%.o | $$(@D)/.dir\n\techo $^ > $@\n"
     )
     files = {f"{p}{n}.c": c_source(f"{p}{n}", rng) for n in "ab"} | {f"{p}a.h": ""}
-    return _inside(p, text, files, outputs=(f"obj/{p}a.o", "obj/prog.a"))
+    return inside(p, text, files, outputs=(f"obj/{p}a.o", "obj/prog.a"))
 
 
 @piece
@@ -73,7 +65,7 @@ def several_targets(p: str, rng: random.Random) -> Piece:
     )
     text += rng.choice(("", f".SECONDARY: {p}a.tab.c\n", f".PRECIOUS: {p}a.tab.c {p}a.tab.h\n"))
     files = {f"{p}a.y": "token\n", f"{p}use.c": c_source(f"{p}use", rng, include=f"{p}a.tab.h")}
-    return _inside(p, text, files, outputs=(f"{p}a.tab.h", f"{p}a.o"))
+    return inside(p, text, files, outputs=(f"{p}a.tab.h", f"{p}a.o"))
 
 
 @piece
@@ -91,7 +83,7 @@ def ordered(p: str, rng: random.Random) -> Piece:
     )
     text = f"{head}all: {p}all\n{p}all: {p}a.o {p}b.o {between} {p}c.o\n\tcat $^ > {p}sum\n"
     text += "%.o: %.c\n\t$(CC) -c $< -o $@\n"
-    return _inside(p, text, {f"{p}{n}.c": c_source(f"{p}{n}", rng) for n in "abc"}, outputs=(f"{p}b.o",))
+    return inside(p, text, {f"{p}{n}.c": c_source(f"{p}{n}", rng) for n in "abc"}, outputs=(f"{p}b.o",))
 
 
 @piece
@@ -115,7 +107,7 @@ def special_targets(p: str, rng: random.Random) -> Piece:
             f"{body}all: FORCE\nFORCE:\n{p}b.o: FORCE\n",
         )
     )
-    return _inside(p, text, files, outputs=(f"{p}a.o",), fails=True)
+    return inside(p, text, files, outputs=(f"{p}a.o",), fails=True)
 
 
 @piece
@@ -165,7 +157,7 @@ def loaded(p: str, rng: random.Random) -> Piece:
         f"{name}.c": f"int plugin_is_GPL_compatible;\nint {name}_gmk_setup(void) {{ return 1; }}\n",
         f"{p}a.c": c_source(f"{p}a", rng),
     }
-    return _inside(p, text, files, outputs=(f"{p}a.o",))
+    return inside(p, text, files, outputs=(f"{p}a.o",))
 
 
 @piece
@@ -195,7 +187,7 @@ def places(p: str, rng: random.Random) -> Piece:
     objects = [f"{p}{number}.o" for number in range(len(chosen))]
     rules = "".join(f"{o}: {o[:-2]}.c\n\t{form.replace('{p}', p)}\n" for o, form in zip(objects, chosen, strict=True))
     files = {f"{o[:-2]}.c": c_source(o[:-2], rng) for o in objects}
-    return _inside(p, f".NOTPARALLEL:\nall: {' '.join(objects)}\n{rules}", files, outputs=(objects[0],), fails=True)
+    return inside(p, f".NOTPARALLEL:\nall: {' '.join(objects)}\n{rules}", files, outputs=(objects[0],), fails=True)
 
 
 @piece
@@ -218,7 +210,7 @@ def cleared(p: str, rng: random.Random) -> Piece:
     see = rng.choice(("/usr/bin/printenv", "/bin/sh -c env", "/bin/bash -c 'env | grep -v ^_='", "/usr/bin/env"))
     text = f"all: {p}a.o {p}env\n{p}a.o: {p}a.c\n\t{clear} {call}\n{p}env:\n\tenv -i A=1 B= {see} > $@\n"
     files = {f"{p}a.c": c_source(f"{p}a", rng), "inner.mk": "%.o: $(IN)\n\t/usr/bin/gcc -c $< -o $@\n"}
-    return _inside(p, text, files, outputs=(f"{p}a.o", f"{p}env"))
+    return inside(p, text, files, outputs=(f"{p}a.o", f"{p}env"))
 
 
 @piece
@@ -237,7 +229,7 @@ def archives(p: str, rng: random.Random) -> Piece:
         )
     )
     text = f"all: {p}lib.a\n{p}lib.a: {objects}\n\t{how}\n%.o: %.c\n\t$(CC) -c $< -o $@\n"
-    return _inside(p, text, {f"{p}{n}.c": c_source(f"{p}{n}", rng) for n in "ab"}, outputs=(f"{p}lib.a", f"{p}a.o"))
+    return inside(p, text, {f"{p}{n}.c": c_source(f"{p}{n}", rng) for n in "ab"}, outputs=(f"{p}lib.a", f"{p}a.o"))
 
 
 @piece
@@ -259,4 +251,4 @@ def fortran_stamps(p: str, rng: random.Random) -> Piece:
         " integer, parameter :: k = 3\nend module\n",
         f"{p}u.f90": f"subroutine {p}u(y)\n use {p}m\n integer y\n y = k + n\nend subroutine\n",
     }
-    return _inside(p, text, files, outputs=(f"{p}u.o", f"{p}m.mod"))
+    return inside(p, text, files, outputs=(f"{p}u.o", f"{p}m.mod"))

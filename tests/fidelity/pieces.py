@@ -141,6 +141,14 @@ def below(p: str, rng: random.Random, head: str = "") -> tuple[dict[str, str], l
     return files, objects
 
 
+def inside(p: str, text: str, files: dict[str, str], *, outputs: tuple[str, ...], fails: bool = False) -> Piece:
+    """A piece with a Makefile of its own in a directory."""
+    inside = {f"{p}d/{name}": content for name, content in files.items()} | {f"{p}d/Makefile": text}
+    makefile = f"{p}all:\n\t@$(MAKE) -C {p}d\n.PHONY: {p}all\n"
+    sources = tuple(name for name in inside if not name.endswith("Makefile"))
+    return Piece(makefile, (f"{p}all",), inside, sources, tuple(f"{p}d/{name}" for name in outputs), fails)
+
+
 @piece
 def recursion(p: str, rng: random.Random) -> Piece:
     files, objects = below(p, rng)
