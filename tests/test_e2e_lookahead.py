@@ -144,6 +144,23 @@ def test_without_any_prerequisite_serial_order_builds_right_and_in_parallel(tmp_
     assert status(tree)["units"]["lookahead"] >= 14
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_modules_that_make_asked_for_before_are_waited_for_without_any_prerequisite(
+    tmp_path: Path, again: bool
+) -> None:
+    tree = module_chain(tmp_path / "p", prerequisites=False)
+    if again:  # then the modules of before are there
+        assert project.made_by_make(tree, "-j1").returncode == 0
+        source = tree / "m0.f90"
+        source.write_text(source.read_text().replace("c0 = 0", "c0 = 5"))
+    words = ["-B"] if again else []
+    expected = makes_tree(tree, "-j1", *words)
+    with Farm(count=1, jobs=32, compilers=waiting(0.2)) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j8", *words)
+        assert result.code == 0, result.stderr
+    assert project.digests(tree) == expected
+
+
 STEPS = {
     "Makefile": f"all:\n\tcc -c first.c\n\t{STOP}\n\ttest ! -x step || ./step\n\t$(MAKE) -C sub\n",
     "first.c": "int first;\n",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from buildfarm.conductor.evidence import Witness
@@ -33,6 +33,7 @@ from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.task import Compiled, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
+from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepared import CannotTravel, Made
 from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.graph.classify import stays
@@ -194,9 +195,11 @@ class Lookahead:
             return None
         mark = self._maker.toolbox.mark(invocation)
         self._note_asked(mark)
+        if unit.fortran is not None:
+            self._phases.asked(outputs[0])
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
-            stored = await self._from_store(mark, invocation)
+            stored = await self._from_store(mark, invocation, unit, seat)
             if stored is not None or unit.fortran is None or stays(unit):
                 return stored
             entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True, seat=seat)
@@ -214,8 +217,9 @@ class Lookahead:
             self._entries[mark] = entry
             raise
         if entry.in_store:
-            return await self._from_store(mark, invocation)
+            return await self._from_store(mark, invocation, unit, seat)
         if isinstance(entry.result, Ahead) and entry.result.task.ahead:
+            await self._in_order(unit, outputs[0], entry.inputs, seat)
             seen = _stamps(entry.inputs)
             if not self._witness.holds(entry.inputs):
                 self._waste()
@@ -428,12 +432,18 @@ class Lookahead:
         self._ledger.set_aside(task.step, kept=entry.in_store)
         return True
 
-    async def _from_store(self, mark: str, invocation: Invocation) -> Ahead | None:
+    async def _in_order(self, unit: Unit, output: str, inputs: Iterable[str], seat: Seat) -> None:
+        """Wait for what make has asked for before, if it writes modules that a result was made from."""
+        if unit.fortran is not None:
+            await self._phases.in_order(output, (path for path in inputs if path.endswith(MODULE_SUFFIXES)), seat)
+
+    async def _from_store(self, mark: str, invocation: Invocation, unit: Unit, seat: Seat) -> Ahead | None:
         if mark not in self._store:
             return None
         stored = self._store.recent(mark) or await asyncio.to_thread(self._store.get, mark)
         if stored is None:
             return None
+        await self._in_order(unit, next(iter(stored.outputs)), stored.inputs, seat)
         seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs):
             self._store.discard(mark)

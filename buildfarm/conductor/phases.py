@@ -9,7 +9,9 @@ private modules of others in the place of those that are not in the tree yet.  `
 file's final path, the unit that writes it.  A unit made ahead that uses a module which nobody is known to write waits
 until all foreseen units have been read, or it would take a stale file for the one that is about to be made.  (A module
 of the same name that one not read yet writes into a directory that is searched earlier is seen when make asks: its
-absence is evidence.)  A unit that make asks for uses the tree, as make's order has it.  A private module file goes on
+absence is evidence.)  A unit that make asks for uses the tree, as make's order has it; and where that order is that of
+the Makefile's lines alone, because a prerequisite is missing, it waits for the units that make asked for before it.
+With make's jobs in parallel it would find no module, or an old one.  A private module file goes on
 to be used when the same bytes have come into the tree: of a file that is as old as the units that read it nobody could
 say later what they had read.
 """
@@ -17,14 +19,19 @@ say later what they had read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from buildfarm.conductor.lending import Seat
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.task import Modules, Task
 from buildfarm.dispatch.fortran_text import Scanned
 from buildfarm.dispatch.modules import SearchPath, changed, final_directory
 from buildfarm.dispatch.prepared import Made
+
+OVERTAKEN = 0.5  # seconds between two calls that make began in order and that came in the other order
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +49,14 @@ class Chapter:
             self.made.set_result(made)
 
 
+@dataclass(eq=False, slots=True)
+class _Call:
+    """Make's request for one object."""
+
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    served: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Phases:
     """The module files of one build, and who makes them."""
 
@@ -49,9 +64,15 @@ class Phases:
         self._maker = maker
         self._definers: dict[str, Chapter] = {}  # by the final path of a module file
         self._paths: dict[str, list[str]] = {}  # of the module files that may be written, by object
+        self._calls: dict[str, _Call] = {}  # by object: those not served
+        self._waits: dict[str, str] = {}  # which object waits for which, of these
         self._unread = 0
         self._all_read = asyncio.Event()
         self._all_read.set()
+
+    def asked(self, output: str) -> None:
+        """Make has asked for the unit that makes `output`; `in_tree` follows."""
+        self._calls.setdefault(output, _Call()).came.set()
 
     def expect(self) -> None:
         """One more unit is about to be read."""
@@ -77,16 +98,47 @@ class Phases:
 
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
         """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet."""
-        borrowed: dict[str, str] = {}
         assert read.text is not None, "BUG: modules of a unit without its text"
-        if ahead and (read.text.scanned.needed_modules or read.text.scanned.needed_submodule_files):
-            borrowed = await self._borrow(chapter, task, read.text.scanned)
+        needed = self._needed(task, read.text.scanned)
+        borrowed: dict[str, str] = {}
+        if ahead:
+            borrowed = await self._borrow(chapter, needed)
+        else:
+            for paths in needed:
+                if not any(map(os.path.exists, paths)):
+                    await self._find_definer(paths, chapter)
+                await self.in_order(chapter.output, paths, task.seat)
         modules = await self._maker.make_modules(task, read, borrowed)
         chapter.close(modules.made)
         return modules
 
+    async def in_order(self, output: str, modules: Iterable[str], seat: Seat) -> None:
+        """Before `output` is made of these module files: wait for what make has asked for and writes one of them."""
+        for path in map(os.path.normpath, modules):
+            definer = self._definers.get(path)
+            if definer is None or self._is_waited_for(output, by=definer.output):
+                continue
+            call = self._calls.get(definer.output)
+            if call is None and os.path.exists(path):
+                continue  # make has got it, or wants the one that is there
+            self._waits[output] = definer.output
+            try:
+                async with seat.away():
+                    await _served(call or self._calls.setdefault(definer.output, _Call()))
+            finally:
+                del self._waits[output]
+
+    def _is_waited_for(self, output: str, by: str) -> bool:
+        """Whether `by` is `output` or waits for it, be it for others' sake."""
+        while by != output and by in self._waits:
+            by = self._waits[by]
+        return by == output
+
     def in_tree(self, output: str) -> None:
         """The unit that makes `output` has been served: its modules are in the tree, whatever they are."""
+        call = self._calls.pop(output, None)
+        if call is not None:
+            call.served.set()
         differ: dict[Chapter, bool] = {}
         for path in self._paths.pop(output, ()):
             chapter = self._definers.get(path)
@@ -99,24 +151,40 @@ class Phases:
             if differ[chapter]:
                 del self._definers[path]
 
-    async def _borrow(self, chapter: Chapter, task: Task, scanned: Scanned) -> dict[str, str]:
-        """The private files, by final path, of the modules that this unit uses and others have made."""
-        needed = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
+    def _needed(self, task: Task, scanned: Scanned) -> list[list[str]]:
+        """For each module file that the unit needs of others: where it may stand, in the order of search."""
+        names = (*(f"{name}.mod" for name in scanned.needed_modules), *scanned.needed_submodule_files)
+        if not names:
+            return []
         cwd = task.invocation.cwd
         directories = [os.path.join(cwd, name) for name in ("", *SearchPath.of(task.unit, cwd).directories)]
+        return [[os.path.normpath(os.path.join(directory, name)) for directory in directories] for name in names]
+
+    async def _borrow(self, chapter: Chapter, needed: list[list[str]]) -> dict[str, str]:
+        """The private files, by final path, of the modules that a unit needs and others have made."""
         borrowed: dict[str, str] = {}
-        for name in needed:
-            paths = [os.path.normpath(os.path.join(directory, name)) for directory in directories]
-            definer = self._definer(paths, chapter)
-            if definer is None and not self._all_read.is_set():
-                await self._all_read.wait()
-                definer = self._definer(paths, chapter)
+        for paths in needed:
+            definer = await self._find_definer(paths, chapter)
             if definer is not None:
                 for made in await asyncio.shield(definer.made):
                     borrowed[made.final] = made.temporary
         return borrowed
 
+    async def _find_definer(self, paths: list[str], but: Chapter) -> Chapter | None:
+        """Who writes the first of these module files that somebody else writes, once all units have been read."""
+        definer = self._definer(paths, but)
+        if definer is None and not self._all_read.is_set():
+            await self._all_read.wait()
+            definer = self._definer(paths, but)
+        return definer
+
     def _definer(self, paths: list[str], but: Chapter) -> Chapter | None:
-        """Who writes the first of these module files that somebody else writes."""
         found = (self._definers.get(path) for path in paths)
         return next((definer for definer in found if definer is not None and definer is not but), None)
+
+
+async def _served(call: _Call) -> None:
+    """Wait until make has got what it asked for; not long where it has not asked, for it may never do."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(call.came.wait(), OVERTAKEN)
+        await call.served.wait()
