@@ -169,3 +169,10 @@ def test_the_changelog_keeps_the_form() -> None:
     assert re.search(r"^## \[Unreleased\]$", text, re.MULTILINE)
     kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_architecture_names_every_file_of_the_rooms() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = [ROOT / "buildfarm" / room for room in ("conductor", "make", "graph", "dispatch", "state", "report")]
+    files = {file.name for room in rooms for file in room.iterdir() if file.suffix in (".py", ".c", ".h")}
+    assert {name for name in files - {"__init__.py"} if f"`{name}`" not in text} == set()
