@@ -285,6 +285,17 @@ def on_a_terminal(script: str, gate: Path, *, when: bytes, kill: bool = False) -
     return seen, os.waitstatus_to_exitcode(status)
 
 
+def until(terminal: int, seen: bytes, text: bytes, *, after: int = 0) -> bytes:
+    """What the terminal has shown when `text` has come."""
+    while text not in seen[after:]:
+        assert select.select([terminal], [], [], 60.0)[0], f"{text!r} has not come, but {seen!r}"
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:  # EIO: nobody holds the other side any more
+            pytest.fail(f"{text!r} has not come, but {seen!r}")
+    return seen
+
+
 def test_on_a_terminal_the_view_is_drawn_and_makes_output_stays_whole(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"seq 1 300; test -t 1 && test -t 2 && echo coloured; read go < {gate}; echo end >&2; exit 3"
@@ -295,6 +306,50 @@ def test_on_a_terminal_the_view_is_drawn_and_makes_output_stays_whole(tmp_path: 
     screen.feed(seen)
     kept = [line for line in screen.lines if line]
     assert kept == [*map(str, range(1, 301)), "coloured", "end", "buildfarm: 1 unit in 3.0 s (1 on nodes)"]
+
+
+SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+builder = os.fork()
+if not builder:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+os.waitpid(builder, os.WUNTRACED)
+os.tcsetpgrp(0, os.getpgrp())
+print("stopped", flush=True)
+os.tcsetpgrp(0, builder)
+os.killpg(builder, signal.SIGCONT)
+_, status = os.waitpid(builder, 0)
+sys.exit(status != 0)
+"""
+
+
+def test_a_build_that_is_stopped_leaves_the_terminal_to_the_shell(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = [sys.executable, "-c", SHELL, BUILDER, f"seq 1 5; read go < {gate}; echo end"]
+        os.execve(sys.executable, words, {**os.environ, "TERM": "xterm"})
+    try:
+        seen = until(terminal, b"", b"RADIATION.o")
+        os.write(terminal, b"\x1a")
+        seen = until(terminal, seen, b"stopped")
+        assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the shell has a cursor
+        already = len(seen)
+        seen = until(terminal, seen, b"RADIATION.o", after=already)
+        gate.write_text("go\n")
+        seen = until(terminal, seen, b"on nodes)")
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(terminal)  # hangs up what still runs
+    screen = Screen()
+    screen.feed(seen)
+    kept = [line for line in screen.lines if line]
+    assert kept == [*map(str, range(1, 6)), "stopped", "end", "buildfarm: 1 unit in 3.0 s (1 on nodes)"]
 
 
 def test_makes_output_goes_on_when_the_builder_is_killed(tmp_path: Path) -> None:

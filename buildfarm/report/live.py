@@ -8,6 +8,7 @@ that is a terminal, so compilers keep their colours and line lengths; a stream t
 untouched.  One thread waits for output, copies it above the region, and redraws at most every `FRAME` seconds,
 less often when drawing costs more than a twentieth of the time (a Pi's core has better work).  Terminal modes
 that a full-screen program sets on the pseudo terminal are repeated on the real one, so `make menuconfig` works.
+On Ctrl-Z the thread takes the region away, and the main thread, where Python runs signal handlers, stops us all.
 Events come from the conductor's thread and only change the model, under a lock.  If this process is killed,
 `heir` goes on copying.
 """
@@ -18,6 +19,7 @@ import contextlib
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -27,6 +29,7 @@ import time
 import tty
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from buildfarm.model import NodeStatus
@@ -38,8 +41,14 @@ from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, Unit
 FRAME = 0.125
 """Seconds between two frames at best."""
 
+SLOWEST_FRAME = 1.0
+"""Seconds between two frames at worst; the first one has imported what draws."""
+
 DRAIN = 0.2
 """Seconds of silence after which a pseudo terminal that somebody still holds counts as drained."""
+
+WITHDRAWAL = 0.5
+"""Seconds at most between Ctrl-Z and the stop: the thread may wait for a lock that the stopping thread holds."""
 
 Drawing = Callable[[int, int], Sequence[str]]
 """Columns and rows of the terminal in, lines of the region out."""
@@ -71,6 +80,11 @@ class LiveReporter:
         termios.tcsetattr(self.slave, termios.TCSANOW, modes)
         self._slave_modes = termios.tcgetattr(self.slave)
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._suspending = False
+        self._withdrawn = threading.Event()
+        self._can_stop = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL
+        if self._can_stop:
+            signal.signal(signal.SIGTSTP, self._suspend)
         self._heir, self._lifeline = self._appoint_heir()
         self._resize()
         self._thread = threading.Thread(target=self._run, name="live view", daemon=True)
@@ -116,6 +130,8 @@ class LiveReporter:
         if self._closed:
             return
         self._closed = True
+        if self._can_stop:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         self._stopping = True
         os.write(self._wake_write, b"x")
         self._thread.join()
@@ -134,21 +150,26 @@ class LiveReporter:
     # --- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        due = time.monotonic() + FRAME
+        due, cost = time.monotonic() + FRAME, 0.0
         while not self._stopping:
             wait = max(0.0, due - time.monotonic())
             ready, _, _ = select.select([self._master, self._wake_read], [], [], wait)
             with self._lock:
+                if self._wake_read in ready and not self._stopping:
+                    os.read(self._wake_read, 1)
+                    self._write(self._region.close(self._size[0]))
+                    self._withdrawn.set()
                 copied = self._master in ready and self._copy()
                 now = time.monotonic()
                 if now < due and not copied:
                     continue
                 self._resize()
                 self._repeat_modes()
-                if self._visible and self._in_foreground():
+                if self._visible and not self._suspending and self._in_foreground():
+                    begun = time.thread_time()  # no time in which all is stopped
                     self._write(self._region.draw(self._drawing(*self._size), self._size[0]))
-                cost = time.monotonic() - now
-                due = now + max(FRAME, 20 * cost)
+                    cost = time.thread_time() - begun
+                due = now + max(FRAME, min(20 * cost, SLOWEST_FRAME))
 
     def _copy(self) -> bool:
         """Copy what make has written; whether anything above the region has changed."""
@@ -205,6 +226,17 @@ class LiveReporter:
             packed = struct.pack("HHHH", size.lines, size.columns, 0, 0)
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self.slave, termios.TIOCSWINSZ, packed)
+
+    def _suspend(self, number: int, frame: FrameType | None) -> None:
+        """Stop as a program stops that draws nothing; called in the main thread, wherever that stands."""
+        self._withdrawn.clear()
+        self._suspending = True
+        os.write(self._wake_write, b"z")
+        self._withdrawn.wait(WITHDRAWAL)
+        signal.signal(number, signal.SIG_DFL)  # so that the kernel decides: it stops no orphaned group
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._suspend)
+        self._suspending = False
 
     def _in_foreground(self) -> bool:
         try:
