@@ -338,9 +338,9 @@ def test_a_build_that_is_stopped_leaves_the_terminal_to_the_shell(tmp_path: Path
         seen = until(terminal, b"", b"RADIATION.o")
         os.write(terminal, b"\x1a")
         seen = until(terminal, seen, b"stopped")
-        assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")  # the shell has a cursor
-        already = len(seen)
-        seen = until(terminal, seen, b"RADIATION.o", after=already)
+        shell = seen.index(b"stopped")
+        assert seen.rindex(b"\x1b[?25h", 0, shell) > seen.rindex(b"\x1b[?25l", 0, shell)  # it has a cursor
+        seen = until(terminal, seen, b"RADIATION.o", after=shell)
         gate.write_text("go\n")
         seen = until(terminal, seen, b"on nodes)")
         assert os.waitpid(pid, 0)[1] == 0
