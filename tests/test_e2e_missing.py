@@ -67,6 +67,21 @@ def test_a_generated_header_that_was_not_there_yet_is_told(tmp_path: Path) -> No
     assert "a.o: gen.h" in result.stderr
 
 
+@pytest.mark.parametrize(("words", "advised"), [((), True), (("-j4",), False)])
+def test_what_make_itself_misses_in_its_jobs_brings_the_word_that_helps(
+    tmp_path: Path, words: tuple[str, ...], advised: bool
+) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: a.o a.copy\na.o: a.c\n\t$(CC) -c $<\n\tsleep 1; touch a.mod\na.copy: a.mod\n\tcp $< $@\n"
+    )
+    (tmp_path / "a.c").write_text("int a;\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", *words)
+    assert result.code == 2
+    assert "No rule to make target" in result.stderr
+    assert ("--serial-order" in result.stderr) is advised
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--serial-order").code == 0
+
+
 def test_an_ordinary_mistake_brings_no_advice(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("a.o: a.c\n\t$(CC) -c $< -o $@\n")
     (tmp_path / "a.c").write_text('#include "nowhere.h"\n')

@@ -31,6 +31,11 @@ from buildfarm.state import reader
 
 MOST_TOLD = 5  # at a build's end; `export missing` has all
 
+IN_ORDER = (
+    "no compile has failed: if plain make builds this, its Makefile needs make's own order;"
+    " --serial-order keeps it as with -j1, and compiles ahead all the same"
+)
+
 _WORDS = (
     r"Cannot open module file ['‘`](?P<module>[^'’]+)['’]",  # gfortran, module.c
     r"[Ff]atal [Ee]rror: (?P<header>[^:\n]+): No such file or directory",  # cpp, gfortran's cpp

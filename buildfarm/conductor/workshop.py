@@ -50,6 +50,7 @@ from buildfarm.state.taint import Taken
 from buildfarm.state.unseen import claimed, record
 from buildfarm.state.writer import JournalWriter
 
+MAKE_ERRORS = 2  # its exit status (GNU make manual, "How to Run make")
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
 TROUBLED_SECONDS = 2.0  # the same, when commits fail already
 CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
@@ -96,13 +97,15 @@ class Workshop:
         writer.submit(lambda journal: record(journal, begun.build, found, self._blind), durable=False)
         return len(found)
 
-    def _missing(self) -> list[str]:
-        """What the Makefiles lack, if a unit failed for want of it."""
-        from buildfarm.conductor.prerequisites import of_failed_build
+    def _missing(self, *, compiled: bool) -> list[str]:
+        """What the Makefiles lack, if it failed for want of it; `compiled`: every unit was."""
+        from buildfarm.conductor.prerequisites import IN_ORDER, of_failed_build
 
         request = self._request
         if request.serial_order:
             return []
+        if compiled:
+            return [] if request.jobs is not None else [IN_ORDER]
         return of_failed_build(request.directory, self._begun.state_dir, request.make_words, request.environment)
 
     def _trouble(self, text: str) -> None:
@@ -126,8 +129,8 @@ class Workshop:
             closing = writer.submit(lambda journal: journal.end_build(ledger.build, state, code))
         await asyncio.wrap_future(closing)
         ledger.tell_all()
-        if state is BuildState.FAILED and ledger.tally.failed:
-            for line in await asyncio.to_thread(self._missing):
+        if state is BuildState.FAILED and code == MAKE_ERRORS:
+            for line in await asyncio.to_thread(self._missing, compiled=not ledger.tally.failed):
                 self._reporters.note(line)
         self._reporters.finished(self._summary(ledger, code, state))
         return code
