@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildfarm.errors import ConfigError
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -1,6 +1,6 @@
 """The frozen values that travel between the rooms of buildfarm.
 
-They hold no behaviour beyond small derived properties and import nothing of ours.  Paths and arguments are
+They hold no behaviour beyond small derived properties and import nothing of ours but `value`.  Paths and arguments are
 `str` as `os.fsdecode` gives them (surrogateescape), so that bytes that are not UTF-8 survive a round trip.
 Times are seconds since the epoch unless a name says otherwise; durations are seconds; sizes are bytes.
 """
@@ -8,9 +8,11 @@ Times are seconds since the epoch unless a name says otherwise; durations are se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import NamedTuple
+
+from buildfarm.value import dataclass
 
 
 class Language(StrEnum):

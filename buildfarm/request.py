@@ -8,10 +8,11 @@ again when they change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from buildfarm.model import BuildSpec
+from buildfarm.value import dataclass
 
 VERIFY_PERCENT = 2.0
 """Default of `RunRequest.verify`."""

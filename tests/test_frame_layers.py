@@ -10,21 +10,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "buildfarm"
-BASE = {"model", "errors"}
+BASE = {"model", "errors", "value"}
 CONFIGURATION = {"config", "config_schema", "request"}
 ROOMS = {"make", "graph", "dispatch", "state", "report"}
 
 # What the modules of a room may import from elsewhere in buildfarm, its own room aside.
 MAY_IMPORT = {
-    "model": set(),
+    "value": set(),
+    "model": {"value"},
     "errors": set(),
     "config_schema": set(),
-    "config": {"errors", "config_schema"},
+    "config": {"errors", "config_schema", "value"},
     "request": BASE,
     **dict.fromkeys(ROOMS, BASE),
     "conductor": ROOMS | BASE | CONFIGURATION,
     "cli": ROOMS | BASE | CONFIGURATION | {"conductor", "boot"},
-    "boot": {"errors"},  # files for the system's service manager
+    "boot": {"errors", "value"},  # files for the system's service manager
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -32,6 +33,7 @@ MAY_IMPORT = {
 EFFECTS = {"asyncio", "socket", "subprocess", "sqlite3", "time", "threading", "selectors"}
 PURE = (
     "model.py",
+    "value.py",
     "errors.py",
     "request.py",
     "config_schema.py",

@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from buildfarm.errors import MachineError
+from buildfarm.value import dataclass
 
 TEMPLATE = "buildfarm-resume@.service"
 WANTS = "default.target.wants"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from buildfarm import config as configuration
@@ -17,6 +17,7 @@ from buildfarm.errors import MachineError, UsageError
 from buildfarm.make import arguments
 from buildfarm.model import BuildSpec
 from buildfarm.request import VERIFY_PERCENT, RunRequest
+from buildfarm.value import dataclass
 
 MAKEFILE_NAMES = ("GNUmakefile", "makefile", "Makefile")
 """GNU make manual, 3.2: what make looks for without -f, in this order."""

@@ -21,12 +21,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.state.claims import JournalRows, Standing
 from buildfarm.state.recovery import SweepPlan
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from buildfarm.conductor.suspects import Suspects

@@ -21,7 +21,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.conductor import headstart, limits
@@ -43,6 +42,7 @@ from buildfarm.request import UNLIMITED_JOBS, RunRequest
 from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.unseen import claimed, record
+from buildfarm.value import dataclass
 
 STATE_DIRECTORY = ".buildfarm"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import modules
@@ -16,6 +15,7 @@ from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepared import Made
 from buildfarm.model import OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
+from buildfarm.value import dataclass
 
 UNORDINARY = "its output is a link, no regular file, not ours to write, or in a directory that is not there"
 ELF = b"\x7fELF"  # begins an object

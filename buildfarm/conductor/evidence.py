@@ -21,7 +21,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildfarm.conductor import searched
 from buildfarm.conductor.probes import Probes
@@ -30,6 +30,7 @@ from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.model import Unit
 from buildfarm.state.digest import digest_bytes, digest_file
+from buildfarm.value import dataclass
 
 RACY_NS = 20_000_000
 FEW_NAMES = 16  # that one check looks for in a directory, before it has all names listed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from buildfarm.conductor.loop import now
@@ -16,6 +16,7 @@ from buildfarm.dispatch import events
 from buildfarm.dispatch.health import NOT_PROBED, Fault
 from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Answer, Node, NodeStatus
+from buildfarm.value import dataclass
 
 TICK_SECONDS = 0.5
 

@@ -19,7 +19,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from buildfarm.conductor.ledger import Ledger
@@ -29,6 +29,7 @@ from buildfarm.errors import UsageError
 from buildfarm.make.instance import MakeInstance
 from buildfarm.model import Invocation, Language, Planning
 from buildfarm.report.reporter import Totals
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from buildfarm.graph.dag import BuildGraph

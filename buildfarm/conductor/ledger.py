@@ -13,13 +13,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
 from buildfarm.state.taint import Taken, forget, take_back
 from buildfarm.state.views import named_output
 from buildfarm.state.writer import JournalWriter
+from buildfarm.value import dataclass
 
 
 @dataclass(slots=True)

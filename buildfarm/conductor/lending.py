@@ -31,9 +31,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildfarm.make.jobserver import JobServer
+from buildfarm.value import dataclass
 
 PATIENCE = 10.0  # seconds that a call waits for its token before it goes on without
 SETTLE = 2.0  # seconds at the end to take what is owed

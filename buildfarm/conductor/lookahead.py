@@ -21,7 +21,7 @@ import asyncio
 import heapq
 import os
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
@@ -39,6 +39,7 @@ from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.graph.classify import stays
 from buildfarm.model import Invocation, Unit
 from buildfarm.state.store import ObjectStore, StoredResult
+from buildfarm.value import dataclass
 
 TICK = 0.2  # seconds between looks at what waits for a file
 TRIES = 4

@@ -11,13 +11,13 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.conductor.limits import files_needed
 from buildfarm.conductor.room import memory_available
 from buildfarm.dispatch import lzo
 from buildfarm.state import durable
+from buildfarm.value import dataclass
 
 DISK_BYTES = 500 << 20
 MEMORY_BYTES = 300 << 20

@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildfarm.conductor.lending import Seat
 from buildfarm.conductor.making import Maker
@@ -30,6 +30,7 @@ from buildfarm.conductor.task import Modules, Task
 from buildfarm.dispatch.fortran_text import Scanned
 from buildfarm.dispatch.modules import SearchPath, changed, final_directory
 from buildfarm.dispatch.prepared import Made
+from buildfarm.value import dataclass
 
 OVERTAKEN = 0.5  # seconds between two calls that make began in order and that came in the other order
 

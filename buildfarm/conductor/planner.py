@@ -11,7 +11,7 @@ import functools
 import gc
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -26,6 +26,7 @@ from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.cache import cache_directory
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from buildfarm.graph.dag import BuildGraph

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import networkx as nx
@@ -28,6 +27,7 @@ from buildfarm.graph.plan import InstancePlan, PlannedCall
 from buildfarm.model import Unit
 from buildfarm.report.text import count, printable, relative
 from buildfarm.state import reader
+from buildfarm.value import dataclass
 
 MOST_TOLD = 5  # at a build's end; `export missing` has all
 

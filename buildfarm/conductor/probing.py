@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.conductor.toolbox import Toolbox
@@ -24,6 +23,7 @@ from buildfarm.dispatch.probe import probe as ask
 from buildfarm.errors import MachineError
 from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

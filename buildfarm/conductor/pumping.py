@@ -14,7 +14,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.conductor.farm import Farm
@@ -25,6 +24,7 @@ from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.prepared import Prepared
 from buildfarm.dispatch.recipe_pump import Pump, Unclear
 from buildfarm.model import Invocation, Job, Language, Node, Unit
+from buildfarm.value import dataclass
 
 LANGUAGES = (Language.C, Language.CXX)
 HOPED_PER_SLOT = 4

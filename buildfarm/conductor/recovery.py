@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from buildfarm.conductor.astray import Astray, led_back, look_for
 from buildfarm.errors import MachineError
@@ -27,6 +26,7 @@ from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.lock import TreeLock
 from buildfarm.state.removal import perform
 from buildfarm.state.sight import last_sign_of_life
+from buildfarm.value import dataclass
 
 ORPHANS_SECONDS = 10.0
 ASIDE = "removed"  # in `.buildfarm`: what the last sweep took away by make's word alone

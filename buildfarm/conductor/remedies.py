@@ -7,7 +7,8 @@ of Debian's `/etc/default/distcc`, which its init script reads; distccd has no c
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 DEFAULTS = "/etc/default/distcc"
 PORT = 3632  # Debian's init script starts distccd on no other

@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildfarm.dispatch.canary import MARK, Canaries, hatch
 from buildfarm.dispatch.client import compile
@@ -20,6 +20,7 @@ from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.probe import DEADLINES, probe
 from buildfarm.errors import MachineError
 from buildfarm.model import Job, Language, Node, SentFile
+from buildfarm.value import dataclass
 
 TEXT_BYTES = 1 << 20  # of the text by which throughput is measured
 DENIAL_SECONDS = 4.0  # how soon distccd closes on a client that it does not allow

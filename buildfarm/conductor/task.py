@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from buildfarm.conductor.delivery import temporary_name
@@ -17,6 +17,7 @@ from buildfarm.dispatch.fortran_text import FortranText
 from buildfarm.dispatch.prepared import Made
 from buildfarm.dispatch.stamps import Stamp
 from buildfarm.model import CheckOut, Invocation, Kind, Unit
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ trial waits for `RARER * EXPLORED` units: it would cost this machine what it spe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from buildfarm.value import dataclass
 
 EXPLORED, EXPLORED_LAST = 64, 1024
 RARER = 4  # times

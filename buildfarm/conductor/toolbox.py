@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from buildfarm.graph.fingerprint import fingerprint_in, relevant_environment
 from buildfarm.graph.options import NATIVE
 from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     import asyncio

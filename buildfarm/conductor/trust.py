@@ -20,11 +20,11 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch.repeat import compile_here, without_debug
 from buildfarm.model import Job
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 DEMANDED = float("-inf")
 

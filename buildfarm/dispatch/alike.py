@@ -19,13 +19,14 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildfarm.dispatch import client
 from buildfarm.dispatch.canary import MARK
 from buildfarm.dispatch.faults import NodeFault
 from buildfarm.dispatch.headers import Header
 from buildfarm.model import Job, Node, SentFile
+from buildfarm.value import dataclass
 
 HALVINGS = 3
 FAULTS_TOLERATED = 3  # of a node's connection, before it is no longer asked

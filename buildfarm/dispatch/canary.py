@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.elf import ObjectIdentity, identify
 from buildfarm.errors import MachineError
 from buildfarm.model import Job, Language, SentFile
+from buildfarm.value import dataclass
 
 MARK = "-frandom-seed=bf-probe"
 """Stands in every command of a probe, so that a node's log tells probes from units.  It changes no byte here."""

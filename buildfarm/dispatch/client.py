@@ -25,7 +25,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from buildfarm.dispatch import protocol
@@ -34,6 +34,7 @@ from buildfarm.dispatch.faults import NodeCorrupt, NodeForbidden, NodeLate, Node
 from buildfarm.dispatch.lzo import Buffer
 from buildfarm.dispatch.ssh import Tunnel
 from buildfarm.model import Answer, Job, Node
+from buildfarm.value import dataclass
 
 KEEPALIVE_IDLE = 5  # seconds of silence before the first keepalive probe,
 KEEPALIVE_INTERVAL = 3  # between probes,

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 _COLUMNS = 72
 _PLAIN = re.compile(rb"[^\s\\$#%:;|*?'\"]+")  # a name that gcc need not quote and nobody takes for anything else

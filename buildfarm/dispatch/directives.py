@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+
+from buildfarm.value import dataclass
 
 OPERANDS_KEPT = 2048  # of directives: sources of a project ask for mostly the same
 

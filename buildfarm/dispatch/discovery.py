@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.dispatch.hosts import MOST_SLOTS, parse
 from buildfarm.errors import ConfigError, MachineError
 from buildfarm.model import Node
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from zeroconf import ServiceListener, Zeroconf

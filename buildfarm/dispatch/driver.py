@@ -17,11 +17,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 
 from buildfarm.dispatch import local
+from buildfarm.value import dataclass
 
 WORTH_LEARNING = 3  # units with the same options that go by the driver before it is asked
 _GCC = re.compile(r"(?:.*-)?(?:gcc|g\+\+|c\+\+|cc)(?:-[0-9.]+)?")

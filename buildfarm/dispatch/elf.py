@@ -8,7 +8,8 @@ escape.  A few `struct` reads per section, no pyelftools: this runs for every un
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 _MAGIC = b"\x7fELF"
 _RELOCATABLE = 1  # ET_REL

@@ -5,10 +5,9 @@ They are values alone; who decides is `scheduler`, who performs is the conductor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from buildfarm.dispatch.health import Fault
 from buildfarm.model import Node
+from buildfarm.value import dataclass
 
 # --- events ------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,8 @@ cancels nothing (`scheduler` does).  Times are seconds; a node's speed divides t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from buildfarm.dispatch.events import Submit
+from buildfarm.value import dataclass
 
 DEFAULT_ESTIMATE = 3.0  # for a unit that nobody knows anything of
 STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times its estimate ...

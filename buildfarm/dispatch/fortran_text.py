@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from buildfarm.dispatch.missing_directories import SILENCE
 from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.model import FortranOptions, Invocation, Unit
+from buildfarm.value import dataclass
 
 # scanner.cc: include_line; the same in both source forms, behind a sentinel with -fopenmp only.
 _LINE = rb"""[ \t]*include[ \t]*(["'])([^"'\n]+)\1[ \t]*(?:![^\n]*)?\r?$"""

@@ -28,7 +28,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from buildfarm.dispatch import directives, protocol, stamps
@@ -36,6 +36,7 @@ from buildfarm.dispatch.directives import Asked, How
 from buildfarm.dispatch.listings import Listings
 from buildfarm.dispatch.stamps import SYSTEM, Stamp, file_stamp
 from buildfarm.model import SentFile
+from buildfarm.value import dataclass
 
 NEVER: tuple[int, Set[str]] = (-1, frozenset())
 RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick

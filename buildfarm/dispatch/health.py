@@ -14,10 +14,11 @@ asked at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from buildfarm.model import Node, NodeStatus
+from buildfarm.value import dataclass
 
 NOT_PROBED = "being asked who it is"
 FIRST_PAUSE = 1.0

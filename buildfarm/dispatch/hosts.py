@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildfarm.errors import ConfigError
 from buildfarm.model import Node
+from buildfarm.value import dataclass
 
 DEFAULT_PORT = 3632
 DEFAULT_SLOTS = 4  # of a node, hosts.c: dcc_parse_hosts

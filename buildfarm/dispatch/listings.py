@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Set
-from dataclasses import dataclass
 
 from buildfarm.dispatch import inotify
 from buildfarm.dispatch.inotify import CREATED, DELETED, DELETED_SELF, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW
+from buildfarm.value import dataclass
 
 WATCHED = 512  # directories; the kernel has room for 8192 or more, of which others want some
 

@@ -17,7 +17,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 KILL_AFTER = 2.0  # seconds between SIGTERM and SIGKILL for a tool that is no longer wanted
 

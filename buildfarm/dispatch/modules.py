@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from buildfarm.dispatch.prepared import Made
 from buildfarm.model import Unit
+from buildfarm.value import dataclass
 
 MODULE_SUFFIXES = (".mod", ".smod")
 

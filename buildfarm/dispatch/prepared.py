@@ -6,10 +6,10 @@ Values only; `prepare.py` makes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from buildfarm.dispatch.headers import Header
 from buildfarm.model import Answer, Job
+from buildfarm.value import dataclass
 
 
 class CannotTravel(Exception):

@@ -18,13 +18,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from buildfarm.dispatch.canary import MARK, Canaries, Canary
 from buildfarm.dispatch.client import Deadlines, compile
 from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
 from buildfarm.dispatch.verdict import LocalVerdict, NodeAtFault, judge
 from buildfarm.model import Job, Language, Node
+from buildfarm.value import dataclass
 
 DEADLINES = Deadlines(connect=5.0, send=15.0, compile=30.0, receive=15.0)
 _NOT_HERE = "closed without an answer"

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from buildfarm.dispatch import lzo
 from buildfarm.dispatch.lzo import Buffer
 from buildfarm.model import Answer, Job, SentFile, Text
+from buildfarm.value import dataclass
 
 TEXTS_KEPT = 1024  # words and names that units have in common
 HEADER = 12  # bytes of token and parameter

@@ -20,7 +20,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.dispatch import local, protocol
@@ -31,6 +30,7 @@ from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, Text, Unit
+from buildfarm.value import dataclass
 
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
 # The assembler reads these by a name that means nothing, or another file, on a node.  No file is named where the

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from buildfarm.dispatch.search_path import (
 from buildfarm.dispatch.stamps import stamp
 from buildfarm.dispatch.tree import Tree
 from buildfarm.model import Answer, Invocation, Job, Language, SentFile, Unit
+from buildfarm.value import dataclass
 
 __all__ = ["Pump", "Unclear"]
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum, auto
 
 from buildfarm.dispatch.events import (
@@ -53,6 +53,7 @@ from buildfarm.dispatch.events import (
 from buildfarm.dispatch.expectations import STRAGGLER_FLOOR, Expectations
 from buildfarm.dispatch.health import NOT_PROBED, Health, Standing
 from buildfarm.model import Node, NodeStatus
+from buildfarm.value import dataclass
 
 BACKOFF_SECONDS = 60.0  # distcc's own DISTCC_BACKOFF_PERIOD default (src/backoff.c)
 SUSPICION_FACTOR = 4.0  # an attempt that lost after so many times what the winner took is the node's fault

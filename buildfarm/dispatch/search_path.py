@@ -16,13 +16,13 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from buildfarm.dispatch import local, stamps
 from buildfarm.dispatch.headers import SearchPath, Unclear
 from buildfarm.dispatch.tree import OURS
 from buildfarm.model import Language
+from buildfarm.value import dataclass
 
 OPTIONS_KEPT = 256  # different sets of a build's units
 ROOT = f"{OURS}R"

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from buildfarm.dispatch import ssh
 from buildfarm.dispatch.hosts import HostList, parse
 from buildfarm.errors import ConfigError
 from buildfarm.model import Node
+from buildfarm.value import dataclass
 
 SYSTEM_HOSTS = Path("/etc/distcc/hosts")
 ENVIRONMENT_FILE = "BUILDFARM_ENVIRONMENT_FILE"

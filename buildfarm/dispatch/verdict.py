@@ -18,9 +18,8 @@ behaviour (`src/serve.c: dcc_run_job`, `src/exitcode.h`) and of what gcc's drive
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from buildfarm.model import Answer
+from buildfarm.value import dataclass
 
 _COMPILER_MISSING = 110  # EXIT_COMPILER_MISSING, distcc's src/exitcode.h
 _TIMEOUT = 118  # EXIT_TIMEOUT

@@ -9,8 +9,9 @@ seconds, a vertex without one takes none.  Everything is linear in vertices and 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from buildfarm.value import dataclass
 
 V = TypeVar("V", bound=Hashable)
 

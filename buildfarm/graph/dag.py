@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -36,6 +35,7 @@ from buildfarm.graph.critical import (
     remaining_path,
 )
 from buildfarm.graph.plan import InstancePlan, PlannedCall, SubMake, Target
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     import networkx as nx

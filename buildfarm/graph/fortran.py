@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from buildfarm.graph.fortranglance import may_tell
 from buildfarm.graph.fortranlines import DEFAULT_RULES, LineRules, fixed_statements, free_statements
 from buildfarm.model import Unit
+from buildfarm.value import dataclass
 
 __all__ = ["FortranScan", "LineRules", "Submodule", "line_rules", "scan"]
 

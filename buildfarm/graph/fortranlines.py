@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from buildfarm.value import dataclass
 
 _SPECIAL: Final = re.compile("['\"!;&]")
 _NOTHING_MORE: Final = re.compile(r"\s*(?:!|$)")

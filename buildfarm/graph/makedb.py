@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from buildfarm.value import dataclass
 
 STOPPED = "\x1e"  # begins the mark that the plan shell's record leaves behind a recipe line
 

@@ -7,11 +7,11 @@ It knows no options and reads no file.  Source of the suffixes: the GCC manual, 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from buildfarm.model import Language
+from buildfarm.value import dataclass
 
 _COMPILER: Final = re.compile(
     r"(?:[\w.]+-)*?(?P<name>gcc|g\+\+|c\+\+|cc|gfortran|clang|clang\+\+|c89|c99|f77|f90|f95)(?:-\d[\d.]*)?"

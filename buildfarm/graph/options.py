@@ -10,10 +10,11 @@ taken to travel unless it is named here; any other unknown option keeps its comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
+
+from buildfarm.value import dataclass
 
 PREPROCESS: Final = 1  # matters to `-E`
 COMPILE: Final = 2  # matters to the compilation of preprocessed C and C++

@@ -12,13 +12,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from buildfarm.graph import libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
 from buildfarm.model import ToolCall
+from buildfarm.value import dataclass
 
 Classify = Callable[[Sequence[str]], ToolCall]
 Read = Callable[[str], str | None]

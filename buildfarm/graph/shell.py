@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
 from buildfarm.graph.shellwords import NAME, NotUnderstoodError, Piece, Word, WordReader, expand
 from buildfarm.graph.substitution import substituted
+from buildfarm.value import dataclass
 
 _MOST_COMMANDS = 20_000  # of one recipe line; the loop that is longer is not understood
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")

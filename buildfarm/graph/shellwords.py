@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 _BACKQUOTED = re.compile(r"\\([$`\\])")  # XCU 2.6.3: what a backslash escapes within backquotes
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

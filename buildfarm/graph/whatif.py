@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from buildfarm.value import dataclass
 
 MODULE_SHARE = 0.1
 

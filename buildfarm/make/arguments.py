@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 
 from buildfarm.errors import UsageError
+from buildfarm.value import dataclass
 
 UNLIMITED_JOBS = 0
 """`MakeArguments.jobs` for `-j` without a number."""

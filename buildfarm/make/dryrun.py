@@ -41,7 +41,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.errors import UsageError
@@ -49,6 +49,7 @@ from buildfarm.make.arguments import MakeArguments, parse
 from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance, split_flags
 from buildfarm.make.masquerade import MARKER
+from buildfarm.value import dataclass
 
 _OURS = (
     "TMPDIR",

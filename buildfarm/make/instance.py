@@ -9,9 +9,9 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from buildfarm.make import arguments
+from buildfarm.value import dataclass
 
 _DROPPED = (
     "--jobs", "--load-average", "--output-sync", "--debug", "--shuffle", "--jobserver-auth", "--jobserver-fds",

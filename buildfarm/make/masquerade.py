@@ -22,11 +22,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.errors import MachineError
 from buildfarm.make import native
+from buildfarm.value import dataclass
 
 #: A directory that holds this file is a masquerade directory; stub.c and stub.py know the name too.
 MARKER = ".buildfarm-masquerade"

@@ -17,13 +17,13 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from buildfarm.make import wire
 from buildfarm.make.listener import Listener
 from buildfarm.model import Invocation
+from buildfarm.value import dataclass
 
 MAKES = frozenset({"make", "gmake"})
 _PIECE = 64 * 1024

@@ -12,10 +12,10 @@ import resource
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from buildfarm.errors import MachineError
 from buildfarm.make.masquerade import MARKER
+from buildfarm.value import dataclass
 
 _NAMES = ("make", "gmake")
 _VERSION = re.compile(rb"GNU Make (\d+)\.(\d+)")

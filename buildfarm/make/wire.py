@@ -27,10 +27,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from buildfarm.model import Invocation
+from buildfarm.value import dataclass
 
 MAGIC = b"BFS1"
 EXEC = b"E"

@@ -6,11 +6,11 @@ It draws boxes and curves; what they mean is the caller's.  Every box tells its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
 from buildfarm.report.layout import layers
 from buildfarm.report.text import printable
+from buildfarm.value import dataclass
 
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 230, 30, 180, 22, 16
 LABEL = 26  # characters that fit a box

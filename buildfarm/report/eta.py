@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 WINDOW = 60.0
 """Seconds over which the pace is measured: nodes join and leave, and the first units are no sample."""

@@ -7,7 +7,8 @@ unless a name says otherwise; steps are numbered by their place in `History.step
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import jinja2
 
 from buildfarm.report.history import History
 from buildfarm.report.layout import layers
 from buildfarm.report.text import clock, count, duration, encodable, harmless, printable
+from buildfarm.value import dataclass
 
 SLOWEST = 25
 MOST_ROWS = 500  # of retries and faults

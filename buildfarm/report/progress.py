@@ -12,12 +12,12 @@ still grow it is what the build takes at least.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from buildfarm.model import Kind, NodeStatus
 from buildfarm.report.eta import ENOUGH, Eta, Outlook, by_flight
 from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, UnitDone, UnitStarted
 from buildfarm.report.text import relative
+from buildfarm.value import dataclass
 
 LOCAL_NAME = "this machine"
 

@@ -8,10 +8,11 @@ delay them without harm to the build.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from buildfarm.model import Kind, NodeStatus
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ It reads; recovery.py judges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from buildfarm.model import OutputRecord
 from buildfarm.state.encoding import unpack, unpack_words
 from buildfarm.state.journal import BuildRow, Journal
 from buildfarm.state.lineage import LINEAGE
+from buildfarm.value import dataclass
 
 
 class Standing(StrEnum):

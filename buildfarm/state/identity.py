@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from buildfarm.value import dataclass
 
 BOOT_ID_VARIABLE = "BUILDFARM_BOOT_ID"
 

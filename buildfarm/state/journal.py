@@ -13,7 +13,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.model import (
@@ -41,6 +40,7 @@ from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.lineage import LINEAGE
 from buildfarm.state.salvage import salvage
 from buildfarm.state.steps import STEP_BITS, StepTable
+from buildfarm.value import dataclass
 
 CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
 CLOCK_STEP_NS = 10_000_000  # less is the jitter of reading two clocks, more a clock that was set

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.errors import MachineError, NoStateHere
 from buildfarm.state import durable
 from buildfarm.state.digest import digest_bytes
 from buildfarm.state.encoding import pack, unpack
+from buildfarm.value import dataclass
 
 APPLICATION_ID = 0x42464A31  # "BFJ1"
 SCHEMA_VERSION = 2

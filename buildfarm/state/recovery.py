@@ -30,12 +30,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from buildfarm.model import BuildState, OutputRecord
 from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.journal import CLOCK_STEP_NS, BuildRow
 from buildfarm.state.sight import Hash, Look, Seen, hash_files, look
+from buildfarm.value import dataclass
 
 MODULE_SUFFIXES = (".mod", ".smod")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from buildfarm.model import OutputRecord
 from buildfarm.state.encoding import unpack, unpack_words
 from buildfarm.state.journal import Journal
 from buildfarm.state.steps import STDERR_KEPT
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.errors import MachineError
 from buildfarm.state.digest import digest_file
 from buildfarm.state.journal import CLOCK
+from buildfarm.value import dataclass
 
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
 LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s

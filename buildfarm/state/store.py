@@ -20,7 +20,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from buildfarm.state.digest import SIZE, digest_bytes
 from buildfarm.state.encoding import pack
 from buildfarm.state.journal import Journal
 from buildfarm.state.writer import JournalError, JournalWriter
+from buildfarm.value import dataclass
 
 MAGIC = b"BFSTORE1"
 DEFAULT_LIMIT = 2 << 30  # bytes

@@ -7,11 +7,11 @@ so that the sweep of any later build removes them, should this one die before it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from buildfarm.state.encoding import pack, plain, unpack
 from buildfarm.state.journal import Journal
 from buildfarm.state.lineage import LINEAGE
+from buildfarm.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
     from buildfarm.model import OutputRecord

@@ -26,7 +26,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +33,7 @@ from buildfarm.errors import MachineError
 from buildfarm.model import CheckIn, StepState
 from buildfarm.state import durable
 from buildfarm.state.journal import CLOCK, Journal
+from buildfarm.value import dataclass
 
 T = TypeVar("T")
 
