@@ -55,6 +55,7 @@ class _Call:
     """Make's request for one object."""
 
     came: asyncio.Event = field(default_factory=asyncio.Event)
+    read: asyncio.Event = field(default_factory=asyncio.Event)  # it is known which modules its unit writes
     served: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -66,6 +67,7 @@ class Phases:
         self._definers: dict[str, Chapter] = {}  # by the final path of a module file
         self._paths: dict[str, list[str]] = {}  # of the module files that may be written, by object
         self._calls: dict[str, _Call] = {}  # by object: those not served
+        self._read: set[str] = set()  # objects of units that were read
         self._waits: dict[str, str] = {}  # which object waits for which, of these
         self._unread = 0
         self._all_read = asyncio.Event()
@@ -73,7 +75,10 @@ class Phases:
 
     def asked(self, output: str) -> None:
         """Make has asked for the unit that makes `output`; `in_tree` follows."""
-        self._calls.setdefault(output, _Call()).came.set()
+        call = self._calls.setdefault(output, _Call())
+        call.came.set()
+        if output in self._read:
+            call.read.set()
 
     def expect(self) -> None:
         """One more unit is about to be read."""
@@ -95,6 +100,9 @@ class Phases:
             path = os.path.join(directory, name)
             self._definers[path] = chapter
             self._paths.setdefault(chapter.output, []).append(path)
+        self._read.add(chapter.output)
+        if chapter.output in self._calls:
+            self._calls[chapter.output].read.set()
         return read
 
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
@@ -106,8 +114,8 @@ class Phases:
             borrowed = await self._borrow(chapter, needed)
         else:
             for paths in needed:
-                if not any(map(os.path.exists, paths)):
-                    await self._find_definer(paths, chapter)
+                if self._definer(paths, chapter) is None and not any(map(os.path.exists, paths)):
+                    await self._calls_read()
                 await self.in_order(chapter.output, paths, task.seat)
         modules = await self._maker.make_modules(task, read, borrowed)
         chapter.close(modules.made)
@@ -129,6 +137,14 @@ class Phases:
             finally:
                 del self._waits[output]
 
+    async def _calls_read(self) -> None:
+        """Wait until it is known which modules the units write that make has asked for by now."""
+        with contextlib.suppress(TimeoutError):  # one that is delivered from the store is never read
+            async with asyncio.timeout(OVERTAKEN):
+                for call in tuple(self._calls.values()):
+                    if call.came.is_set():
+                        await call.read.wait()
+
     def _is_waited_for(self, output: str, by: str) -> bool:
         """Whether `by` is `output` or waits for it, be it for others' sake."""
         while by != output and by in self._waits:
@@ -139,6 +155,7 @@ class Phases:
         """The unit that makes `output` has been served: its modules are in the tree, whatever they are."""
         call = self._calls.pop(output, None)
         if call is not None:
+            call.read.set()
             call.served.set()
         differ: dict[Chapter, bool] = {}
         for path in self._paths.pop(output, ()):
@@ -165,21 +182,17 @@ class Phases:
         """The private files, by final path, of the modules that a unit needs and others have made."""
         borrowed: dict[str, str] = {}
         for paths in needed:
-            definer = await self._find_definer(paths, chapter)
+            definer = self._definer(paths, chapter)
+            if definer is None and not self._all_read.is_set():
+                await self._all_read.wait()
+                definer = self._definer(paths, chapter)
             if definer is not None:
                 for made in await asyncio.shield(definer.made):
                     borrowed[made.final] = made.temporary
         return borrowed
 
-    async def _find_definer(self, paths: list[str], but: Chapter) -> Chapter | None:
-        """Who writes the first of these module files that somebody else writes, once all units have been read."""
-        definer = self._definer(paths, but)
-        if definer is None and not self._all_read.is_set():
-            await self._all_read.wait()
-            definer = self._definer(paths, but)
-        return definer
-
     def _definer(self, paths: list[str], but: Chapter) -> Chapter | None:
+        """Who writes the first of these module files that somebody else writes."""
         found = (self._definers.get(path) for path in paths)
         return next((definer for definer in found if definer is not None and definer is not but), None)
 
