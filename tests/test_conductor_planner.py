@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildfarm.conductor import planner
-from buildfarm.graph.makedb import parse
-from buildfarm.make import dryrun
-from buildfarm.make.inmemory import run_in_memory
+from buildfarm.make import dryrun, records
 from buildfarm.make.instance import MakeInstance
+from tests.hearing import heard_run
 
 MAKEFILE = """\
 program: $(patsubst %.c,%.o,$(sort $(wildcard *.c)))
@@ -51,29 +50,6 @@ def test_a_plan_is_the_same_without_what_is_compiled(tmp_path: Path, monkeypatch
     assert buffered.troubles == plain.troubles == ()
     assert len(buffered.graph.units()) == 50
     assert buffered.graph.to_json() == plain.graph.to_json()
-
-
-def test_a_plan_is_the_same_when_it_was_heard_while_make_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "Makefile").write_text(MAKEFILE + f"lint: ; gcc -fsyntax-only{' -DWIDE=1' * 200} u1.c\n.PHONY: lint\n")
-    for number in range(1000):  # more than a piece
-        (tmp_path / f"u{number}.c").write_text(f"int u{number};\n")
-    environment = {"PATH": os.environ["PATH"]}
-    told: list[bytes] = []
-    listen = planner.Hearing.__call__
-
-    def kept(self: planner.Hearing, piece: bytes) -> None:
-        told.append(piece)
-        listen(self, piece)
-
-    monkeypatch.setattr(planner.Hearing, "__call__", kept)
-    heard = planner.plan_build(str(tmp_path), ["program", "lint"], environment)
-    assert told and all(piece.endswith(b"\n") for piece in told)
-    monkeypatch.setattr(planner.Hearing, "__call__", lambda self, piece: None)
-    read = planner.plan_build(str(tmp_path), ["program", "lint"], environment)
-    assert len(heard.graph.units()) == 1000
-    assert heard.graph.to_json() == read.graph.to_json()
 
 
 def test_what_was_heard_counts_for_the_same_directory_and_environment_only(tmp_path: Path) -> None:
@@ -111,46 +87,51 @@ STEPS = {
 @settings(max_examples=30, deadline=None)
 @given(names=st.lists(st.sampled_from(list(STEPS)), unique=True, min_size=1), size=st.integers(1, 4000))
 def test_heard_in_pieces_of_any_size_a_plan_is_that_of_the_text(names: list[str], size: int) -> None:
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as name:
         tree = Path(name)
         (tree / "sub").mkdir()
         for letter in ("a", "b", "c", "e", "f", "g", "h", "i", "k", "größe", "n", "o", "q", "r"):
             (tree / f"{letter}.c").touch()
         (tree / "Makefile").write_text(f"all: {' '.join(names)}\n" + "".join(STEPS[name] for name in names))
-        said: list[bytes] = []
-
-        async def kept(*words: Any) -> tuple[int | None, bytes, str, str]:
-            ended = await run_in_memory(*words)
-            said.append(ended[1])
-            return ended
-
-        patch.setattr(dryrun, "run_in_memory", kept)
         instance = MakeInstance(name, ("make",), {"PATH": os.environ["PATH"]})
         library, confiner, cut = planner._natives()
-        output = asyncio.run(dryrun.dry_run(instance, 60, library=library, confiner=confiner))
-        heard = planner.Hearing(instance)
-        at = 0
-        while at < len(said[0]):
-            end = said[0].find(b"\n", min(at + size, len(said[0]) - 1)) + 1
-            heard(said[0][at:end])
-            at = end
+        output = asyncio.run(heard_run(instance, library=library, confiner=confiner))
         assert not output.error
-        databases = (parse(output.text, cut, heard.heard()), parse(output.text))
-        assert databases[0] == databases[1]
-        understood = [
-            planner._understand(instance, database, output, hearing)
-            for database, hearing in zip(databases, (heard, planner.Hearing(instance)), strict=True)
-        ]
-        assert understood[0] == understood[1]
+        said = b"".join(output.pieces)
+        heard = planner.Hearing(instance, cut)
+        at = 0
+        while at < len(said):
+            end = said.find(b"\n", min(at + size, len(said) - 1)) + 1
+            heard(said[at:end])
+            at = end
+        late = planner.Hearing(MakeInstance("/", ("make",), {}))  # for another directory it has read nothing early
+        late(said)
+        assert planner._understand(instance, output, heard) == planner._understand(instance, output, late)
 
 
-def test_what_was_heard_is_not_read_again(tmp_path: Path) -> None:
-    (tmp_path / "Makefile").write_text(MAKEFILE)
-    trace = "".join(f"M:4: target 'u{n}.o' does not exist\ncc -c u{n}.c -o u{n}.o\n" for n in range(9))
-    hearing = planner.Hearing(MakeInstance(str(tmp_path), ("make",), {}))
-    hearing(f"make: Entering directory '/w'\n{trace}".encode())
-    heard = hearing.heard()
-    assert heard.text == trace and len(heard.reader.steps) == 8
-    steps = heard.reader.steps
-    database = parse(f"make: Entering directory '/w'\n{trace}# GNU Make 4.3\n", heard=heard)
-    assert len(database.steps) == 9 and database.steps == tuple(steps)
+def test_records_are_found_in_pieces_of_any_size(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: a b\na:\n\techo first\n\t+echo A \\\n\tB\nb: ; $(MAKE) -C sub\nexport V = \x1ebuildfarm\n"
+    )
+    raw: list[bytes] = []
+
+    class Kept(records.Records):
+        def __call__(self, piece: bytes) -> None:
+            raw.append(piece)
+            super().__call__(piece)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dryrun, "Records", Kept)
+        output = asyncio.run(heard_run(MakeInstance(str(tmp_path), ("make",), {"PATH": os.environ["PATH"]})))
+    text = b"".join(raw)
+    (token,) = set(re.findall(rb"\x1e(buildfarm-[0-9a-f]{16})\n", text))
+    (probe,) = set(re.findall(rb"'([^']*/probe.mk)' does not exist|$", text)) - {b""} or {b"/probe.mk"}
+    for size in range(1, 200):
+        told: list[bytes] = []
+        again = records.Records(token.decode(), os.fsdecode(probe), told.append)
+        for at in range(0, len(text), size):
+            again(text[at : at + size])
+        again.end()
+        assert b"".join(told) == b"".join(output.pieces)
+        assert again.complete and len(again.found) == len(output.submakes) == 3
+        assert all(piece.endswith(b"\n") for piece in told)

@@ -12,8 +12,9 @@ import networkx as nx
 
 from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
-from buildfarm.graph.makedb import Complaints, complaints, parse
+from buildfarm.graph.makedb import Complaints, complaints
 from buildfarm.graph.plan import InstancePlan, make_plan
+from tests.hearing import parse
 
 
 def trace_plan(

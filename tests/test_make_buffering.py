@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.graph.makedb import parse
 from buildfarm.make import buffering, confining, native
-from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
+from tests.hearing import HeardRun, heard_run, parse
 
 MAKEFILE = """\
 $(info read)
@@ -37,12 +36,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def run(directory: Path, library: Path | None, **environment: str) -> DryRunOutput:
+def run(directory: Path, library: Path | None, **environment: str) -> HeardRun:
     instance = MakeInstance(str(directory), ("make",), {"PATH": os.environ["PATH"], **environment})
-    return asyncio.run(dry_run(instance, 60, library=library))
+    return asyncio.run(heard_run(instance, 60, library=library))
 
 
-def trace(output: DryRunOutput) -> str:
+def trace(output: HeardRun) -> str:
     return output.text.partition("\n# GNU Make ")[0]
 
 
@@ -58,7 +57,7 @@ def test_a_buffered_dry_run_says_the_same_in_the_same_order(
     assert ": buildfarm-" not in trace(buffered)
     assert len(buffered.text.splitlines()) == len(line_by_line.text.splitlines())
 
-    def told(output: DryRunOutput) -> list[tuple[str, dict[str, str]]]:
+    def told(output: HeardRun) -> list[tuple[str, dict[str, str]]]:
         return [(line.line, dict(line.environment)) for line in output.submakes if line.line[:1] != ":"]
 
     assert told(buffered) == told(line_by_line)
@@ -146,7 +145,7 @@ def test_make_sees_what_was_written_in_its_view_of_the_tree(
     assert confiner is not None
     instance = MakeInstance(str(tree), ("make",), {"PATH": os.environ["PATH"]})
     without, with_it = (
-        asyncio.run(dry_run(instance, 60, tree=str(tmp_path), library=choice, confiner=confiner))
+        asyncio.run(heard_run(instance, 60, tree=str(tmp_path), library=choice, confiner=confiner))
         for choice in (None, library)
     )
     assert without.confinement == with_it.confinement
@@ -165,7 +164,7 @@ def test_nothing_of_what_confines_is_open_in_what_make_runs(tmp_path: Path, libr
     (tmp_path / "Makefile").write_text("X := $(shell ls -l /proc/self/fd; env)\nall: ; echo '$(X)'\n")
     confiner = confining.prepare(library.parent.parent.parent)
     instance = MakeInstance(str(tmp_path), ("make",), {"PATH": os.environ["PATH"]})
-    output = asyncio.run(dry_run(instance, 60, library=library, confiner=confiner))
+    output = asyncio.run(heard_run(instance, 60, library=library, confiner=confiner))
     said = next(line for line in output.text.splitlines() if line.startswith("echo '"))
     assert "BUILDFARM" not in said and "LD_PRELOAD" not in said and "TUNABLES" not in said
     assert "upper" not in said and str(tmp_path) not in said.replace(f"PWD={tmp_path}", "")
@@ -176,5 +175,5 @@ def test_what_the_user_says_of_memory_stays(tmp_path: Path, library: Path) -> No
     confiner = confining.prepare(library.parent.parent.parent)
     said = "glibc.malloc.hugetlb=1"
     instance = MakeInstance(str(tmp_path), ("make",), {"PATH": os.environ["PATH"], "GLIBC_TUNABLES": said})
-    output = asyncio.run(dry_run(instance, 60, library=library, confiner=confiner))
+    output = asyncio.run(heard_run(instance, 60, library=library, confiner=confiner))
     assert f"\necho said {said}\n" in output.text and output.environment["GLIBC_TUNABLES"] == said

@@ -13,18 +13,18 @@ import pytest
 from platformdirs import user_cache_path
 
 from buildfarm.make import buffering, confine, confining
-from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance, split_flags
+from tests.hearing import HeardRun, heard_run
 
 needs_landlock = pytest.mark.skipif(confine.abi() == 0, reason="the kernel has no Landlock")
 
 
-def plan(directory: Path, *words: str, timeout: float = 60, **environment: str) -> DryRunOutput:
+def plan(directory: Path, *words: str, timeout: float = 60, **environment: str) -> HeardRun:
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     level = int(environment.get("MAKELEVEL", "0"))
     instance = MakeInstance(str(directory), ("make", *words), {**base, **environment}, level)
     library, confiner = natives()
-    return asyncio.run(dry_run(instance, timeout, library=library, confiner=confiner))
+    return asyncio.run(heard_run(instance, timeout, library=library, confiner=confiner))
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def snapshot(directory: Path) -> dict[str, tuple[int, int, int, bytes]]:
     return found
 
 
-def lines_of(output: DryRunOutput) -> list[str]:
+def lines_of(output: HeardRun) -> list[str]:
     return [record.line for record in output.submakes if not record.line.startswith(": buildfarm-")]
 
 
@@ -125,7 +125,7 @@ def test_writing_may_seem_to_go_anywhere_in_the_tree(tmp_path: Path) -> None:
     sub.mkdir()
     (sub / "Makefile").write_text("X := $(shell echo 1 > ../up; cat ../up)\nall: ; echo got$(X)\n")
     instance = MakeInstance(str(sub), ("make",), dict(os.environ))
-    output = asyncio.run(dry_run(instance, 60, tree=str(tmp_path)))
+    output = asyncio.run(heard_run(instance, 60, tree=str(tmp_path)))
     assert not (tmp_path / "up").exists()
     if output.confinement == "overlay":
         assert "\necho got1\n" in output.text
@@ -242,7 +242,7 @@ def test_a_plan_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 
     async def cancelled() -> int:
         instance = MakeInstance(str(tmp_path), ("make",), dict(os.environ))
-        task = asyncio.create_task(dry_run(instance, 60))
+        task = asyncio.create_task(heard_run(instance, 60))
         while not (pid_file.exists() and pid_file.read_text().strip()):
             await asyncio.sleep(0.01)
         handle = os.pidfd_open(int(pid_file.read_text()))

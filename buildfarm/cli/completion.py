@@ -87,14 +87,15 @@ def goals(make_words: Sequence[str], environment: Mapping[str, str]) -> list[str
 def _asked(directory: Path, words: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
     import asyncio
 
-    from buildfarm.graph.makedb import parse
+    from buildfarm.graph.makedb import Reader
     from buildfarm.make.dryrun import dry_run
     from buildfarm.make.instance import MakeInstance
 
-    output = asyncio.run(dry_run(MakeInstance(str(directory), ("make", *words), environment), SECONDS))
+    reader = Reader()
+    output = asyncio.run(dry_run(MakeInstance(str(directory), ("make", *words), environment), SECONDS, reader.read))
     if output.error is not None:
         return []
-    rules = parse(output.text).rules.values()
+    rules = reader.database().rules.values()
     return sorted(rule.name for rule in rules if rule.is_target and _is_goal(rule.name))
 
 

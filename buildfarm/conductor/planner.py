@@ -11,14 +11,13 @@ import functools
 import gc
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.alike import Alike
 from buildfarm.graph.classify import LOCAL_VARIABLES, classify
-from buildfarm.graph.makedb import STOPPED, Heard, MakeDatabase, StepReader, announced, complaints, parse
+from buildfarm.graph.makedb import MakeDatabase, Reader, complaints
 from buildfarm.graph.plain import PlainLines
 from buildfarm.graph.plan import EarlyRecipes, InstancePlan, make_plan
 from buildfarm.make import blocks, buffering, confining
@@ -81,67 +80,42 @@ async def plan_instance(
 ) -> tuple[InstancePlan | None, str | None]:
     """The plan of one make instance, and what went wrong with it, if anything."""
     library, confiner, cut = await asyncio.to_thread(_natives)
-    hearing = Hearing(instance)
-    output = await dry_run(instance, SECONDS, make=make, tree=tree, library=library, confiner=confiner, listen=hearing)
+    hearing = Hearing(instance, cut)
+    output = await dry_run(instance, SECONDS, hearing, make=make, tree=tree, library=library, confiner=confiner)
     if output.error is not None:
         return None, output.error
-    database = await asyncio.to_thread(uncollected, parse, output.text, cut, hearing.heard())
-    output = replace(output, text="")  # a kilobyte for each target
-    return await asyncio.to_thread(uncollected, _understand, instance, database, output, hearing)
+    return await asyncio.to_thread(uncollected, _understand, instance, output, hearing)
 
 
 class Hearing:
-    """Reads recipes while make still prints, on another core; what is amiss with that is read anew later.
+    """Reads what make prints while make still prints, on another core."""
 
-    A record that a plan shell leaves is cut out of the text later, so it begins anew behind each.
-    """
-
-    def __init__(self, instance: MakeInstance) -> None:
+    def __init__(self, instance: MakeInstance, cut: blocks.Cut | None = None) -> None:
         try:
             directory = os.path.realpath(os.path.join(instance.directory, parse_words(instance.argv[1:]).directory))
         except UsageError:
             directory = instance.directory
         self._environment = instance.environment
         self._early = _early_recipes(directory, instance.environment)
-        self._over = False
-        self._begin()
-
-    def _begin(self) -> None:
-        self._early.forget()
-        self._reader = StepReader()
-        self._taken = 0  # steps of the reader
-        self._texts: list[str] = []  # what it has read
+        self._reader = Reader(cut)
+        self._trace = self._reader.trace
+        self._taken = 0  # steps of the trace
 
     def __call__(self, piece: bytes) -> None:
         """Another piece of make's output."""
-        if not self._over:
-            uncollected(self._read, piece)
+        uncollected(self._read, piece)
 
     def _read(self, piece: bytes) -> None:
-        end = (b"\n" + piece).find(b"\n# GNU Make ")
-        if end >= 0:
-            piece, self._over = piece[:end], True
-        text = os.fsdecode(piece)
-        record = text.rfind(STOPPED)
-        if record >= 0:
-            self._begin()
-            text = text[text.find("\n", record) + 1 :]
-        if not self._texts:
-            found = announced(text)
-            if found is None:
-                return
-            text = text[found:]
-        if text:
-            self._texts.append(text)
-            self._reader.read(text[:-1])
-            self._early.take(self._reader.steps[self._taken :])
-            self._taken = len(self._reader.steps)
+        self._reader.read(piece)
+        if self._trace is not self._reader.trace:  # make has begun anew
+            self._early.forget()
+            self._trace, self._taken = self._reader.trace, 0
+        self._early.take(self._trace.steps[self._taken :])
+        self._taken = len(self._trace.steps)
 
-    def heard(self) -> Heard:
-        """What can be believed if it stands in the text; asked once, when all has been heard."""
-        text = "".join(self._texts)
-        self._texts.clear()
-        return Heard(text, self._reader)
+    def database(self) -> MakeDatabase:
+        """What make said; asked once, when all has been heard."""
+        return self._reader.database()
 
     def early(self, directory: str, environment: Mapping[str, str]) -> EarlyRecipes:
         """What was read, if make works in `directory`, and recipes with what means the same to `classify`."""
@@ -172,10 +146,9 @@ def _natives() -> tuple[Path | None, Path | None, blocks.Cut | None]:
     return buffering.prepare(cache), confining.prepare(cache), blocks.prepare(cache)
 
 
-def _understand(
-    instance: MakeInstance, database: MakeDatabase, output: DryRunOutput, hearing: Hearing
-) -> tuple[InstancePlan, str | None]:
+def _understand(instance: MakeInstance, output: DryRunOutput, hearing: Hearing) -> tuple[InstancePlan, str | None]:
     """What a dry run said; slow enough for a thread."""
+    database = hearing.database()
     complained = complaints(output.stderr)
     directory = database.directory or instance.directory
     early = hearing.early(directory, output.environment)

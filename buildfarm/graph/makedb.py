@@ -3,45 +3,37 @@
 It runs nothing, reads no file and resolves no path: names stay as make writes them, relative to make's directory.
 
 Theory of operation.  The text is `trace, data base` once, and once more for every re-exec after a remade
-makefile; the last pair counts, because it is made with the newest makefiles.  In the trace each recipe that make
-would run is announced by a line with its place and target (`job.c`, `new_job`; wording of 4.0 to 4.3 and of 4.4),
-then the expanded recipe lines follow.  In the data base (`file.c`, `print_file`) each name is a block that ends in
-an empty line; the rule line is the one right before the first line that begins with `#` and two spaces, which
-skips target-specific variables, even those whose value has several lines.  Blocks are cut into rows, here with
-`str.find`, one at a time, or by a faster `Cut` that must do the same (`make/blocks.c`); rules are made of rows.
+makefile; the last pair counts, because it is made with the newest makefiles.  `graph/trace.py` reads traces.  In the
+data base (`file.c`, `print_file`) each name is a block that ends in an empty line; the rule line is the one before the
+first line that begins with `#` and two spaces, which skips target-specific variables, even those whose value has
+several lines.  Blocks are cut into rows, here with `str.find`, one at a time, or by a faster `Cut` that must do the
+same (`make/blocks.c`); rules are made of rows.  All is read while make still prints, and no text is kept: that of a
+large project has a hundred megabytes.
 
 The data base joins names by single spaces.  A name with spaces is told from several names by the names that have
-blocks of their own: every name that make knows has one.
-
-A line that begins with `\\x1e` and a number says that the recipe line before it was stopped by the plan shell
-(`make/dryrun.py`), which kept a record of that number.
+blocks of their own: every name that make knows has one.  So all must have come; in the end, if there are names with
+spaces, the words of every rule are joined.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
+from buildfarm.graph.trace import RecipeLine, Step, StepReader
 from buildfarm.value import dataclass
 
-STOPPED = "\x1e"  # begins the mark that the plan shell's record leaves behind a recipe line
-
-_TRACE = re.compile(
-    r"(?P<place>.+?:\d+|<builtin>): "
-    r"(?:target '(?P<absent>.+)' does not exist|update target '(?P<name>.+?)' due to: (?P<due>.*))"
-)
-_ANNOUNCED = re.compile(rf"^(?:{_TRACE.pattern})$", re.MULTILINE)
-_OWN_WORDS = re.compile(
-    r"\S*make(?:\[\d+\])?: (?:Entering directory|Leaving directory|Nothing to be done for|'.*' is up to date)"
-)
-_START = "\n# Make data base, printed on "
-_END = "\n# Finished Make data base on "
+_START = b"# Make data base, printed on "
+_FILES = b"# Files\n"
+_STATISTICS = b"# files hash-table stats:"  # behind the files
+_END = b"# Finished Make data base on "
 _VARIABLE = re.compile(
     r"^(\.DEFAULT_GOAL|MAKECMDGOALS|MAKEFILE_LIST|CURDIR|SHELL|MAKE_VERSION|MAKE_COMMAND) :?= (.*)$", re.MULTILINE
 )
 _LONGEST_NAME = 16  # words of one file name
-_TELLING = 4096  # characters by which a part of the trace is found
 _ALSO = "\n#  Also makes: "
 _RECIPE = "\n#  recipe to execute (from '"
 _NO_RULE = re.compile(
@@ -57,25 +49,8 @@ Row = tuple[str, str, str, str, int]
 IS_TARGET, IS_PHONY, IS_ABSENT, HAS_FAILED, HAS_PLACE = 1, 2, 4, 8, 16
 _BITS = (IS_TARGET, IS_PHONY, IS_ABSENT, HAS_FAILED, HAS_PLACE)
 _FACTS = tuple([tuple([bool(facts & bit) for bit in _BITS]) for facts in range(32)])
-Cut = Callable[[str, int, int], Iterable[Row]]
-"""Cuts a text's files, from the first block's begin on up to the data base's end, into rows."""
-
-
-class RecipeLine(NamedTuple):
-    """One line of a recipe as its shell gets it: expanded, continuations joined by backslash and newline."""
-
-    text: str
-    record: int | None = None  # the plan shell's record, if make would have run this line even under -n
-
-
-class Step(NamedTuple):
-    """A recipe that make would run now, in make's serial order."""
-
-    target: str
-    place: str | None  # `Makefile:12`; None: built into make
-    due_to: str  # the newer prerequisites as make names them; empty: the target does not exist
-    lines: tuple[RecipeLine, ...]
-    also: tuple[str, ...] = ()  # other targets of the same grouped rule, as far as the trace names them
+Cut = Callable[[bytes], Iterable[Row]]
+"""Cuts whole blocks, which begin with the newline before the first one, into rows."""
 
 
 class Rule(NamedTuple):
@@ -105,7 +80,7 @@ class MissingRule:
 class MakeDatabase:
     """One make instance as make itself describes it."""
 
-    rules: Mapping[str, Rule]
+    rules: Mapping[str, Rule]  # without names that nothing is known of but that they are there
     steps: tuple[Step, ...]
     goals: tuple[str, ...]  # as given on the command line, else the default goal, else nothing
     makefiles: tuple[str, ...]  # that were read, as they were called
@@ -125,29 +100,74 @@ class Complaints:
     fatal: tuple[str, ...]  # every other `***` line, and makefiles that could not be read
 
 
-def parse(text: str, cut: Cut | None = None, heard: Heard | None = None) -> MakeDatabase:
-    """Parse one run's stdout.  Never raises on strange text: what is not understood is left out.
+class Reader:
+    """Reads one run's stdout, piece by piece.  Never raises on strange text: what is not understood is left out."""
 
-    What was `heard` is not read again if it stands in the trace, whole and once; else it does not count.
-    """
-    cut = cut or rows
-    trace, base = _last_pass(text)
-    files = text.find("\n# Files\n", base.start, base.stop)
-    variables = dict(_VARIABLE.findall(text, base.start, files if files >= 0 else base.stop))
-    rules = _rules(cut(text, files + len("\n# Files\n"), base.stop)) if files >= 0 else {}
-    one_shell = ".ONESHELL" in rules
-    goals = variables.get("MAKECMDGOALS", "").split() or variables.get(".DEFAULT_GOAL", "").split()
-    return MakeDatabase(
-        rules=rules,
-        steps=tuple(_steps(text, trace, one_shell, heard)),
-        goals=tuple(_names(goals, rules)),
-        makefiles=tuple(variables.get("MAKEFILE_LIST", "").split()),
-        directory=variables.get("CURDIR"),
-        shell=variables.get("SHELL", "/bin/sh"),
-        one_shell=one_shell,
-        not_parallel=".NOTPARALLEL" in rules,
-        complete=bool(base) and text.startswith(_END, base.stop),
-    )
+    def __init__(self, cut: Cut | None = None) -> None:
+        self.trace = StepReader()  # of the last pass
+        self._cut = cut or rows
+        self._variables: list[bytes] = []  # and all else that stands before the data base's files
+        self._files = _Files(self._cut)
+        self._complete = False
+        self._rest = b""  # what no part of the text has taken yet
+        self._passes = self._read_passes()
+        next(self._passes)
+
+    def read(self, lines: bytes) -> None:
+        """More of it, in whole lines."""
+        self._rest = lines
+        next(self._passes)
+
+    def _read_passes(self) -> Iterator[None]:
+        trace = self.trace
+        while True:
+            yield from self._up_to(_START, trace.read)
+            self.trace, self._variables, self._files, self._complete = trace, [], _Files(self._cut), False
+            yield from self._up_to(_FILES, self._variables.append)
+            yield from self._up_to(_STATISTICS, self._files.read)
+            self._files.end()
+            yield from self._up_to(_END, lambda _: None)
+            self._complete = True
+            trace = StepReader()
+
+    def _up_to(self, marker: bytes, take: Callable[[bytes], None]) -> Iterator[None]:
+        """Have all taken that comes before the line that begins with the marker."""
+        while True:
+            end = 0 if self._rest.startswith(marker) else self._rest.find(b"\n" + marker) + 1 or len(self._rest)
+            if end:
+                take(self._rest[:end])
+            self._rest = self._rest[end:]
+            if self._rest:
+                return
+            yield
+
+    def database(self) -> MakeDatabase:
+        """What it all says; asked once, when all has been read."""
+        variables = dict(_VARIABLE.findall(os.fsdecode(b"".join(self._variables))))
+        rules = self._files.rules()
+        one_shell = ".ONESHELL" in rules
+        goals = variables.get("MAKECMDGOALS", "").split() or variables.get(".DEFAULT_GOAL", "").split()
+        self.trace.end()
+        return MakeDatabase(
+            rules=rules,
+            steps=tuple(_joined_lines(self.trace.steps, one_shell)),
+            goals=tuple(self._files.names(goals)),
+            makefiles=tuple(variables.get("MAKEFILE_LIST", "").split()),
+            directory=variables.get("CURDIR"),
+            shell=variables.get("SHELL", "/bin/sh"),
+            one_shell=one_shell,
+            not_parallel=".NOTPARALLEL" in rules,
+            complete=self._complete,
+        )
+
+
+def _joined_lines(steps: Iterable[Step], one_shell: bool) -> Iterator[Step]:
+    """With `.ONESHELL` a recipe's lines are one."""
+    for step in steps:
+        if one_shell and len(step.lines) > 1:
+            record = next((line.record for line in step.lines if line.record is not None), None)
+            step = step._replace(lines=(RecipeLine("\n".join(line.text for line in step.lines), record),))
+        yield step
 
 
 def complaints(stderr: str) -> Complaints:
@@ -161,53 +181,91 @@ def complaints(stderr: str) -> Complaints:
     )
 
 
-def _last_pass(text: str) -> tuple[range, range]:
-    """Where the last trace and the last data base stand; the latter is empty where there is none."""
-    start = text.rfind(_START)
-    if start < 0:
-        if not text.startswith(_START[1:]):
-            return range(len(text)), range(0)
-        start = 0
-    before = text.rfind(_END, 0, start)
-    after = text.find(_END, start)
-    trace = text.find("\n", before + 1) if before >= 0 else 0
-    return range(trace, start), range(start, after if after >= 0 else len(text))
+class _Files:
+    """Reads the blocks of the data base's files, and makes rules of them."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._cut = cut
+        self._kept = b"\n"  # the newline before a block, and what has come of it
+        self._words: dict[str, str] = {}  # one copy of each name
+        self._rules: list[Rule] = []
+        self._sources: list[str] = []  # names of which nothing more is known
+        self._has_spaces = False  # some name
+        self._odd: list[int] = []  # rules whose names are not yet what they must be
+
+    def read(self, lines: bytes) -> None:
+        """More of them."""
+        text = self._kept + lines
+        end = text.rfind(b"\n\n")
+        while end > 0 and text[end - 1] == ord("\n"):
+            end -= 1  # the first of several: a block begins behind two of them
+        if end > 0:
+            self._take(self._cut(text[:end]))
+            text = text[end + 1 :]
+        self._kept = text
+
+    def end(self) -> None:
+        """There are no more."""
+        self._take(self._cut(self._kept))
+        self._kept = b"\n"
+
+    def _take(self, rows: Iterable[Row]) -> None:
+        share = self._words.setdefault
+        make: Callable[[type[Rule], tuple[object, ...]], Rule] = tuple.__new__  # a rule in a third of the time
+        for name, words, also, place, facts in rows:
+            double = name[-1:] == ":" and name != ":"
+            name = share(name, name) if not double else share(name[:-1], name[:-1])
+            if " " in name:
+                self._has_spaces = True
+            if not (facts or words or also or double):
+                self._sources.append(name)
+                continue
+            normal: tuple[str, ...] = ()
+            order: tuple[str, ...] = ()
+            if words and " " not in words and words != "|":
+                normal = (share(words, words),)
+            elif words:
+                split = [share(word, word) for word in words.split(" ")]
+                normal, order = _around_bar(split)
+                if len({*normal}) < len(normal) or len({*order}) < len(order) or "" in split:
+                    self._odd.append(len(self._rules))
+            makes = tuple(also.split(" ")) if also else ()
+            if makes:
+                self._odd.append(len(self._rules))
+            is_target, phony, absent, failed, placed = _FACTS[facts]
+            source = share(place, place) if placed else None
+            rule = (name, is_target, normal, order, phony, double, makes, source, absent, failed)
+            self._rules.append(make(Rule, rule))
+
+    def rules(self) -> dict[str, Rule]:
+        """All of them by name; asked once."""
+        read = self._rules
+        for at in range(len(read)) if self._has_spaces else self._odd:
+            rule = read[at]
+            read[at] = rule._replace(
+                prerequisites=tuple(dict.fromkeys(self.names(rule.prerequisites))),
+                order_only=tuple(dict.fromkeys(self.names(rule.order_only))),
+                also_makes=tuple([name for name in self.names(rule.also_makes) if name != rule.name]),
+            )
+        rules = {rule.name: rule for rule in read}
+        if len(rules) < len(read):
+            rules.clear()
+            for rule in read:
+                rules[rule.name] = _joined(rules[rule.name], rule) if rule.name in rules else rule
+        return rules
+
+    def names(self, words: Sequence[str]) -> Sequence[str]:
+        """Words joined to names with spaces where only the joined name is known to make."""
+        return _names(words, self._known) if self._has_spaces else [word for word in words if word]
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset((*self._sources, *(rule.name for rule in self._rules)))
 
 
-# --- the data base's files -------------------------------------------------------------------------------
-
-
-def _blocks(text: str, start: int, stop: int) -> Iterator[str]:
-    """What stands between empty lines, up to the files' statistics."""
-    end = text.find("\n# files hash-table stats:", start - 1, stop)
-    end = end if end >= 0 else stop
-    while start <= end:
-        empty = text.find("\n\n", start, end)
-        yield text[start : empty if empty >= 0 else end]
-        start = empty + 2 if empty >= 0 else end + 1
-
-
-def _rules(read: Iterable[Row]) -> dict[str, Rule]:
-    read = list(read)
-    known = {row[0]: row[0] for row in read}
-    rules: dict[str, Rule] = {}
-    make: Callable[[type[Rule], tuple[object, ...]], Rule] = tuple.__new__  # a rule in a third of the time
-    for name, words, also, place, facts in read:
-        is_target, phony, absent, failed, placed = _FACTS[facts]
-        double = name[-1:] == ":" and name != ":"
-        if double:
-            name = name[:-1]
-        normal, order = _split_prerequisites(words, known) if words else ((), ())
-        makes = tuple(other for other in _names(also.split(" "), known) if other != name) if also else ()
-        source = place if placed else None
-        rule = make(Rule, (name, is_target, normal, order, phony, double, makes, source, absent, failed))
-        rules[name] = _joined(rules[name], rule) if name in rules else rule
-    return rules
-
-
-def rows(text: str, start: int, stop: int) -> Iterator[Row]:
+def rows(blocks: bytes) -> Iterator[Row]:
     """The `Cut` that needs nothing but Python."""
-    return (found for block in _blocks(text, start, stop) if (found := _row(block)) is not None)
+    return (found for block in os.fsdecode(blocks[1:]).split("\n\n") if (found := _row(block)) is not None)
 
 
 def _row(block: str) -> Row | None:
@@ -253,22 +311,15 @@ def _split_rule(line: str) -> tuple[str, str, str]:
     return line.partition(": ")
 
 
-def _split_prerequisites(text: str, known: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The normal ones, and those behind the bar; names that are known are not copied."""
-    if " " not in text and text != "|" and (name := known.get(text)) is not None:
-        return (name,), ()
-    words = text.split(" ")
+def _around_bar(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The normal prerequisites, and those behind the bar."""
     if "|" not in words:
-        return _unique(_names(words, known)), ()
+        return tuple(words), ()
     bar = words.index("|")
-    return _unique(_names(words[:bar], known)), _unique(_names(words[bar + 1 :], known))
+    return tuple(words[:bar]), tuple(words[bar + 1 :])
 
 
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
-
-
-def _names(words: list[str], known: Collection[str]) -> Sequence[str]:
+def _names(words: Sequence[str], known: Collection[str]) -> Sequence[str]:
     """Join words back to names with spaces where only the joined name is known to make."""
     if all(word in known for word in words):
         return words
@@ -299,102 +350,3 @@ def _joined(first: Rule, second: Rule) -> Rule:
         also_makes=tuple(dict.fromkeys(first.also_makes + second.also_makes)),
         place=first.place or second.place,
     )
-
-
-# --- the trace -------------------------------------------------------------------------------------------
-
-
-class StepReader:
-    """Reads a trace, whole lines at a time."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []  # that have ended
-        self.open_line = False  # the last line goes on after its backslash
-        self._announced: re.Match[str] | None = None
-        self._lines: list[RecipeLine] = []
-        self.over = False  # the data base has begun
-
-    def read(self, text: str) -> None:
-        """More of the trace, without the newline of its last line."""
-        if self.over:
-            return
-        for line in text.split("\n"):
-            if not self.open_line and " target '" in line and (found := _TRACE.fullmatch(line)):
-                self.end()
-                self._announced = found
-            elif self._announced is None:
-                continue
-            elif line.startswith(STOPPED):
-                if self._lines and line[1:].isdigit():
-                    self._lines[-1] = self._lines[-1]._replace(record=int(line[1:]))
-            elif self.open_line:
-                self._lines[-1] = RecipeLine(f"{self._lines[-1].text}\n{line}")
-                self.open_line = _continues(line)
-            elif line.startswith("# GNU Make "):
-                self.over = True
-                return
-            elif line and not ("make" in line and _OWN_WORDS.match(line)):
-                self._lines.append(RecipeLine(line))
-                self.open_line = line.endswith("\\") and _continues(line)
-
-    def end(self) -> None:
-        """No more lines of this recipe come."""
-        if self._announced is not None:
-            self.steps.append(_step(self._announced, self._lines))
-            self._announced, self._lines = None, []
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A part of the trace that was read while make still printed; it begins with an announced recipe."""
-
-    text: str  # whole lines
-    reader: StepReader  # has read them
-
-
-def announced(text: str) -> int | None:
-    """Where the first line that announces a recipe begins."""
-    found = _ANNOUNCED.search(text)
-    return found.start() if found else None
-
-
-def _steps(text: str, trace: range, one_shell: bool, heard: Heard | None) -> Iterator[Step]:
-    reader = StepReader()
-    rest = trace.start
-    begin = text.find(heard.text[:_TELLING], trace.start, trace.stop) if heard is not None and heard.text else -1
-    if heard is not None and begin >= 0 and text.startswith(heard.text, begin, trace.stop):
-        if begin > trace.start and text[begin - 1] == "\n":
-            reader.read(text[trace.start : begin - 1])
-            rest = begin
-        if rest == begin and not reader.open_line and not reader.over:
-            reader.end()
-            yield from _joined_lines(reader.steps, one_shell)
-            reader = heard.reader
-            rest += len(heard.text)
-    if rest < trace.stop:
-        reader.read(text[rest : trace.stop])
-    reader.end()
-    yield from _joined_lines(reader.steps, one_shell)
-
-
-def _joined_lines(steps: Iterable[Step], one_shell: bool) -> Iterator[Step]:
-    """With `.ONESHELL` a recipe's lines are one."""
-    for step in steps:
-        if one_shell and len(step.lines) > 1:
-            record = next((line.record for line in step.lines if line.record is not None), None)
-            step = step._replace(lines=(RecipeLine("\n".join(line.text for line in step.lines), record),))
-        yield step
-
-
-def _step(announced: re.Match[str], lines: list[RecipeLine]) -> Step:
-    place, absent, names, due = announced.groups()
-    if place == "<builtin>":
-        place = None
-    if absent is not None:
-        return Step(absent, place, "", tuple(lines))
-    name, *also = names.split("', '")
-    return Step(name, place, "" if due == "target does not exist" else due, tuple(lines), tuple(also))
-
-
-def _continues(line: str) -> bool:
-    return line.endswith("\\") and (len(line) - len(line.rstrip("\\"))) % 2 == 1

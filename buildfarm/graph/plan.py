@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from buildfarm.graph import libtool, shell
-from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule, Step
+from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
+from buildfarm.graph.trace import Step
 from buildfarm.model import ToolCall
 from buildfarm.value import dataclass
 

@@ -139,9 +139,7 @@ struct table *cut_blocks(const char *text, size_t size)
     struct table *table = calloc(1, sizeof *table);
     if (!table || !size)
         return table;
-    const char *stop = text + size, *end = FIND(text, stop, "\n# files hash-table stats:");
-    if (!end)
-        end = stop;
+    const char *end = text + size;
     for (const char *start = text + 1; start <= end && !table->out_of_memory;) {
         const char *empty = FIND(start, end, "\n\n");
         rule(table, start, empty ? empty : end);

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from buildfarm.make import native
 
 LIBRARY = "buildfarm-blocks.so"
 
-PIECE = 1 << 18  # characters that are cut at once: the text of a large project is not held three times
-
-Cut = Callable[[str, int, int], Iterable[tuple[str, str, str, str, int]]]
+Cut = Callable[[bytes], Iterable[tuple[str, str, str, str, int]]]
 
 
 class _Column(ctypes.Structure):
@@ -49,19 +47,8 @@ def _load(library: Path) -> Cut:
     cut_blocks.argtypes, cut_blocks.restype = (ctypes.c_char_p, ctypes.c_size_t), ctypes.POINTER(_Table)
     free_table.argtypes, free_table.restype = (ctypes.POINTER(_Table),), None
 
-    def cut(text: str, start: int, stop: int) -> Iterator[tuple[str, str, str, str, int]]:
+    def cut(files: bytes) -> Iterable[tuple[str, str, str, str, int]]:
         """Other threads may run meanwhile.  Raises MemoryError."""
-        end = text.find("\n# files hash-table stats:", start - 1, stop)
-        end = end if end >= 0 else stop
-        while start <= end:
-            empty = text.find("\n\n", start + PIECE, end)
-            while empty > start and text[empty - 1] == "\n":
-                empty -= 1  # the first of several: a block begins behind two of them
-            last = empty if empty > start else end
-            yield from cut_piece(os.fsencode(text[start - 1 : last]))
-            start = last + 2
-
-    def cut_piece(files: bytes) -> Iterable[tuple[str, str, str, str, int]]:
         table = cut_blocks(files, len(files))
         if not table:
             raise MemoryError
@@ -84,5 +71,5 @@ def _cuts(library: Path) -> bool:
         cut = _load(library)
     except (OSError, AttributeError):
         return False
-    text = "\n# makefile\na.o: a.c\n#  Implicit rule search has not been done.\n\n# files hash-table stats:\n"
-    return list(cut(text, 1, len(text))) == [("a.o", "a.c", "", "", 1)]
+    blocks = b"\n# makefile\na.o: a.c\n#  Implicit rule search has not been done.\n"
+    return list(cut(blocks)) == [("a.o", "a.c", "", "", 1)]

@@ -34,8 +34,8 @@ does nothing (a process for each line, and make sees that no target changed).
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -49,6 +49,7 @@ from buildfarm.make.arguments import MakeArguments, parse
 from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance, split_flags
 from buildfarm.make.masquerade import MARKER
+from buildfarm.make.records import Records
 from buildfarm.value import dataclass
 
 _OURS = (
@@ -107,13 +108,12 @@ class RecursiveLine:
 
 @dataclass(frozen=True, slots=True)
 class DryRunOutput:
-    """What a dry run said.  `text` is for `graph.makedb.parse`, `stderr` for `graph.makedb.complaints`."""
+    """What a dry run said besides what was listened to.  `stderr` is for `graph.makedb.complaints`."""
 
-    text: str
     stderr: str
     seconds: float
     returncode: int  # make's own; 2 when something can't be made yet
-    submakes: tuple[RecursiveLine, ...]  # by the numbers of the marks in `text`
+    submakes: tuple[RecursiveLine, ...]  # by the numbers of the marks
     environment: Mapping[str, str]  # of recipe lines, target-specific exports aside
     confinement: str  # `overlay`: writing was thrown away; `refused`: it failed; `free`: $(shell ...) may have written
     error: str | None  # why there is no usable plan; None: there is one, perhaps not whole
@@ -122,20 +122,20 @@ class DryRunOutput:
 async def dry_run(
     instance: MakeInstance,
     timeout: float,
+    listen: Callable[[bytes], None],
     *,
     make: str | None = None,
     tree: str | None = None,
     library: Path | None = None,
     confiner: Path | None = None,
-    listen: Callable[[bytes], None] | None = None,
 ) -> DryRunOutput:
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
+    `listen` gets what make prints, for `graph.makedb.Reader`: while make runs, in a thread, in pieces of whole lines.
     `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
     in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
-    where make works).  `library` is `buffering.prepare`'s, `confiner` `confining.prepare`'s.  `listen` is given, in a
-    thread and in whole lines, what make has printed so far, records and all, but not always the end.  After a timeout,
-    or when cancelled, make and all that it started are killed.
+    where make works).  `library` is `buffering.prepare`'s, `confiner` `confining.prepare`'s.  After a timeout, or
+    when cancelled, make and all that it started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -162,7 +162,7 @@ async def dry_run(
 
 
 def _refused(reason: str) -> DryRunOutput:
-    return DryRunOutput("", "", 0.0, -1, (), {}, "refused", reason)
+    return DryRunOutput("", 0.0, -1, (), {}, "refused", reason)
 
 
 def _real_make(instance: MakeInstance) -> str | None:
@@ -183,7 +183,7 @@ async def _run(
     tree: str | None,
     library: Path | None,
     confiner: Path | None,
-    listen: Callable[[bytes], None] | None,
+    listen: Callable[[bytes], None],
 ) -> DryRunOutput:
     token = f"buildfarm-{secrets.token_hex(8)}"
     names = {
@@ -222,25 +222,22 @@ async def _run(
         program,
         *command,
     ]
-    returncode, out, err, confinement = await run_in_memory(
-        confine_words, confiner, directory, environment, timeout, listen
+    records = Records(token, str(names["probe"]), listen)
+    returncode, err, confinement = await run_in_memory(
+        confine_words, confiner, directory, environment, timeout, records
     )
+    await asyncio.to_thread(records.end)
     seconds = time.monotonic() - began
-    marked, records = _records(out, token)
-    del out  # of all that make said, a kilobyte for each target, there are never more than two copies
-    restored = [RecursiveLine(line, _restored(env, instance, words, library)) for line, env in records]
+    restored = [RecursiveLine(line, _restored(env, instance, words, library)) for line, env in records.found]
     probe = f": {token}"
     recipe_environment = next((r.environment for r in restored if r.line == probe), {})
-    marked = _without_probe(marked, names, token)
-    text = os.fsdecode(marked)
     error = None
     if returncode is None:
         error = f"make had not finished its dry run after {timeout:g} s"
-    elif not recipe_environment or "\n# Finished Make data base on " not in text:
+    elif not recipe_environment or not records.complete:
         complaint = [line for line in err.splitlines() if "***" in line] or err.splitlines()
         error = complaint[-1] if complaint else f"make ended with status {returncode} while it read the makefiles"
     return DryRunOutput(
-        text=text,
         stderr=err,
         seconds=seconds,
         returncode=-1 if returncode is None else returncode,
@@ -277,44 +274,6 @@ def default_makefile(directory: str) -> str | None:
     """The name that make would read without -f (manual, "What Name to Give Your Makefile")."""
     names = ("GNUmakefile", "makefile", "Makefile")
     return next((name for name in names if os.path.exists(os.path.join(directory, name))), None)
-
-
-def _records(out: bytes, token: str) -> tuple[bytes, list[tuple[str, dict[str, str]]]]:
-    """The text with a numbered mark for each record, and the records: line and environment."""
-    records: list[tuple[str, dict[str, str]]] = []
-    pattern = f"\x1e{token}\n([^\x1e]*(?:\x1e(?!{token})[^\x1e]*)*)\x1e{token}\n".encode()
-    whole = memoryview(out)
-    parts: list[bytes | memoryview] = []
-    kept = 0  # up to there
-    for found in re.finditer(pattern, out):
-        environment, _, line = os.fsdecode(found[1]).rpartition("\0\x1e")
-        pairs = (entry.partition("=") for entry in environment.split("\0") if "=" in entry)
-        parts += [whole[kept : found.start()], b"\x1e%d\n" % len(records)]
-        kept = found.end()
-        records.append((line, {name: value for name, _, value in pairs}))
-    return b"".join((*parts, whole[kept:])) if records else out, records
-
-
-def _without_probe(text: bytes, names: Mapping[str, object], token: str) -> bytes:
-    """Take out the steps that made our own makefile's probe: a line of the trace, the recipe, its record's number.
-
-    make 4.4 traces nothing while it remakes makefiles (main.c, `orig_db_level`): there the recipe stands alone.
-    """
-    name = re.escape(os.fsencode(str(names["probe"])))
-    probe = re.compile(rb".*:\d+: (?:update )?target '" + name + rb"'.*\n")
-    recipe = f": {token}\n\x1e".encode()
-    whole = memoryview(text)
-    parts: list[bytes | memoryview] = []
-    kept = 0  # up to there
-    at = text.find(recipe)
-    while at >= 0:
-        begin = text.rfind(b"\n", 0, max(at - 1, 0)) + 1
-        end = text.find(b"\n", at + len(recipe)) + 1
-        if end and (at == 0 or text[at - 1] == ord("\n")):
-            parts.append(whole[kept : begin if probe.fullmatch(text, begin, at) else at])
-            kept = end
-        at = text.find(recipe, at + 1)
-    return b"".join((*parts, whole[kept:])) if parts else text
 
 
 def _restored(

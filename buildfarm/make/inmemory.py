@@ -1,4 +1,4 @@
-"""Runs a confined command whose output goes to memory, and lets it be heard while the command still runs.
+"""Runs a confined command whose output goes to memory, and is heard piece by piece while the command still runs.
 
 It knows nothing of make or of what is printed.  The output is never a pipe, by which the plan shell of `dryrun` tells
 `$(shell ...)` from recipes; so it is looked at from time to time instead of waited for.
@@ -7,7 +7,6 @@ It knows nothing of make or of what is printed.  The output is never a pipe, by 
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from buildfarm.make import confine
 _LARGEST_OUTPUT = 1 << 30  # bytes
 _LISTENING_SECONDS = 0.02  # between looks at what make has printed meanwhile
 _LISTENING_BYTES = 1 << 16  # less is not worth a thread's start
+_PIECE = 1 << 20  # bytes at once: large outputs are never held whole
 
 
 async def run_in_memory(
@@ -29,20 +29,22 @@ async def run_in_memory(
     cwd: str,
     environment: Mapping[str, str],
     timeout: float,
-    listen: Callable[[bytes], None] | None,
-) -> tuple[int | None, bytes, str, str]:
-    """Status (None: timed out), stdout, stderr, confinement.  The output goes to memory, never to a pipe.
+    listen: Callable[[bytes], None],
+) -> tuple[int | None, str, str]:
+    """Status (None: timed out), stderr, confinement.  The output goes to memory, never to a pipe, and to `listen`.
 
-    `words` are `confine`'s, without the report's; `confiner` is `confining.prepare`'s.  Raises OSError.
+    `words` are `confine`'s, without the report's; `confiner` is `confining.prepare`'s.  `listen` is called in a thread,
+    with pieces of whole lines, the last one aside.  Raises OSError.
     """
     directory, scratch, *rest = words
     os.makedirs(scratch)
     with ExitStack() as files:
         out, err, report = (_memory_file(name, files) for name in ("plan-stdout", "plan-stderr", "plan-report"))
+        hearing = _Hearing(out, listen)
         process = _start(confiner, [directory, scratch, str(report), *rest], cwd, environment, (out, err, report))
         try:
             async with asyncio.timeout(timeout):
-                await _ended(process.pid, functools.partial(_hear, out, listen) if listen is not None else None)
+                await _ended(process.pid, hearing.more)
             late = False
         except TimeoutError:
             late = True
@@ -52,8 +54,9 @@ async def run_in_memory(
             except ProcessLookupError:
                 pass
             process.wait()
+        await hearing.rest()
         status = None if late else process.returncode
-        return status, _content(out), os.fsdecode(_content(err)), _content(report).decode() or "free"
+        return status, os.fsdecode(_content(err)), _content(report).decode() or "free"
 
 
 def _start(
@@ -87,41 +90,51 @@ def _memory_file(name: str, files: ExitStack) -> int:
     return descriptor
 
 
-async def _ended(pid: int, meanwhile: Callable[[int], Awaitable[int]] | None) -> None:
-    """Wait for the process's end; `meanwhile` is done again and again, with what it gave the last time."""
+async def _ended(pid: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    """Wait for the process's end; `meanwhile` is done again and again."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     handle = os.pidfd_open(pid)
     loop.add_reader(handle, ended.set)
-    done = 0
     try:
-        while meanwhile is not None and not ended.is_set():
+        while not ended.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LISTENING_SECONDS):
                     await ended.wait()
-            done = await meanwhile(done)
-        await ended.wait()
+            await meanwhile()
     finally:
         loop.remove_reader(handle)
         os.close(handle)
 
 
-async def _hear(fd: int, listen: Callable[[bytes], None], start: int) -> int:
-    """Pass on the whole lines of one piece from `start` on, if there is enough of them; where the next piece starts."""
-    if os.fstat(fd).st_size < start + _LISTENING_BYTES:
-        return start
-    piece = os.pread(fd, 16 * _LISTENING_BYTES, start)
-    end = piece.rfind(b"\n") + 1
-    if end:
-        await asyncio.to_thread(listen, piece[:end])
-    return start + (end or len(piece))
+class _Hearing:
+    """What was printed so far, passed on in order."""
+
+    def __init__(self, descriptor: int, listen: Callable[[bytes], None]) -> None:
+        self._descriptor = descriptor
+        self._listen = listen
+        self._heard = 0  # bytes
+
+    async def more(self) -> None:
+        """Pass on the whole lines of one piece, if there is enough of them."""
+        if self._waiting() >= _LISTENING_BYTES:
+            piece = os.pread(self._descriptor, _PIECE, self._heard)
+            await self._pass_on(piece[: piece.rfind(b"\n") + 1] or piece)
+
+    async def rest(self) -> None:
+        """Pass on all that there is; nobody writes any more."""
+        while self._waiting() >= _PIECE:
+            await self.more()
+        if piece := os.pread(self._descriptor, _PIECE, self._heard):
+            await self._pass_on(piece)
+
+    def _waiting(self) -> int:
+        return min(os.fstat(self._descriptor).st_size, _LARGEST_OUTPUT) - self._heard
+
+    async def _pass_on(self, piece: bytes) -> None:
+        self._heard += len(piece)
+        await asyncio.to_thread(self._listen, piece)
 
 
-def _content(fd: int) -> bytes:
-    size = min(os.fstat(fd).st_size, _LARGEST_OUTPUT)
-    parts = []
-    offset = 0
-    while offset < size and (part := os.pread(fd, size - offset, offset)):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
+def _content(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
