@@ -6,10 +6,6 @@ units in the plan with the same slots; few and many slots with the same units, w
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +14,9 @@ from pathlib import Path
 
 from benchmarks import projects
 from benchmarks.farm import answering, build_replay
-from benchmarks.frame import PAIRS, BenchmarkError, Spread, buildfarm, environment, table
+from benchmarks.frame import PAIRS, BenchmarkError, Spread, table
 from benchmarks.projects import Project
+from benchmarks.under_way import going_on
 from tests.farm import Farm
 
 HOUR = 3600.0
@@ -66,36 +63,11 @@ def _peak(project: Project, slots: int, room: Path) -> int:
 @contextmanager
 def _standing(project: Project, farm: Farm, slots: int) -> Iterator[int]:
     """A build whose slots are all taken; its conductor's pid."""
-    words = buildfarm("run", "-C", str(project.root), "--verify", "0", "--hosts", farm.hosts, f"-j{slots + 2}")
-    process = subprocess.Popen(
-        words,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    words = ["run", "-C", str(project.root), "--verify", "0", "--hosts", farm.hosts, f"-j{slots + 2}"]
+    with going_on(words, PATIENCE) as build:
         farm.wait_started(slots, PATIENCE)
-        end = time.monotonic() + PATIENCE
-        while not _planned(project.root):
-            if process.poll() is not None or time.monotonic() > end:
-                raise BenchmarkError("the build was not planned whole")
-            time.sleep(0.2)
-        yield process.pid
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
-
-
-def _planned(root: Path) -> bool:
-    done = subprocess.run(
-        buildfarm("status", "--json", "-C", str(root)), env=environment(), capture_output=True, text=True, check=False
-    )
-    return bool(json.loads(done.stdout)["units"]["total_is_final"])
+        build.wait_for(project.root, lambda found: bool(found["units"]["total_is_final"]), "it was not planned whole")
+        yield build.pid
 
 
 def _settled(figure: Callable[[], int]) -> int:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from benchmarks import interrupted
-from benchmarks.frame import PAIRS, BenchmarkError, alternate, buildfarm, environment, measure, pairs_of, table
+from benchmarks.frame import PAIRS, alternate, buildfarm, measure, pairs_of, table
+from benchmarks.under_way import Document, going_on
 from tests.farm import Farm
 from tests.test_e2e_lookahead import waiting
 
@@ -48,32 +44,10 @@ def run(*, quick: bool) -> str:
 @contextmanager
 def _resumed(root: Path) -> Iterator[None]:
     """The interrupted build of `root` goes on, units of it under way; it is killed at the end."""
-    process = subprocess.Popen(
-        buildfarm("resume", "-C", str(root)),
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        end = time.monotonic() + PATIENCE
-        while not _under_way(root):
-            if process.poll() is not None or time.monotonic() > end:
-                raise BenchmarkError("the resumed build has no units under way")
-            time.sleep(0.2)
+    with going_on(["resume", "-C", str(root)], PATIENCE) as build:
+        build.wait_for(root, _has_units_under_way, "it has no units under way")
         yield
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
 
 
-def _under_way(root: Path) -> bool:
-    done = subprocess.run(
-        buildfarm("status", "--json", "-C", str(root)), env=environment(), capture_output=True, text=True, check=False
-    )
-    document = json.loads(done.stdout)
-    return document["state"] == "running" and bool(document["units"]["checked_out"])
+def _has_units_under_way(found: Document) -> bool:
+    return found["state"] == "running" and bool(found["units"]["checked_out"])

@@ -11,6 +11,7 @@ import pytest
 
 from tests import project
 from tests.farm import Farm
+from tests.test_fidelity_jobserver import crowd
 from tests.tool import TIMEOUT, command, environment
 
 pytestmark = pytest.mark.timeout(180)
@@ -161,16 +162,6 @@ def test_a_recipe_reads_the_users_stdin(nodes: Farm, tmp_path: Path) -> None:
 def test_makes_variables_are_obeyed(variables: dict[str, str], nodes: Farm, tmp_path: Path) -> None:
     goals = ["bad"] if variables.get("MAKEFLAGS") == "k" else []
     duel(tmp_path, ["-j1", *goals], nodes, stdin=b"", **variables)
-
-
-def crowd(root: Path) -> int:
-    """The most recipes of `LOADED` that ran at once."""
-    most = now = 0
-    for line in (root / "log").read_text().split():
-        now += 1 if line == "+" else -1
-        most = max(most, now)
-    assert now == 0
-    return most
 
 
 # Nobody ends before a second one has begun.

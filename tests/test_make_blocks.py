@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from platformdirs import user_cache_path
 
 from buildfarm.graph.makedb import Reader, rows
-from buildfarm.make import blocks, native
+from buildfarm.make import blocks
 from tests.hearing import parse
 
 WORDS = ["a.o", ":", ": ", "::", " | ", "|", " ", "name with spaces", "größe", "\udcff", "\\\n", "$@", "%", "=", "\0"]
@@ -89,12 +89,3 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     (tree / "Makefile").write_text(ALL_NAMES)
     command = ["make", "-n", "-p", "-k", "--trace"]
     return subprocess.run(command, cwd=tree, capture_output=True, env={"PATH": os.environ["PATH"]}).stdout
-
-
-def test_without_a_compiler_makedb_cuts_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert blocks.prepare(tmp_path / "cache") is None
-    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("tried again"))
-    assert blocks.prepare(tmp_path / "cache") is None
-    (tmp_path / "file").touch()
-    assert blocks.prepare(tmp_path / "file") is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.make import buffering, confining, native
+from buildfarm.make import buffering, confining
 from buildfarm.make.instance import MakeInstance
 from tests.hearing import HeardRun, heard_run, parse
 
@@ -93,19 +93,6 @@ def test_what_a_static_make_hands_down_is_not_told(tmp_path: Path, library: Path
     (tmp_path / "Makefile").write_text(f"export LD_PRELOAD = {library}:libm.so.6\nall: ; echo\n")
     environment = run(tmp_path, library).environment
     assert environment["LD_PRELOAD"] == "libm.so.6"
-
-
-def test_without_a_compiler_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert buffering.prepare(tmp_path / "cache") is None
-    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("tried again"))
-    assert buffering.prepare(tmp_path / "cache") is None
-
-
-def test_a_cache_that_can_t_be_used_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert buffering.prepare(tmp_path / "file") is None
-    assert buffering.prepare(tmp_path / "a b") is None
 
 
 WRITTEN = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.make import confine, confining, inmemory, native
+from buildfarm.make import confine, confining, inmemory
 
 TRIES = {
     "reads": "cat old; ls; pwd",
@@ -136,15 +136,6 @@ def test_both_say_the_same_of_a_directory_that_is_gone(tmp_path: Path, program: 
     assert {(r.returncode, r.stderr) for r in results} == {
         (1, f"buildfarm: {tmp_path / 'gone'}: No such file or directory\n")
     }
-
-
-def test_without_a_compiler_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert confining.prepare(tmp_path / "cache") is None
-    monkeypatch.setattr(native, "build", lambda *_: pytest.fail("tried again"))
-    assert confining.prepare(tmp_path / "cache") is None
-    (tmp_path / "file").touch()
-    assert confining.prepare(tmp_path / "file") is None
 
 
 def test_a_program_that_may_not_be_executed_any_more_is_done_without(tmp_path: Path, program: Path) -> None:

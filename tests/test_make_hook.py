@@ -85,22 +85,22 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("hook"))
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "execve",
-        "execv",
-        "execvp",
-        "execvpe",
-        "execl",
-        "execlp",
-        "execle",
-        "vfork",
-        "posix_spawn",
-        "posix_spawnp",
-        "system",
-    ],
-)
+WAYS = [
+    "execve",
+    "execv",
+    "execvp",
+    "execvpe",
+    "execl",
+    "execlp",
+    "execle",
+    "vfork",
+    "posix_spawn",
+    "posix_spawnp",
+    "system",
+]
+
+
+@pytest.mark.parametrize("how", WAYS)
 def test_every_way_to_execute_an_absolute_path_is_caught(bench: Bench, how: str) -> None:
     assert bench.run(bench.caller, how, bench.bin / "tool") == f"stub for {bench.bin}/tool: one two"
 
@@ -149,23 +149,7 @@ def test_a_cleared_environment_hides_no_compiler(bench: Bench, words: list[str],
     assert bench.run(*called) == f"stub for {tool}: one two"
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "execve",
-        "execv",
-        "execvp",
-        "execvpe",
-        "execl",
-        "execlp",
-        "execle",
-        "vfork",
-        "posix_spawn",
-        "posix_spawnp",
-        "system",
-        "popen",
-    ],
-)
+@pytest.mark.parametrize("how", [*WAYS, "popen"])
 def test_any_program_is_followed_into_a_cleared_environment(bench: Bench, how: str) -> None:
     tool = bench.bin / "tool"
     assert bench.run("env", "-i", "A=1", bench.caller, how, tool) == f"stub for {tool}: one two"

@@ -34,12 +34,12 @@ def write(tree: Path) -> Path:
     return tree
 
 
-def cut_off(tree: Path, farm: Farm) -> None:
-    """Kill all of a build between the compile of a.o and the rest of its recipe."""
+def cut_off(tree: Path, farm: Farm, units: int) -> None:
+    """Kill all of a build, with so many units checked in, between a recipe's compile and the rest of it."""
     (tree / "wait").touch()
     with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
         wait_until((tree / "begun").exists, "the recipe to go on after the compile")
-        wait_until(lambda: status(tree)["units"]["done"] == 2, "both check-ins")
+        wait_until(lambda: status(tree)["units"]["done"] == units, "the check-ins")
         build.kill_all()
     (tree / "wait").unlink()
     (tree / "begun").unlink()
@@ -87,7 +87,7 @@ def test_a_compile_whose_recipe_was_cut_off_is_done_again_only_if_it_went_stale(
     (tree / "another").mkdir()
     (tree / "another" / "value.h").write_text("#define VALUE 5\n")
     with Farm(count=1, jobs=2) as farm:
-        cut_off(tree, farm)
+        cut_off(tree, farm, units=2)
         change(tree)
         result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
@@ -116,13 +116,8 @@ def test_fortran_that_no_plan_had_named_is_not_compiled_again_though_its_recipe_
     )
     (tree / "words").write_text("-O1\n")
     (tree / "a.f90").write_text("module a\n  integer :: n = 1\nend module\n")
-    (tree / "wait").touch()
     with Farm(count=1, jobs=2) as farm:
-        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
-            wait_until((tree / "begun").exists, "the recipe to go on after the compile")
-            wait_until(lambda: status(tree)["units"]["done"] == 1, "its check-in")
-            build.kill_all()
-        (tree / "wait").unlink()
+        cut_off(tree, farm, units=1)
         result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 1, result.stderr
@@ -146,14 +141,9 @@ def test_a_copy_of_a_module_where_its_users_search_too_is_no_doubt(
     )
     (tree / "a.f90").write_text("module a\n  integer :: n = 1\nend module\n")
     (tree / "u.f90").write_text("subroutine u\n  use a\n  print *, n\nend subroutine\n")
-    (tree / "wait").touch()
     with Farm(count=1, jobs=2) as farm:
-        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
-            wait_until((tree / "begun").exists, "the recipe to go on after the compile")
-            wait_until(lambda: status(tree)["units"]["done"] == 2, "both check-ins")
-            build.kill_all()
+        cut_off(tree, farm, units=2)
         (tree / "lib" / "a.mod").write_bytes((tree / "a.mod").read_bytes() + copied)
-        (tree / "wait").unlink()
         result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == compiles, result.stderr

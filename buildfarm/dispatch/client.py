@@ -24,9 +24,10 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 
 from buildfarm.dispatch import protocol
 from buildfarm.dispatch.addresses import is_public
@@ -121,12 +122,13 @@ async def compile(
     tell = on_phase or _ignore
     version = protocol.version(job, lzo=node.lzo)
     buffers = protocol.request(job, version)
+    exchange = partial(_exchange, buffers=buffers, version=version, deadlines=deadlines, tell=tell, limits=limits)
     tell(Phase.CONNECT)
     if node.ssh:
-        return await _through_ssh(node, buffers, version, deadlines, tell, limits)
+        return await _through_ssh(node, exchange)
     sock = await _connect(node, deadlines.connect, addresses)
     try:
-        return await _exchange(sock, buffers, version, deadlines, tell, limits)
+        return await exchange(sock)
     except BaseException:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         raise
@@ -134,21 +136,14 @@ async def compile(
         sock.close()
 
 
-async def _through_ssh(
-    node: Node,
-    buffers: Sequence[Buffer],
-    version: int,
-    deadlines: Deadlines,
-    tell: Callable[[Phase], None],
-    limits: protocol.Limits | None,
-) -> Answer:
+async def _through_ssh(node: Node, exchange: Callable[[socket.socket], Awaitable[Answer]]) -> Answer:
     """The same through a process of ssh, whose own complaint is the better reason when it fails."""
     try:
         tunnel = Tunnel(node)
     except OSError as error:
         raise NodeRefused(f"ssh does not start: {error.filename}: {_words(error)}") from error
     try:
-        return await _exchange(tunnel.socket, buffers, version, deadlines, tell, limits)
+        return await exchange(tunnel.socket)
     except (NodeRefused, NodeLost) as fault:
         ended = await tunnel.gone(SSH_LAST_WORDS)
         words = tunnel.words()
