@@ -6,9 +6,11 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
+import pytest
 
 from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
@@ -26,6 +28,7 @@ def trace_plan(
     cwd: str | None = None,
     argv: tuple[str, ...] = ("make",),
     key: str = "top",
+    exists: Callable[[str], bool] = lambda path: False,
 ) -> InstancePlan:
     """A plan of literal make output: `rules` are rule lines, `P name` makes a name phony."""
     phony = {line[2:] for line in rules.splitlines() if line.startswith("P ")}
@@ -50,6 +53,7 @@ def trace_plan(
         environment={"MAKELEVEL": "1"},
         recorded=(),
         classify=classify,
+        exists=exists,
     )
 
 
@@ -136,6 +140,24 @@ def test_lines_of_one_recipe_follow_each_other() -> None:
     dependencies = graph.unit_dependencies()
     assert dependencies[names["b.o"]] == (names["a.o"],)
     assert dependencies[names["c.o"]] == (names["b.o"],)
+
+
+@pytest.mark.parametrize(
+    ("lines", "there", "certain"),
+    [
+        (["rm -f a.f90", "cpp -P a.F > a.f90", "gfortran -c a.f90"], False, False),
+        (["cpp -P a.F >a.f90 && gfortran -c a.f90"], False, False),
+        (["cpp -P a.F > a.f90", "gfortran -c a.f90"], True, True),  # as the last build left it, most likely
+        (["gfortran -c a.f90 > a.f90.log"], False, True),
+        (["echo a > log", "gfortran -c a.f90"], False, True),  # somebody else makes it
+    ],
+)
+def test_a_unit_whose_own_recipe_has_yet_to_write_its_source_is_left_to_make(
+    lines: list[str], there: bool, certain: bool
+) -> None:
+    plan = trace_plan(step("a.o", *lines), "P all\nall: a.o\na.o: a.F", exists=lambda path: there)
+    (unit,) = graph_of(plan).units()
+    assert unit.certain is certain
 
 
 def test_recursive_makes_are_joined_to_their_caller() -> None:

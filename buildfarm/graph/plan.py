@@ -39,7 +39,7 @@ class PlannedCall(NamedTuple):
     outputs: tuple[str, ...]  # absolute paths
     environment: Mapping[str, str]
     line: str  # the whole recipe line
-    certain: bool  # False: the line may skip it (`||`, `if`, behind a test)
+    certain: bool  # False: the line may skip it (`||`, `if`, behind a test), or its recipe writes its source first
 
     @property
     def is_unit(self) -> bool:
@@ -300,7 +300,7 @@ class _Builder:
         target = self.key(step.target)
         if (plain := self.plain(line)) is not None:
             recipe.lines.append(plain.line)
-            recipe.calls.append(planned_call(target, self.directory, plain, environment))
+            recipe.calls.append(self._doubted(recipe, planned_call(target, self.directory, plain, environment)))
             return
         recipe.lines.append(line)
         share = self._shared.setdefault
@@ -315,19 +315,28 @@ class _Builder:
                 argv = tuple([share(word, word) for word in words])
                 call = self.classify(argv)
                 if call.kind in TOOL_KINDS:
-                    recipe.calls.append(
-                        PlannedCall(
-                            key=f"{target}#{digest(command.cwd, argv)}",
-                            target=target,
-                            cwd=command.cwd,
-                            argv=argv,
-                            call=call,
-                            outputs=tuple([self._shared_of(absolute(command.cwd, name)) for name in call.outputs]),
-                            environment={**added, **own} if added else own,
-                            line=line,
-                            certain=command.certain,
-                        )
+                    planned = PlannedCall(
+                        key=f"{target}#{digest(command.cwd, argv)}",
+                        target=target,
+                        cwd=command.cwd,
+                        argv=argv,
+                        call=call,
+                        outputs=tuple([self._shared_of(absolute(command.cwd, name)) for name in call.outputs]),
+                        environment={**added, **own} if added else own,
+                        line=line,
+                        certain=command.certain,
                     )
+                    recipe.calls.append(self._doubted(recipe, planned))
+
+    def _doubted(self, recipe: _Recipe, call: PlannedCall) -> PlannedCall:
+        """The call, not certain where its recipe has yet to write its source (`cpp a.F >a.f90`): make asks right then."""
+        unit = call.call.unit
+        if unit is None or not any(">" in line for line in recipe.lines):
+            return call
+        written = re.compile(rf">\s*{re.escape(unit.source)}(?![\w./-])")
+        if self.exists(os.path.join(call.cwd, unit.source)) or not any(map(written.search, recipe.lines)):
+            return call
+        return call._replace(certain=False)
 
     def _tool_calls(self, command: shell.Command) -> tuple[tuple[tuple[str, ...], ...], Mapping[str, str]]:
         """The command itself, or what libtool makes of it, and what it sets in the environment if nobody else did."""
