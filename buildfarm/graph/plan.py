@@ -329,7 +329,7 @@ class _Builder:
                     recipe.calls.append(self._doubted(recipe, planned))
 
     def _doubted(self, recipe: _Recipe, call: PlannedCall) -> PlannedCall:
-        """The call, not certain where its recipe has yet to write its source (`cpp a.F >a.f90`): make asks right then."""
+        """The call, not certain where its recipe has yet to write its source (`cpp a.F >a.f90`)."""
         unit = call.call.unit
         if unit is None or not any(">" in line for line in recipe.lines):
             return call
