@@ -211,6 +211,27 @@ def test_words_are_the_local_compilers(trip: Trip, flags: str, by: str, debug: s
 
 
 @pytest.mark.parametrize(
+    ("place", "by"), [("g.fypp", "S2"), ("src/../g.fypp", "S2"), ("{root}/g.fypp", "S2r"), ("not-there.fypp", "S2")]
+)
+@pytest.mark.parametrize("flags", ["-Wall", "-Wall -cpp", "-Wall -g"])
+def test_lines_of_the_file_that_a_line_mark_names_are_shown(trip: Trip, place: str, by: str, flags: str) -> None:
+    trip.write("g.fypp", "! as it was written\nwritten = KIND\n")
+    name = place.format(root=trip.root)
+    trip.write("made.f90", f'# 1 "{name}"\nsubroutine made()\n  integer :: unused\nend subroutine\n')
+    result = trip.go(f"gfortran {flags} -c made.f90")
+    assert (b"written = KIND" in result.local_stderr) == (place != "not-there.fypp")
+    assert (result.words, result.words_by, result.raw) == ("same", by, "-g" not in flags or result.raw)
+
+
+def test_lines_of_an_included_file_with_an_absolute_name_are_shown(trip: Trip) -> None:
+    trip.write("far/odd.inc", "  integer :: unused\n")
+    trip.write("near.F90", '#include "odd.inc"\nend\n'.replace("#", "subroutine near()\n#", 1))
+    result = trip.go(f"gfortran -Wall -I{trip.root}/far -c near.F90")
+    assert b"integer :: unused" in result.local_stderr
+    assert (result.words, result.words_by, result.raw) == ("same", "S2r", True)
+
+
+@pytest.mark.parametrize(
     "flags",
     [
         "-cpp -MD -c base.f90",

@@ -27,6 +27,7 @@ CASES = {
     "command_v_shows_the_users_path": "144:2.settings",
     "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
     "lines_of_a_file_named_by_line_are_shown": "11:0.perl_core",
+    "lines_of_a_file_that_a_preprocessor_read_are_shown": "3:0.preprocessed_fortran",
 }
 
 # What make itself leaves to chance: the time that -t writes into an archive's members, a sub-make with -j3 below -j1,

@@ -20,7 +20,7 @@ _ABSOLUTE_MARKER = re.compile(rb'^(# \d+ ")(/(?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 
 # A file is entered: `# 1 "name" 1`, and more flags for system headers.
 _ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
-_NAMED = re.compile(rb'^# \d+ "([^"\\\n]*(?:\\.[^"\\\n]*)*)"', re.MULTILINE)
+_NAMED = re.compile(rb'\n# \d+ "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 
 # `__FILE__` and debug information get the user's names back.
@@ -35,6 +35,11 @@ def entered_files(text: bytes) -> list[bytes]:
 def named_files(text: bytes) -> list[bytes]:
     """The names that a preprocessed text's lines are said to come from, those of `#line` too, each once."""
     return [_unescaped(name) for name in dict.fromkeys(_NAMED.findall(text))]
+
+
+def told_files(text: bytes, messages: bytes) -> list[bytes]:
+    """Those of them of which messages tell."""
+    return [name for name in named_files(text) if name + b":" in messages]
 
 
 def root_link(cwd: str) -> SentFile:

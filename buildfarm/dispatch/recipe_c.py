@@ -24,7 +24,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words
-from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, named_files, restored, root_link, rooted
+from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted, told_files
 from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
@@ -183,8 +183,7 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     if _POINTS_INTO_STRINGS in without_colours(serr):
         return None
     text = protocol.plain(job)
-    told = [name for name in named_files(text) if name + b":" in serr]
-    named = [name for name in told if os.path.isfile(os.path.join(os.fsencode(cwd), name))]  # `#line` may name none
+    named = [name for name in told_files(text, serr) if os.path.isfile(os.path.join(os.fsencode(cwd), name))]
     absolute = any(name.startswith(b"/") for name in named)
     if absolute and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
         return None

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import depfile, local, missing_directories, modules
 from buildfarm.dispatch.fortran_text import FortranText, Scanned, content, options_of
-from buildfarm.dispatch.linemarkers import restored, root_link, rooted
+from buildfarm.dispatch.linemarkers import named_files, restored, root_link, rooted, told_files
 from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
@@ -123,13 +123,16 @@ async def prepare(
     path = os.path.join(cwd, name)
     own_words = partial(_without_directory, cwd, unit.source)
 
+    def absolute(serr: bytes) -> bool:
+        return any(name.startswith(b"/") for name in told_files(text.text, serr))
+
     def words(serr: bytes) -> bytes | None:
         serr = own_words(serr)
-        return None if serr and (unit.source.startswith("/") or _NODE_TREE in serr) else stderr + serr
+        return None if serr and (_NODE_TREE in serr or absolute(serr)) else stderr + serr
 
     def repeat(serr: bytes) -> Repeat | None:
-        """An absolute source can't be provided under its name, so its lines and carets were missing."""
-        if not unit.source.startswith("/"):
+        """Files with absolute names can't be provided under them, so their lines and carets were missing."""
+        if not absolute(serr):
             return None
         again = (*files, root_link(cwd), SentFile(path, rooted(text.text)))
         return Repeat(Job(argv, cwd=cwd, files=again, recipe="S2r"), lambda serr: stderr + own_words(restored(serr)))
@@ -148,7 +151,8 @@ def _files(unit: Unit, cwd: str, text: FortranText, used: list[modules.Found]) -
     """All that the node's compiler reads beside the text, and what its module files need to be written and read."""
     tree = Tree()
     tree.add(text.inputs[0], text.source)
-    for path in text.inputs[1:]:  # for the lines of messages
+    named = (os.path.join(cwd, os.fsdecode(name)) for name in named_files(text.text))
+    for path in dict.fromkeys((*text.inputs[1:], *filter(os.path.isfile, named))):  # for the lines of messages
         tree.add(path, content(path))
     for found in used:
         tree.add(os.path.join(cwd, os.path.basename(found.path)), content(found.content_path))

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.fidelity import habit_pieces as habit_pieces  # they register themselves
+from tests.fidelity import fortran_pieces as fortran_pieces  # they register themselves
+from tests.fidelity import habit_pieces as habit_pieces
 from tests.fidelity import later_pieces as later_pieces
 from tests.fidelity import more_pieces as more_pieces
 from tests.fidelity import project_pieces as project_pieces
