@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from buildfarm.dispatch.alike import Alike, Thing
-from buildfarm.dispatch.headers import Header, Headers, SearchPath
+from buildfarm.dispatch.closure import Header, SearchPath
+from buildfarm.dispatch.headers import Headers
 from buildfarm.model import Node
 from tests.farm import Farm
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from buildfarm.dispatch import directives
-from buildfarm.dispatch.headers import Closure, Headers, SearchPath, Unclear
+from buildfarm.dispatch.closure import Closure, SearchPath, Unclear
+from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.listings import Listings
 
 SEARCH = ("first", "second")

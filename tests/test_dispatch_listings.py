@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from buildfarm.dispatch import inotify
-from buildfarm.dispatch.headers import Headers, SearchPath
+from buildfarm.dispatch.closure import SearchPath
+from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.listings import Listings
 
 

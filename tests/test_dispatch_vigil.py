@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.dispatch import headers, inotify, stamps
-from buildfarm.dispatch.headers import Headers, SearchPath
+from buildfarm.dispatch import closure, inotify, stamps
+from buildfarm.dispatch.closure import SearchPath
+from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.vigil import Vigil
 
 
@@ -25,7 +26,7 @@ def usr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "lib" / "current").symlink_to("12")
     (root / "lib" / "12" / "c.h").write_text("")
     (root / "lib" / "13").mkdir()
-    for module in (stamps, headers):
+    for module in (stamps, closure):
         monkeypatch.setattr(module, "SYSTEM", (f"{root}/",))
     vigil = Vigil()
     if not vigil.covers(str(root / "include")):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.dispatch.headers import Headers, SearchPath
+from buildfarm.dispatch.closure import SearchPath
+from buildfarm.dispatch.headers import Headers
 from tests.farm import Farm
 from tests.tool import buildfarm, environment
 

@@ -23,8 +23,8 @@ from dataclasses import field
 
 from buildfarm.dispatch import client
 from buildfarm.dispatch.canary import MARK
+from buildfarm.dispatch.closure import Header
 from buildfarm.dispatch.faults import NodeFault
-from buildfarm.dispatch.headers import Header
 from buildfarm.model import Job, Node, SentFile
 from buildfarm.value import dataclass
 

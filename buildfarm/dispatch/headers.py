@@ -1,7 +1,7 @@
 """Knows which files a C or C++ source may read, without preprocessing it: headers are read once for the whole build.
 
-It does not know where a compiler searches (`search_path`), and what it can't say for sure it refuses to say.  It is one
-thing, what was seen and whether that still holds, and long for the values in which it is remembered.
+It does not know where a compiler searches (`search_path`), and what it can't say for sure it refuses to say.  What it
+remembers stands in `closure`.
 
 *Theory of operation.*  A node that gets the sources preprocesses like this machine if each name that it looks up leads
 to the same bytes or to nothing, as here.  Whether a directive is reached depends on macros, which only a preprocessor
@@ -28,15 +28,13 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import field
-from functools import cached_property
 
 from buildfarm.dispatch import directives, protocol, stamps
+from buildfarm.dispatch.closure import NOTHING, Closure, Header, Led, Looked, Notes, Reach, SearchPath, Step, Unclear
 from buildfarm.dispatch.directives import Asked, How
 from buildfarm.dispatch.listings import Listings
-from buildfarm.dispatch.stamps import SYSTEM, Stamp, file_stamp
+from buildfarm.dispatch.stamps import Stamp, file_stamp
 from buildfarm.model import SentFile
-from buildfarm.value import dataclass
 
 NEVER: tuple[int, Set[str]] = (-1, frozenset())
 RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
@@ -44,195 +42,8 @@ RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
 SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered
 
-
-class Unclear(Exception):
-    """It can't be said for sure what this source reads; the text is the reason."""
-
-
 Asking = tuple[str, str, tuple[str, ...], tuple[Asked, ...]]
 """A source's directory, the working directory, the operands of -include, and the source's own directives."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchPath:
-    """Absolute directories in the order of the compiler's search; they exist, and none is there twice."""
-
-    quote: tuple[str, ...]
-    bracket: tuple[str, ...]
-    own: tuple[str, ...] = ()  # the compiler's own among them, each with a slash at its end
-    missing: tuple[str, ...] = ()  # where the compiler would search too, if they were there
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Header:
-    """One file that was read."""
-
-    path: str  # absolute, as it was looked up: it may hold `..`
-    stamp: Stamp
-    sent: SentFile
-    asks: tuple[Asked, ...]
-    computed: frozenset[str]  # macros that stand for further names, where they are defined
-    once: bytes | None  # digest, if the compiler may compare its bytes with another file's
-    system: bool  # it says that it is a system header, wherever it stands
-    unclear: str | None
-    _defines: dict[str, bool] = field(default_factory=dict, init=False)  # by macro that was asked for
-
-    def defined(self, macros: frozenset[str]) -> frozenset[str]:
-        """Those of the macros that it may define.  Raises Unclear."""
-        unknown = macros - self._defines.keys()
-        if unknown:
-            found = directives.defined(_content(self), unknown)
-            self._defines.update((macro, macro in found) for macro in unknown)
-        return frozenset(macro for macro in macros if self._defines[macro])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Looked:
-    """A directory where names were looked up."""
-
-    path: str
-    mtime: int | None  # in ns; None: not there
-    names: frozenset[str]
-    there: frozenset[str]  # of these
-
-
-@dataclass(frozen=True, eq=False)
-class Led:
-    """What directives lead to, in the forms that every source which asks the same needs."""
-
-    headers: tuple[Header, ...]
-    own: tuple[str, ...]  # the compiler's own directories
-
-    @cached_property
-    def names(self) -> Mapping[str, str]:
-        """The path that was looked up, by its normal form."""
-        return {header.sent.name: header.path for header in self.headers}
-
-    @cached_property
-    def stamps(self) -> Mapping[str, Stamp]:
-        return {header.path: header.stamp for header in self.headers}
-
-    @cached_property
-    def computed(self) -> frozenset[str]:
-        """Macros that stand for names which are looked up where they are defined."""
-        return frozenset().union(*[header.computed for header in self.headers])
-
-    @cached_property
-    def defined(self) -> frozenset[str]:
-        """Those of them that one of the files may define.  Raises Unclear."""
-        if not self.computed:
-            return frozenset()
-        return frozenset().union(*[header.defined(self.computed) for header in self.headers])
-
-    @cached_property
-    def system(self) -> frozenset[Header]:
-        return frozenset(header for header in self.headers if header.path.startswith(self.own))
-
-    @cached_property
-    def users(self) -> tuple[Header, ...]:
-        return tuple(header for header in self.headers if header not in self.system)
-
-
-@dataclass(eq=False)
-class _Reach:
-    """What a header leads to, and what it was seen by."""
-
-    led: Led
-    directories: tuple[_Looked, ...]
-    unclear: str | None
-    notes: Notes
-    glanced: float = -1e9  # the system's part was found as it was by looks that count from then on (`stamps.since`)
-
-    @cached_property
-    def near(self) -> tuple[tuple[Header, ...], tuple[_Looked, ...]]:
-        """The user's headers and directories."""
-        return (
-            tuple(header for header in self.led.headers if not header.path.startswith(SYSTEM)),
-            tuple(
-                sorted(
-                    (seen for seen in self.directories if not f"{seen.path}/".startswith(SYSTEM)),
-                    key=lambda seen: seen.path,  # of a directory's names those below it are told
-                )
-            ),
-        )
-
-    @cached_property
-    def far(self) -> tuple[tuple[Header, ...], tuple[_Looked, ...]]:
-        """The system's."""
-        headers, directories = self.near
-        return (
-            tuple(header for header in self.led.headers if header not in headers),
-            tuple(seen for seen in self.directories if seen not in directories),
-        )
-
-    @cached_property
-    def far_stamps(self) -> Mapping[str, Stamp]:
-        return {header.path: header.stamp for header in self.far[0]}
-
-    @cached_property
-    def relies_on(self) -> frozenset[Header | str]:
-        """What a node must have, and must not have, to be sent the user's files alone."""
-        return self.led.system | self.notes.absent
-
-
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """What else was seen on the way through a unit's headers."""
-
-    absent: frozenset[str] = frozenset()  # paths in the compiler's own directories that are probed for in vain
-    strays: bool = False  # a file outside of these may be read by one of the compiler's own headers
-
-    def and_also(self, other: Notes) -> Notes:
-        return self if other is NOTHING else Notes(self.absent | other.absent, self.strays or other.strays)
-
-
-NOTHING = Notes()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Step:
-    """Where one header's own directives lead."""
-
-    header: Header
-    paths: tuple[str, ...]
-    directories: tuple[_Looked, ...]
-    notes: Notes
-
-
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """What a compile may read."""
-
-    source: Header
-    reach: _Reach  # may hold the source too
-
-    @property
-    def led(self) -> Led:
-        return self.reach.led
-
-    @property
-    def notes(self) -> Notes:
-        return self.reach.notes
-
-    @property
-    def relies_on(self) -> frozenset[Header | str]:
-        """The compiler's own files among them, and paths that must not be there."""
-        return self.reach.relies_on
-
-    @property
-    def files(self) -> tuple[Header, ...]:
-        """All of them, the source first."""
-        return (self.source, *(header for header in self.led.headers if header is not self.source))
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The path that was looked up, by its normal form."""
-        return {self.source.sent.name: self.source.path, **self.led.names}
-
-    @property
-    def stamps(self) -> dict[str, Stamp]:
-        """By path, the source first."""
-        return {self.source.path: self.source.stamp, **self.led.stamps}
 
 
 class Headers:
@@ -242,9 +53,9 @@ class Headers:
         self._files: dict[str, Header] = {}
         self._names: dict[str, tuple[int, Set[str]]] = {}
         self._listings = Listings()
-        self._reaches: dict[tuple[SearchPath, str], _Reach] = {}
-        self._sources: dict[tuple[SearchPath, Asking], _Reach] = {}
-        self._steps: dict[SearchPath, dict[str, _Step]] = {}  # by header
+        self._reaches: dict[tuple[SearchPath, str], Reach] = {}
+        self._sources: dict[tuple[SearchPath, Asking], Reach] = {}
+        self._steps: dict[SearchPath, dict[str, Step]] = {}  # by header
         # What was looked at for the unit in hand:
         self._stamps: dict[str, Stamp | None] = {}
         self._mtimes: dict[str, int | None] = {}
@@ -274,7 +85,7 @@ class Headers:
             raise Unclear(f"the name of a header is a macro: {', '.join(sorted(computed))}")
         return Closure(first, reach)
 
-    def _included(self, asking: Asking, search: SearchPath) -> _Reach:
+    def _included(self, asking: Asking, search: SearchPath) -> Reach:
         """What a source leads to: sources that ask the same from the same place share it."""
         known = self._sources.get((search, asking))
         if known is not None and self._holds(known):
@@ -302,7 +113,7 @@ class Headers:
         self._sources[search, asking] = reach
         return reach
 
-    def _reach(self, path: str, search: SearchPath) -> _Reach:
+    def _reach(self, path: str, search: SearchPath) -> Reach:
         """The file and all that it leads to."""
         known = self._reaches.get((search, path))
         if known is not None and self._holds(known):
@@ -331,7 +142,7 @@ class Headers:
         self._reaches[search, path] = reach
         return reach
 
-    def _step(self, header: Header, search: SearchPath) -> _Step:
+    def _step(self, header: Header, search: SearchPath) -> Step:
         """Where the header's own directives lead."""
         directory = os.path.dirname(header.path)
         own = header.path.startswith(search.own) if search.own else False
@@ -345,30 +156,30 @@ class Headers:
             if own and not all(path.startswith(search.own) for path in paths):
                 notes = notes.and_also(Notes(strays=True))
             found.update(dict.fromkeys(paths))
-        return _Step(header, tuple(found), self._seen(looked), notes)
+        return Step(header, tuple(found), self._seen(looked), notes)
 
-    def _leads_there(self, step: _Step) -> bool:
+    def _leads_there(self, step: Step) -> bool:
         """Whether a search would find the same files as before."""
         return all(self._file(path) is not None for path in step.paths) and self._are((), step.directories)
 
     def _reached(
         self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes, search: SearchPath
-    ) -> _Reach:
+    ) -> Reach:
         unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
         once = [header.once for header in files.values() if header.once is not None]
         if len(set(once)) != len(once):
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
-        return _Reach(Led(tuple(files.values()), search.own), self._seen(looked), unclear, notes)
+        return Reach(Led(tuple(files.values()), search.own), self._seen(looked), unclear, notes)
 
-    def _seen(self, looked: Mapping[str, set[str]]) -> tuple[_Looked, ...]:
+    def _seen(self, looked: Mapping[str, set[str]]) -> tuple[Looked, ...]:
         """The directories where names were looked up, as they are now."""
         return tuple(
-            _Looked(path, self._mtimes[path], frozenset(names), there)
+            Looked(path, self._mtimes[path], frozenset(names), there)
             for path, names in looked.items()
             for there in (self._list(path) & names,)  # which learns the time
         )
 
-    def _holds(self, reach: _Reach) -> bool:
+    def _holds(self, reach: Reach) -> bool:
         if reach.glanced <= stamps.since():
             _, directories = reach.far
             begun = min((stamps.begin(seen.path) for seen in directories), default=float("inf"))
@@ -377,7 +188,7 @@ class Headers:
             reach.glanced = min(begun, stamps.earliest(reach.far_stamps))
         return self._are(*reach.near)
 
-    def _are(self, headers: Sequence[Header], directories: Sequence[_Looked]) -> bool:
+    def _are(self, headers: Sequence[Header], directories: Sequence[Looked]) -> bool:
         """Whether all of them are as they were."""
         stamps = self._stamps
         for header in headers:
@@ -499,15 +310,6 @@ def _scanned(path: str, stamp: Stamp, content: bytes) -> Header:
     return Header(
         path, stamp, protocol.packed(SentFile(name, content)), found.asks, found.computed, once, system, unclear
     )
-
-
-def _content(header: Header) -> bytes:
-    """Raises Unclear."""
-    try:
-        with open(header.path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Unclear(f"{header.path}: {error.strerror}") from error
 
 
 def _own_places(asked: Asked, directory: str, search: SearchPath) -> frozenset[str]:

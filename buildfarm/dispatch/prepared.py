@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from buildfarm.dispatch.headers import Header
+from buildfarm.dispatch.closure import Header
 from buildfarm.model import Answer, Job
 from buildfarm.value import dataclass
 

@@ -26,9 +26,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from buildfarm.dispatch import depfile
+from buildfarm.dispatch.closure import Closure, Header, SearchPath, Unclear
 from buildfarm.dispatch.debug_paths import MARK, restored, working_directory
 from buildfarm.dispatch.driver import is_gcc
-from buildfarm.dispatch.headers import Closure, Header, Headers, SearchPath, Unclear
+from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import Made, Prepared, Settled
 from buildfarm.dispatch.search_path import (

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from buildfarm.dispatch import local, stamps
-from buildfarm.dispatch.headers import SearchPath, Unclear
+from buildfarm.dispatch.closure import SearchPath, Unclear
 from buildfarm.dispatch.tree import OURS
 from buildfarm.model import Language
 from buildfarm.value import dataclass
