@@ -199,12 +199,33 @@ def test_a_lost_module_takes_its_object_with_it_and_a_lost_object_nothing(tree: 
 
 def test_a_step_that_had_not_begun_leaves_what_was_there(tree: Tree) -> None:
     tree.make("a.o", "a.mod")
+    tree.build = sample.begin(tree.journal)
     tree.check_out("a.o", "a.mod")
     assert tree.sweep(rebooted=True) == {"a.o", "a.mod"}
     assert len(tree.journal.checked_in_outputs()) == 2
     tree.check_out("a.o", "a.mod")
     tree.write("a.mod", b"the new module, written before the object")
     assert tree.sweep() == set()
+
+
+def test_a_step_that_had_not_begun_after_another_of_its_recipe_takes_what_that_one_made(tree: Tree) -> None:
+    """`ar qc lib.a ...; ranlib lib.a`, as CMake writes it: make takes what stands before the `;` for all of it."""
+    tree.make("lib.a", kind=Kind.ARCHIVE)
+    tree.check_out("lib.a", kind=Kind.ARCHIVE)
+    tree.journal.set_barrier(tree.build, (tree.root / "lib.a").stat().st_ctime_ns)
+    plan = tree.plan()
+    assert reasons(plan) == {"lib.a": "another command of its recipe had made it, and this one never ended"}
+    assert not plan.unfinished
+    assert tree.sweep() == set()
+
+
+def test_what_an_archiver_writes_first_under_another_name_goes_with_its_archive(tree: Tree) -> None:
+    """binutils' `ar` and `ranlib` write `stXXXXXX` beside it, and rename that (bucomm.c: make_tempname)."""
+    for name in ("lib/stAbCd12", "lib/stthin12", "lib/stempty1", "lib/stabcdef", "stAbCd12", "lib/stAbCd12.o"):
+        tree.write(name, {"lib/stthin12": b"!<thin>\n", "lib/stempty1": b""}.get(name, b"!<arch>\nx"))
+    tree.write("lib/stabcdef", b"a directive of someone's")
+    tree.check_out("lib/a.a", kind=Kind.ARCHIVE)
+    assert tree.sweep() == {"lib/stabcdef", "stAbCd12", "lib/stAbCd12.o"}
 
 
 def test_a_tool_that_a_signal_killed_may_have_left_half_a_file(tree: Tree) -> None:

@@ -31,6 +31,7 @@ class Claim:
     standing: Standing
     record: OutputRecord | None
     own_source: bool = False  # the step's command names it as an operand too
+    again: bool = False  # pending, and a step of the same build had made it before: a recipe of several commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class JournalRows:
     build: BuildRow | None
     claims: tuple[Claim, ...] = ()
     temporaries: tuple[str, ...] = ()  # of steps that are checked out
+    archives: tuple[tuple[str, float], ...] = ()  # that are being written, and since when (seconds since the epoch)
     open_steps: tuple[int, ...] = ()
     chain_units: frozenset[int] = frozenset()  # compile steps of the last build and those it continued
     inputs_read: frozenset[str] = frozenset()  # by the last build's checked-in steps
@@ -61,9 +63,12 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
             Standing(standing),
             None if digest is None else OutputRecord(path, size, mtime_ns, digest),
             bool(own_source),
+            bool(again),
         )
-        for raw, step, standing, size, mtime_ns, digest, own_source in journal.select(
-            "SELECT path, step, standing, size, mtime_ns, digest, own_source FROM output"
+        for raw, step, standing, size, mtime_ns, digest, own_source, again in journal.select(
+            "SELECT path, step, standing, size, mtime_ns, digest, own_source, standing = 'pending' AND EXISTS (SELECT 1"
+            " FROM step AS before JOIN step AS own ON own.id = output.step WHERE before.output = output.path"
+            " AND before.build = own.build AND before.state = 'done' AND before.id < own.id) FROM output"
             " WHERE ? OR step IN (SELECT step FROM output WHERE standing <> 'checked_in') ORDER BY step, path",
             (settled,),
         )
@@ -71,8 +76,14 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
     unfinished = journal.select("SELECT id, temporaries FROM step WHERE state = 'checked_out'").fetchall()
     temporaries = tuple(path for _, words in unfinished for path in unpack_words(words))
     open_steps = tuple(step for step, _ in unfinished)
+    archives = tuple(
+        (unpack(path), started)
+        for path, started in journal.select(
+            "SELECT output, started FROM step WHERE state = 'checked_out' AND kind = 'archive' AND output IS NOT NULL"
+        )
+    )
     if not settled:
-        return JournalRows(build, claims, temporaries, open_steps)
+        return JournalRows(build, claims, temporaries, archives, open_steps)
     units = journal.select(
         f"{LINEAGE} SELECT step.id FROM step JOIN lineage ON build = lineage.id WHERE kind = 'compile'",
         (build.id,),
@@ -82,6 +93,7 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
         build,
         claims,
         temporaries,
+        archives,
         open_steps,
         frozenset(step for (step,) in units),
         frozenset(journal.inputs_read(build.id)),

@@ -8,7 +8,8 @@ must not be there when make looks.
 
 - *pending* (checked out, no word since): its step may be in the middle of it; it goes.  When nothing that the
   step claims has been touched (size, mtime and hash are those of the check-in before), the step had not begun,
-  and all stays as it was: make wants it remade for the reason it had then.
+  and all stays as it was: make wants it remade for the reason it had then.  Not if that check-in is of the same
+  build: it was an earlier command of the same recipe (`ar`, then `ranlib`), which make takes for all of it.
 - *arrived* (in place and hashed, not known to be on the disk): stays if its hash says so, else goes.
 - *checked in*: stays if size and mtime are the recorded ones, after a reboot its hash too.  A file that was
   changed since, by its own recipe (`objcopy`, `strip`) before the last barrier, is whole and stays; changed
@@ -19,10 +20,10 @@ must not be there when make looks.
 - After a build that ended by itself only *pending* is looked at; records that no longer fit (someone else has
   made the file since) are dropped, the files are left.
 
-Only a path that a step claimed as its output is ever removed, and only a regular file (what a symbolic link
-leads to, never the link).  Not removed either: what the step's own command reads under the same name
-(`gcc -c x.c -o x.c`).  Times decide nothing about what a step wrote; they only
-bound what `unvouched` and a recipe's later commands may have touched, by the clock of the tree's own file
+Only a path that a step claimed as its output, or its archiver's file beside that, is ever removed, and only a
+regular file (what a symbolic link leads to, never the link).  Not removed either: what the step's own command
+reads under the same name (`gcc -c x.c -o x.c`).  Times decide nothing about what a step wrote; they only bound
+what `unvouched`, an archiver and a recipe's later commands may have touched, by the clock of the tree's own file
 system, and a clock that was set back only makes the sweep remove more.
 """
 
@@ -35,7 +36,7 @@ from dataclasses import field
 from buildfarm.model import BuildState, OutputRecord
 from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.journal import CLOCK_STEP_NS, BuildRow
-from buildfarm.state.sight import Hash, Look, Seen, hash_files, look
+from buildfarm.state.sight import Hash, Look, Seen, beside_archive, hash_files, look
 from buildfarm.value import dataclass
 
 MODULE_SUFFIXES = (".mod", ".smod")
@@ -75,6 +76,7 @@ class SweepPlan:
 
 UNFINISHED = "its recipe may not have ended"
 CHANGED = "changed after its check-in"
+CUT_SHORT = "another command of its recipe had made it, and this one never ended"
 FINISHED = "make, which went on, had finished it"
 WRITTEN_ANEW = "changed after it arrived"
 
@@ -168,7 +170,8 @@ class _Judge:
     def verdicts(self, digests: Mapping[str, str | None]) -> SweepPlan:
         for step, claims in _by_step(self.rows.claims).items():
             self._judge(step, claims, digests)
-        for path in self.rows.temporaries:
+        unfinished = [path for archive, since in self.rows.archives for path in beside_archive(archive, since)]
+        for path in (*self.rows.temporaries, *unfinished):
             found = self.look(path)
             if found is not None and found.regular:
                 self.removed[path] = Removal(path, found.real, "a temporary file of a step that did not end")
@@ -266,6 +269,8 @@ class _Judge:
         if claim.standing is Standing.PENDING:
             if not fits and self._is_settled(found):
                 return None
+            if claim.again and not self._is_settled(found):
+                return CUT_SHORT
             whole = fits and digests.get(found.real) == claim.record.digest
             return None if whole else "checked out, never checked in"
         if claim.standing is Standing.ARRIVED:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from buildfarm.state.journal import CLOCK
 from buildfarm.value import dataclass
 
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
+_ARCHIVERS_OWN = re.compile(r"st[A-Za-z0-9]{6}")  # bucomm.c: make_tempname
+_ARCHIVES = (b"", b"!<arch>\n", b"!<thin>\n")
 LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
 
 
@@ -52,6 +55,25 @@ def look(path: str) -> Seen | None:
             f"{path}: can't tell whether it is whole: {error.strerror}", hint="make its directory readable"
         ) from error
     return Seen(real, stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def beside_archive(archive: str, since: float) -> list[str]:
+    """What a killed `ar` or `ranlib`, begun at `since` (seconds since the epoch), may have left beside its archive.
+
+    binutils write the new archive as `stXXXXXX` there and rename it at the end.
+    """
+    left = []
+    try:
+        with os.scandir(os.path.dirname(archive)) as entries:
+            for entry in entries:
+                if _ARCHIVERS_OWN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with open(entry.path, "rb") as file:
+                        begins = file.read(8)
+                    if begins in _ARCHIVES and entry.stat().st_ctime >= since:
+                        left.append(entry.path)
+    except OSError:
+        pass  # what can't be looked at is left alone
+    return left
 
 
 def hash_files(paths: Sequence[str]) -> dict[str, str | None]:
