@@ -149,6 +149,36 @@ def test_a_cleared_environment_hides_no_compiler(bench: Bench, words: list[str],
     assert bench.run(*called) == f"stub for {tool}: one two"
 
 
+# Executes a program with an environment of so many letters, or prints how many just fit.
+FULL = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_STACK, (512 * 1024, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+how, program = sys.argv[1:3]
+def execute(letters):
+    pid = os.fork() if how == "execve" else os.posix_spawn(program, ["echo", "it fits"], {"A": "a" * letters})
+    if not pid:
+        try: os.execve(program, ["echo", "it fits"], {"A": "a" * letters})
+        except OSError: os._exit(9)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+if len(sys.argv) > 3:
+    execute(int(sys.argv[3]))
+else:
+    low, high = 1, 1 << 17
+    while high - low > 1:
+        middle = (low + high) // 2
+        try: low, high = (middle, high) if execute(middle) else (low, middle)
+        except OSError: high = middle
+    print(low)
+"""
+
+
+@pytest.mark.parametrize("how", ["execve", "posix_spawn"])
+def test_a_call_that_just_fits_does_so_with_what_the_hook_adds(bench: Bench, how: str) -> None:
+    words = [sys.executable, "-c", FULL, how, "/bin/echo"]
+    plain = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert bench.run(*words, plain.splitlines()[-1]) == "it fits"
+
+
 @pytest.mark.parametrize("how", [*WAYS, "popen"])
 def test_any_program_is_followed_into_a_cleared_environment(bench: Bench, how: str) -> None:
     tool = bench.bin / "tool"

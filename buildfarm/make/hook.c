@@ -338,7 +338,9 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
     if (decide(&plan, path, envp, entry, ROOM(path, envp)) &&
         real_spawn(pid, plan.path, actions, attributes, argv, plan.environment) == 0)
         return 0;
-    return real_spawn(pid, path, actions, attributes, argv, plan.path == path ? plan.environment : envp);
+    char *const *environment = plan.path == path ? plan.environment : envp;
+    int error = real_spawn(pid, path, actions, attributes, argv, environment);
+    return error == E2BIG && environment != envp ? real_spawn(pid, path, actions, attributes, argv, envp) : error;
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
