@@ -153,7 +153,8 @@ def test_flags_that_need_full_preprocessing(flag: str) -> None:
     words(
         "-fwpa -flto-report --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
         "-gsplit-dwarf -save-temps -save-temps=obj -fstack-usage -fdump-tree-all -fcallgraph-info -Wa,-a=l "
-        "-Wa,-g,-alh=x.lst -Wa,--MD,x -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
+        "-Wa,-g,-alh=x.lst -Wa,--MD,x -Wa,-MD,x -Wa,--MD=x -Wa,--gdwarf-5 "
+        "-Wa,--statistics -Wa,-Z,--no-weird -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
         "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x -Wp,-MD,x,-MT,y -MT=x -weird "
         "-fmodules-ts -Wa,-I. -finput-charset=latin1 --include=x"
     ),
@@ -206,7 +207,8 @@ def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
     words(
         "-DNDEBUG -pg -Werror -fmacro-prefix-map=a=b -ffile-prefix-map=/x=. -frandom-seed=1 -fworking-directory "
         "-fno-lto -flto -flto=auto -flto-partition=one -ffat-lto-objects "
-        "-Wa,--noexecstack -trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
+        "-Wa,--noexecstack -Wa,-mrelax-relocations=no,--fatal-warnings "
+        "-trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
     ),
 )
 def test_flags_that_may_travel(flag: str) -> None:

@@ -275,7 +275,6 @@ _LOCAL: Final[tuple[tuple[str, str], ...]] = (
     ("-fpch-preprocess", _PREPROCESSOR),
     ("-fdeps-", _SIDE_FILES),
     ("-traditional", _PREPROCESSOR),
-    ("-Wa,@", _PLUGIN),
 )
 _LOCAL_EXACT: Final[dict[str, str]] = {
     "-P": _PREPROCESSOR,
@@ -291,14 +290,21 @@ _TRAVELS_ALTHOUGH: Final = ("-fmodule-private", "-fno-")
 NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
 
 
+# Words of gas that change no more than the object, or its warnings (as(1)).  The others may write or read files
+# (`-MD`, `-a=`, `-I`), print (`--statistics`) or put the node's directory into the object (`-g`, `--gdwarf-5`).
+_ASSEMBLER_TRAVELS: Final = (
+    ("-m", "--compress-debug-sections", "--size-check=", "--elf-stt-common=", "--generate-missing-build-notes=")
+    + ("--defsym=", "--noexecstack", "--execstack", "--fatal-warnings", "--no-warn", "--nocompress-debug-sections")
+    + ("--keep-locals", "--strip-local-absolute", "--reduce-memory-overheads", "--no-pad-sections", "--divide")
+    + ("--32", "--64", "--x32", "-W", "-L", "-n")
+)
+
+
 def _assembler_reason(arg: str) -> str | None:
-    """Why a `-Wa,` option may not travel: listings, dependency files, files of this machine."""
-    for word in arg.split(",")[1:]:
-        if word.startswith(("-a", "--MD", "-o", "@")):
-            return _SIDE_FILES.format(arg)
-        if word.startswith("-I"):
-            return _PLUGIN.format(arg)
-    return None
+    """Why a `-Wa,` option may not travel."""
+    if all(word.startswith(_ASSEMBLER_TRAVELS) for word in arg.split(",")[1:]):
+        return None
+    return _UNKNOWN.format(arg)
 
 
 def _reason(arg: str) -> str | None:
