@@ -56,6 +56,15 @@ class RunRequest:
     resumed_from: int | None = None  # the journal's id of the build that this one continues
 
     @property
+    def keeps_order(self) -> bool:
+        """Whether make is to run one recipe after the other, and lookahead alone fills the farm.
+
+        Who names several goals and no -j counts on their order (`clean all`); so they are not built side by side.
+        """
+        alone = "jobserver" not in self.environment.get("MAKEFLAGS", "")
+        return self.serial_order or (self.jobs is None and len(self.goals) > 1 and alone)
+
+    @property
     def make_command(self) -> tuple[str, ...]:
         """make's words, to be run in `directory`."""
         return ("-C", ".", *self.make_words) if self.enters else self.make_words

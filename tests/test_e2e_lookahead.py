@@ -161,6 +161,24 @@ def test_modules_that_make_asked_for_before_are_waited_for_without_any_prerequis
     assert project.digests(tree) == expected
 
 
+SWEPT = {
+    "Makefile": "prog: a.o b.o c.o d.o\n\tcc -o $@ $^\nclean:\n\tsleep 3\n\trm -f prog *.o\n",
+    "a.c": "int main(void) { return 0; }\n",
+    **{f"{name}.c": f"int {name};\n" for name in "bcd"},
+}
+
+
+def test_goals_are_built_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    tree = files(tmp_path / "p", SWEPT)
+    expected = makes_tree(tree)
+    project.made_by_make(tree)
+    with Farm(count=1, jobs=8, compilers=waiting(1.0)) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "clean", "prog")
+        assert result.code == 0, result.stderr
+    assert project.digests(tree) == expected
+    assert status(tree)["units"]["lookahead"] >= 2, "a plan that came before `clean` had done its work is no use"
+
+
 STEPS = {
     "Makefile": f"all:\n\tcc -c first.c\n\t{STOP}\n\ttest ! -x step || ./step\n\t$(MAKE) -C sub\n",
     "first.c": "int first;\n",

@@ -268,7 +268,7 @@ class Build:
     def _jobs(self, slots: int) -> tuple[str, ...]:
         """make's -j: as the user said, else what farm and master can hold together."""
         jobs = self._request.jobs
-        if self._request.serial_order:
+        if self._request.keeps_order:
             return ("-j1",)
         if jobs == UNLIMITED_JOBS:
             return ("-j",)

@@ -5,10 +5,12 @@ ledger.
 
 Theory of operation.  Every make call that a stub reports, and every recursive make that a plan foretells, is an
 instance; it is planned when it is first heard of, and again when it really starts if its plan was not whole (a
-generated makefile or header was missing).  Dry runs go one at a time.  Parsing and the graph's arithmetic run in a
-thread, so that the loop goes on answering stubs; the graph is worked through again at most once in ten times as long
-as that last took, so that many instances cost linear time.  Planning begins with the first compile call or after
-`PATIENCE` seconds: a build with nothing to do is over before that, and is not planned.
+generated makefile or header was missing).  A goal may undo what an earlier plan went by (`clean all`): for each goal
+after the first, everything is planned once more when a unit comes that no plan had named.  Dry runs go one at a
+time.  Parsing and the graph's arithmetic run in a thread, so that the loop goes on answering stubs; the graph is
+worked through again at most once in ten times as long as that last took, so that many instances cost linear
+time.  Planning begins with the first compile call or after `PATIENCE` seconds: a build with nothing to do is over
+before that, and is not planned.
 """
 
 from __future__ import annotations
@@ -75,6 +77,8 @@ class Foresight:
         durations: Mapping[str, float],
         standing: Standing,
         tell: Callable[[View], None],
+        *,
+        goals: int = 1,
     ) -> None:
         self._top = top
         self._ledger = ledger
@@ -82,6 +86,8 @@ class Foresight:
         self._durations = durations
         self._standing = standing
         self._tell = tell
+        self._second_looks = max(0, goals - 1)
+        self._first: MakeInstance | None = None  # the user's own make
         self._graph: BuildGraph | None = None
         self._queue: deque[tuple[MakeInstance, bool]] = deque()
         self._news = asyncio.Event()
@@ -102,9 +108,10 @@ class Foresight:
     def instance_started(self, invocation: Invocation) -> None:
         """A make starts, here or in a recipe."""
         level = invocation.env.get("MAKELEVEL", "0")
-        self._enqueue(
-            MakeInstance(invocation.cwd, invocation.argv, invocation.env, int(level) if level.isdigit() else 0), True
-        )
+        instance = MakeInstance(invocation.cwd, invocation.argv, invocation.env, int(level) if level.isdigit() else 0)
+        self._enqueue(instance, True)
+        if not instance.makelevel:
+            self._first = instance
 
     def unit_asked(self, fingerprint: str, output: str) -> None:
         """Make asks for a unit; `output` is its object's absolute path, or empty.
@@ -125,6 +132,10 @@ class Foresight:
         if not foreseen and output not in self._view_outputs and self._graph is not None:
             self._total += 1
             self._tell_totals()
+            if self._second_looks and self._first is not None and not self._dirty and not self._queue:
+                self._second_looks -= 1
+                self._whole.clear()
+                self._enqueue(self._first, True)
 
     def step_seen(self, outputs: Iterable[str]) -> None:
         """A call came that writes these files (absolute paths)."""

@@ -102,7 +102,7 @@ class Workshop:
         from buildfarm.conductor.prerequisites import IN_ORDER, of_failed_build
 
         request = self._request
-        if request.serial_order:
+        if request.keeps_order:
             return []
         if compiled:
             return [] if request.jobs is not None else [IN_ORDER]
@@ -188,7 +188,9 @@ class Workshop:
             enabled=request.lookahead and bool(begun.nodes),
         )
         standing = Standing(partial(reader.delivered, begun.state_dir))
-        foresight = Foresight(str(request.directory), ledger, toolbox, durations, standing, lookahead.foresee)
+        foresight = Foresight(
+            *(str(request.directory), ledger, toolbox, durations, standing, lookahead.foresee), goals=len(request.goals)
+        )
         lending = Lending(
             JobServer.of(request.environment), lambda: sum(node.slots for node in membership.nodes), ledger.note
         )

@@ -292,11 +292,14 @@ NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
 
 # Words of gas that change no more than the object, or its warnings (as(1)).  The others may write or read files
 # (`-MD`, `-a=`, `-I`), print (`--statistics`) or put the node's directory into the object (`-g`, `--gdwarf-5`).
-_ASSEMBLER_TRAVELS: Final = (
-    ("-m", "--compress-debug-sections", "--size-check=", "--elf-stt-common=", "--generate-missing-build-notes=")
-    + ("--defsym=", "--noexecstack", "--execstack", "--fatal-warnings", "--no-warn", "--nocompress-debug-sections")
-    + ("--keep-locals", "--strip-local-absolute", "--reduce-memory-overheads", "--no-pad-sections", "--divide")
-    + ("--32", "--64", "--x32", "-W", "-L", "-n")
+_ASSEMBLER_TRAVELS: Final = tuple(
+    word
+    for row in (
+        "-m -W -L -n --32 --64 --x32 --compress-debug-sections --nocompress-debug-sections --defsym= --divide",
+        "--elf-stt-common= --execstack --fatal-warnings --generate-missing-build-notes= --keep-locals",
+        "--no-pad-sections --no-warn --noexecstack --reduce-memory-overheads --size-check= --strip-local-absolute",
+    )
+    for word in row.split()
 )
 
 
