@@ -1,6 +1,7 @@
 """One make instance's plan as values: its targets, and the tool calls and recursive makes in their recipes.
 
-It runs nothing and joins no instances; `graph/dag.py` does that.  Whether a target is up to date is make's own
+It runs nothing and joins no instances; `graph/dag.py` does that.  It is one thing, what make's text comes to, and the
+values that say it.  Whether a target is up to date is make's own
 word: it is `remade` if make's trace announced its recipe, and nothing else decides.
 
 A vertex's key is an absolute, normalised path for a file target, and `DIRECTORY//NAME` for a phony one, which no
