@@ -334,3 +334,21 @@ def test_a_build_that_no_node_helps_with_for_want_of_gcc_here_says_so_at_its_end
     assert made.stderr.splitlines()[-1].endswith(
         "; no node had one: no gcc on this machine's PATH to compare nodes with"
     )
+
+
+def test_warnings_are_errors_and_the_node_may_not_look_into_the_source_s_directory(tmp_path: Path) -> None:
+    """A home on the master is one on the node, and its distccd is another user: f951 warns of that in any case."""
+    root = tmp_path / "home"
+    root.mkdir(mode=0o700)
+    (root / "clean.f90").write_text("subroutine clean(x)\n  integer :: x\n  x = 1\nend subroutine\n")
+    (root / "unused.f90").write_text("subroutine unused()\n  integer :: x\nend subroutine\n")
+    (root / "Makefile").write_text(
+        "all: clean.o unused.o\n%.o: %.f90\n\tgfortran -Wall -Werror -c $(CURDIR)/$< -o $@\n"
+    )
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(root), "--hosts", farm.hosts, "-k")
+    assert result.code == 2
+    assert "Unused variable" in result.stderr and "Include directory" not in result.stderr
+    document = status(root)
+    assert document["units"]["remote"] == 1, document["units"]
+    assert (root / "clean.o").exists() and not (root / "unused.o").exists()

@@ -40,6 +40,7 @@ from buildfarm.model import Invocation, Job, SentFile, Unit
 
 NOTHING_MADE: Mapping[str, str] = {}
 
+_STRICT = "-Werror"
 _NODE_TREE = b"/distccd_"  # in the name of the node's temporary tree (tempfile.c: dcc_get_new_tmpdir)
 
 
@@ -128,11 +129,11 @@ async def prepare(
 
     def words(serr: bytes) -> bytes | None:
         serr = own_words(serr)
-        return None if serr and (_NODE_TREE in serr or absolute(serr)) else stderr + serr
+        return None if serr and (_is_spared(unit) or _NODE_TREE in serr or absolute(serr)) else stderr + serr
 
     def repeat(serr: bytes) -> Repeat | None:
         """Files with absolute names can't be provided under them, so their lines and carets were missing."""
-        if not absolute(serr):
+        if _is_spared(unit) or not absolute(serr):
             return None
         again = (*files, root_link(cwd), SentFile(path, rooted(text.text)))
         return Repeat(Job(argv, cwd=cwd, files=again, recipe="S2r"), lambda serr: stderr + own_words(restored(serr)))
@@ -169,7 +170,7 @@ def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
     module_directory = options_of(unit).module_directory
     return (
         node_tool,
-        *_code_flags(unit),
+        *(flag for flag in _code_flags(unit) if flag != _STRICT or not _is_spared(unit)),
         *(() if module_directory is None else (f"-J{_relative(module_directory, cwd)}",)),
         "-nocpp",
         "-fpreprocessed",
@@ -183,6 +184,14 @@ def _argv(unit: Unit, cwd: str, node_tool: str, name: str) -> tuple[str, ...]:
         "-Xlinker",
         "unit.i",
     )
+
+
+def _is_spared(unit: Unit) -> bool:
+    """Whether the node is not told that warnings are errors: it would say so of its own disk (`_without_directory`).
+
+    If it has to warn of anything else, the local compile fails.
+    """
+    return unit.source.startswith("/") and _STRICT in unit.compile_arguments
 
 
 def _without_directory(cwd: str, source: str, serr: bytes) -> bytes:
