@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from buildfarm.model import AttemptEnd, BuildState, Kind, NodeStatus, OutputRecord
 from buildfarm.state import reader
+from buildfarm.state.database import JournalError
 from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.views import Counters
 from tests import state_samples as sample
@@ -226,3 +228,24 @@ def test_a_barrier_only_moves_forward_unless_the_clock_was_set_back(
         monkeypatch.setattr("buildfarm.state.durable.clock_offset_ns", lambda: 0)
         journal.set_barrier(build, start - 7)
         assert barrier() == start - 7
+
+
+def test_a_database_that_fails_is_told_as_the_machines_trouble_and_is_no_bug(state_dir: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    with pytest.raises(JournalError, match="disk I/O error") as told, Journal.open(state_dir):
+        raise error
+    assert told.value.exit_code == 71
+
+
+def test_a_tree_with_a_path_that_is_too_long_for_sqlite_has_its_journal_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    state_dir = tmp_path / ("d" * 200) / ("e" * 200) / ("f" * 200) / ".buildfarm"
+    state_dir.parent.mkdir(parents=True)
+    with Journal.open(state_dir) as journal:
+        sample.begin(journal)
+        assert journal.notice is not None and "too long" in journal.notice
+        assert journal.path.is_relative_to(tmp_path / "home")
+    assert reader.snapshot(state_dir).build is not None

@@ -19,7 +19,7 @@ from buildfarm.graph.classify import classify
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.server import StubCall, StubLost
 from buildfarm.model import Kind, ToolCall
-from buildfarm.state.writer import JournalError
+from buildfarm.state.database import JournalError
 
 MAKES = frozenset({"make", "gmake"})
 LAST_STUBS = 64  # stubs that were answered and may not have been waited for

@@ -56,6 +56,24 @@ def open_database(place: Place) -> tuple[sqlite3.Connection, Path | None]:
         ) from error
 
 
+class JournalError(MachineError):
+    """This could not be committed; nothing of it is claimed."""
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether the file's content is at fault, which the next build mends."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def given_up(database: Path, error: sqlite3.Error) -> JournalError:
+    """What to say where the database can't do what was asked of it."""
+    mended = "start again: the journal is mended then"
+    return JournalError(
+        f"{database}: {error}",
+        hint=mended if is_damaged(error) else "free space on its disk, then `buildfarm resume`",
+    )
+
+
 def schema(version: int = SCHEMA_VERSION) -> str:
     """What makes a database of this version."""
     return "".join(_addition(number) for number in range(1, version + 1))

@@ -124,8 +124,13 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raises JournalError for a database that failed inside."""
         self.close()
+        if isinstance(error, sqlite3.OperationalError) or (
+            isinstance(error, sqlite3.Error) and database.is_damaged(error)
+        ):
+            raise database.given_up(self.path, error) from error
 
     # --- transactions ------------------------------------------------------------------------------------
 

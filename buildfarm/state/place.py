@@ -20,6 +20,7 @@ SCHEMA_VERSION = 2
 DATABASE = "state.db"
 POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
 CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # not for this user, or for nobody
+LONGEST = 500  # bytes of the database's path: SQLite's limit is 512, its side files' names included (MAX_PATHNAME)
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -52,12 +53,14 @@ def prepare_directory(state_dir: Path) -> None:
 def find_place(state_dir: Path) -> Place:
     """The place of the database: in `state_dir`, or on this machine's own disk when the tree is on another's.
 
-    On NFS and its like WAL does not work; then the database goes to `$XDG_STATE_HOME/buildfarm/<hash of the
-    tree's path>/` and `state_dir` gets a pointer to it.  Where that is no local disk either, it stays beside the
-    tree with a rollback journal, which needs no shared memory.  Raises MachineError.
+    On NFS and its like WAL does not work, and SQLite opens no path of more than 512 bytes; then the database goes to
+    `$XDG_STATE_HOME/buildfarm/<hash of the tree's path>/` and `state_dir` gets a pointer to it.  Where that is no
+    local disk either, it stays beside the tree with a rollback journal, which needs no shared memory.  Raises
+    MachineError.
     """
     kind = durable.filesystem_type(state_dir)
-    if durable.suits_wal(kind):
+    is_long = len(os.fsencode(os.path.realpath(state_dir / DATABASE))) > LONGEST
+    if durable.suits_wal(kind) and not is_long:
         return Place(state_dir / DATABASE, "WAL")
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     tree = digest_bytes(pack(os.path.realpath(state_dir.parent)))
@@ -80,7 +83,8 @@ def find_place(state_dir: Path) -> Place:
             (state_dir / POINTER).write_bytes(pack(os.fspath(database)) + b"\n")
     except OSError as error:
         raise MachineError(f"{state_dir / POINTER}: {error.strerror}") from error
-    return Place(database, "WAL", f"{state_dir} is on {kind}: the journal is kept in {database}")
+    why = "has too long a path for SQLite" if is_long else f"is on {kind}"
+    return Place(database, "WAL", f"{state_dir} {why}: the journal is kept in {database}")
 
 
 def read_pointer(state_dir: Path) -> Path | None:

@@ -23,10 +23,11 @@ from concurrent.futures import CancelledError
 from hashlib import blake2b
 from pathlib import Path
 
+from buildfarm.state.database import JournalError
 from buildfarm.state.digest import SIZE, digest_bytes
 from buildfarm.state.encoding import pack
 from buildfarm.state.journal import Journal
-from buildfarm.state.writer import JournalError, JournalWriter
+from buildfarm.state.writer import JournalWriter
 from buildfarm.value import dataclass
 
 MAGIC = b"BFSTORE1"

@@ -29,9 +29,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from buildfarm.errors import MachineError
 from buildfarm.model import CheckIn, StepState
 from buildfarm.state import durable
+from buildfarm.state.database import JournalError, given_up, is_damaged
 from buildfarm.state.journal import CLOCK, Journal
 from buildfarm.value import dataclass
 
@@ -45,10 +45,6 @@ LAZY = 0.02  # seconds that what need not be durable waits for company
 HEARTBEAT = 10.0  # seconds between signs of life of an idle build
 PATIENCE = 30.0  # seconds of trouble until what waits is given up
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
-
-
-class JournalError(MachineError):
-    """This could not be committed; nothing of it is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +216,10 @@ class JournalWriter:
                 results = self._commit(group)
             except sqlite3.Error as error:
                 in_trouble_since = started if in_trouble_since is None else in_trouble_since
-                damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
-                    sqlite3.SQLITE_CORRUPT,
-                    sqlite3.SQLITE_NOTADB,
-                )
-                if damaged or started - in_trouble_since > self._patience:
+                if is_damaged(error) or started - in_trouble_since > self._patience:
                     self._tell(f"{self._journal.path}: {error}")
                     for operation in group:
-                        _resolve(operation.future, None, _given_up(self._journal.path, error, damaged))
+                        _resolve(operation.future, None, given_up(self._journal.path, error))
                     continue
                 self._tell(f"{self._journal.path}: {error}; trying again")
                 with self._lock:
@@ -244,7 +236,7 @@ class JournalWriter:
             for operation, (value, failure) in zip(group, results, strict=True):
                 _resolve(operation.future, value, failure)
             with self._lock:
-                rest = started + SPACING - time.monotonic()
+                rest = min(SPACING, started + SPACING - time.monotonic())
                 if rest > 0:
                     self._queued.wait_for(lambda: self._closing or self._flushing, rest)
 
@@ -253,7 +245,7 @@ class JournalWriter:
         with self._lock:
             self._queued.wait_for(lambda: self._queue or self._give_up or (self._closing and self._barrier_ended))
             while not (self._urgent or self._closing or self._flushing or self._give_up):
-                rest = self._queued_since + LAZY - time.monotonic()
+                rest = min(LAZY, self._queued_since + LAZY - time.monotonic())
                 if rest <= 0:
                     break
                 self._queued.wait(rest)
@@ -317,7 +309,7 @@ class JournalWriter:
                     self._flushing = False
                 if due is not None and due <= time.monotonic():
                     break
-                self._waiting.wait(HEARTBEAT if due is None else due - time.monotonic())
+                self._waiting.wait(HEARTBEAT if due is None else min(self._hold, due - time.monotonic()))
                 if time.monotonic() - self._last_beat >= HEARTBEAT:
                     self._beat()
             batch = list(self._held)
@@ -373,11 +365,6 @@ class JournalWriter:
             self._held.clear()
         for future in futures:
             _resolve(future, None, JournalError(self.trouble or "the journal was closed"))
-
-
-def _given_up(database: Path, error: sqlite3.Error, damaged: bool) -> JournalError:
-    hint = "start again: the journal is mended then" if damaged else "free space on its disk, then `buildfarm resume`"
-    return JournalError(f"{database}: {error}", hint=hint)
 
 
 def _resolve(future: Future[Any], value: object, failure: BaseException | None) -> None:
