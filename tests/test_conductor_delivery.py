@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from buildfarm.conductor.delivery import ordinary, place
+from buildfarm.dispatch.prepared import Made
 from tests.farm import Farm
 from tests.tool import buildfarm
+
+CLOCK_REALTIME_COARSE = 5  # linux/time.h; files get their times from it
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
@@ -20,6 +24,27 @@ def test_a_file_that_was_there_keeps_its_mode(tmp_path: Path, mode: int) -> None
     output.chmod(mode)
     os.replace(place(str(output), b"new", (), "token", 1).renames[0][0], output)
     assert (output.read_text(), output.stat().st_mode & 0o7777) == ("new", mode)
+
+
+class _MadeATickLater(Made):
+    """A file that can't be read before the clock that gives files their times has moved on."""
+
+    def read(self) -> bytes:
+        before = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
+        while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) == before:
+            pass
+        return b"made"
+
+
+def test_an_object_is_no_older_than_its_depfile(tmp_path: Path) -> None:
+    """As after a compile; `a.o: a.d` would have make compile it again."""
+    made = [_MadeATickLater("", str(tmp_path / "a.d")), Made("", str(tmp_path / "m.mod"), content=b"module")]
+    placement = place(str(tmp_path / "a.o"), b"new", made, "token", 1)
+    for temporary, final in placement.renames:
+        os.replace(temporary, final)
+    depfile, built, module = (tmp_path / name for name in ("a.d", "a.o", "m.mod"))
+    assert depfile.stat().st_mtime_ns <= built.stat().st_mtime_ns <= module.stat().st_mtime_ns
+    assert [record.path for record in placement.records] == [str(built), str(depfile), str(module)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

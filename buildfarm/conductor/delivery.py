@@ -23,7 +23,10 @@ ELF = b"\x7fELF"  # begins an object
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Results under temporary names on the right file systems, and what they will be once renamed."""
+    """Results under temporary names on the right file systems, and what they will be once renamed.
+
+    The object's record is the first.
+    """
 
     renames: tuple[tuple[str, str], ...]
     records: tuple[OutputRecord, ...]
@@ -66,33 +69,39 @@ def _can_be_given(status: os.stat_result) -> bool:
 
 
 def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
-    """Write `content` beside `output` and gather the files already made.
+    """Write `content` beside `output`, and the files already made: depfiles before it, modules after it.
 
-    A module file that says the same as the one in place is left untouched, as gfortran leaves it: its time matters
-    to make.  Raises OSError (disk full, no permission); nothing stays behind then.
+    An object is the last file that a compiler writes, so make finds `a.o: a.d` up to date.  With gfortran, though, it
+    never finds `a.mod: a.o ;` so, and here it does.  A module file that says the same as the one in place is left
+    untouched, as gfortran leaves it: its time matters to make.  Raises OSError (disk full, no permission); nothing
+    stays behind then.
     """
     renames: list[tuple[str, str]] = []
     records: list[OutputRecord] = []
-    temporary = temporary_name(output, token, step)
+
+    def add(final: str, data: bytes) -> None:
+        beside = temporary_name(final, token, step)
+        renames.append((beside, final))
+        write(beside, data)
+        if not final.endswith(MODULE_SUFFIXES):
+            _take_after(beside, final, data)
+        records.append(_record(beside, final, digest_bytes(data)))
+
     try:
-        renames.append((temporary, output))
-        write(temporary, content)
-        _take_after(temporary, output, content)
-        records.append(_record(temporary, output, digest_bytes(content)))
         for item in made:
-            data = item.read()
-            if item.final.endswith(MODULE_SUFFIXES) and not modules.changed((item,)):
-                records.append(_record(item.final, item.final, digest_file(item.final)))
-                continue
-            beside = temporary_name(item.final, token, step)
-            renames.append((beside, item.final))
-            write(beside, data)
             if not item.final.endswith(MODULE_SUFFIXES):
-                _take_after(beside, item.final, data)
-            records.append(_record(beside, item.final, digest_bytes(data)))
+                add(item.final, item.read())
+        add(output, content)
+        for item in made:
+            if item.final.endswith(MODULE_SUFFIXES):
+                if modules.changed((item,)):
+                    add(item.final, item.read())
+                else:
+                    records.append(_record(item.final, item.final, digest_file(item.final)))
     except OSError:
         Placement(tuple(renames), ()).discard()
         raise
+    records.sort(key=lambda record: record.path != output)  # the object first
     return Placement(tuple(renames), tuple(records))
 
 

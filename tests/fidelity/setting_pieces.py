@@ -42,7 +42,7 @@ def scopes(p: str, rng: random.Random) -> Piece:
             "CC += -pipe\nCC := $(CC) -DIN_CC\n",
             "override CC := cc\nCFLAGS := $(filter-out -O%,$(CFLAGS)) -O2\n",
             ".SILENT: a.o\n.IGNORE: b.o\n.PRECIOUS: a.o\n",
-            "unexport PATH\nPATH = /bin:/usr/bin\n",
+            "export PATH := /bin:/usr/bin\n",
             "unexport\nexport PATH CPATH=inc\n",
         )
     )
