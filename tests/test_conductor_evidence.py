@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.conductor.evidence import ABSENT, RACY_NS, Evidence, Witness
+from buildfarm.conductor.probes import Probes
 from buildfarm.graph.classify import classify
 from buildfarm.model import Unit
 
@@ -220,3 +221,12 @@ def test_a_module_that_came_before_it_was_read_is_known_though_the_unit_had_been
     assert taken_when_read_at(time.time_ns() + RACY_NS) is not None
     age(tree / "m.mod")
     assert taken_when_read_at(begun) is None, "a renamed file keeps its mtime"
+
+
+@pytest.mark.parametrize(("name", "asked"), [("a.f90", ()), ("a.F90", ("extra.h",))])
+def test_fortran_asks_for_headers_only_through_the_preprocessor(
+    tmp_path: Path, name: str, asked: tuple[str, ...]
+) -> None:
+    source = tmp_path / name
+    source.write_text('#if __has_include("extra.h")\n#endif\nend\n')
+    assert Probes().names(unit("gfortran", "-c", name, "-o", "a.o"), [str(source)]) == asked

@@ -6,7 +6,6 @@ Each text is searched once for as long as it has its stamp; most hold no such qu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from buildfarm.dispatch import directives
 from buildfarm.dispatch.directives import NOTHING_PROBED, Probed
@@ -23,6 +22,8 @@ class Probes:
 
     def names(self, unit: Unit, inputs: Sequence[str]) -> tuple[str, ...] | None:
         """All names that the texts may ask for; None: it can't be said."""
+        if unit.fortran is not None and not unit.fortran.cpp:
+            return ()  # no preprocessor sees them
         found: dict[str, None] = {}
         macros: set[str] = set()
         for path in inputs:
@@ -65,6 +66,7 @@ def _given(unit: Unit, macro: str) -> tuple[str, ...] | None:
 
 def _content(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError:
         return b""  # the caller's own look tells that it has changed

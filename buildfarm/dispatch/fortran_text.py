@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import field
-from pathlib import Path
 from typing import Protocol
 
 from buildfarm.dispatch import local
@@ -170,6 +169,7 @@ def options_of(unit: Unit) -> FortranOptions:
 def content(path: str) -> bytes:
     """The bytes of a file that the unit reads.  Raises CannotTravel when it can't be read."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise CannotTravel(f"{path}: {error.strerror}") from error
