@@ -151,6 +151,27 @@ def test_a_copy_of_a_module_that_comes_with_it_is_no_shadow(tree: Path) -> None:
         assert (evidence is not None) is is_taken
 
 
+@pytest.mark.parametrize(
+    ("copy", "named", "holds"), [("same", False, True), ("same", True, False), ("new", False, False)]
+)
+def test_a_copy_of_a_module_that_comes_later_is_no_shadow_but_for_a_depfile(
+    tree: Path, copy: str, named: bool, holds: bool
+) -> None:
+    """CVMix and ModelE copy a module to a directory that its users search first."""
+    (tree / "early").mkdir()
+    (tree / "own").mkdir()
+    (tree / "own" / "m.mod").write_text("same")
+    (tree / "u.f90").write_text("use m\nend\n")
+    age(tree / "u.f90", tree / "own" / "m.mod")
+    user = unit("gfortran", "-c", "-Iearly", "-Jown", "u.f90")
+    inputs = (str(tree / "u.f90"), str(tree / "own" / "m.mod"))
+    witness = Witness()
+    evidence = witness.take(user, str(tree), {}, inputs, {}, time.time_ns())
+    assert evidence is not None and witness.holds(evidence.inputs)
+    (tree / "early" / "m.mod").write_text(copy)
+    assert witness.holds(evidence.inputs, named=named) is holds
+
+
 def test_what_reads_a_file_that_was_just_made_waits_until_it_can_be_vouched_for(tree: Path) -> None:
     made = tree / "made.h"
     made.write_text("int made;\n")

@@ -222,7 +222,7 @@ class Lookahead:
         if isinstance(entry.result, Ahead) and entry.result.task.ahead:
             await self._in_order(unit, outputs[0], entry.inputs, seat)
             seen = _stamps(entry.inputs)
-            if not self._witness.holds(entry.inputs):
+            if not self._witness.holds(entry.inputs, named=unit.depfile is not None):
                 self._waste()
                 self._ledger.set_aside(entry.result.task.step, kept=False)
                 return None
@@ -446,7 +446,7 @@ class Lookahead:
             return None
         await self._in_order(unit, next(iter(stored.outputs)), stored.inputs, seat)
         seen = _stamps(stored.inputs)
-        if not self._witness.holds(stored.inputs):
+        if not self._witness.holds(stored.inputs, named=unit.depfile is not None):
             self._store.discard(mark)
             self._waste()
             return None
