@@ -197,19 +197,10 @@ def _compile(source: bytes, stub: Path, path: list[str]) -> bool:
 
 def _prepare_hook(stub: Path, path: list[str]) -> Path | None:
     """The exec hook for this machine, compiled if need be; None where it does not work.  Raises OSError."""
-    source = native.source("hook.c")
-    home = stub.parent.parent / native.digest(source, platform.machine(), platform.libc_ver()[0])
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    hook = home / HOOK
-    if re.search(r"[:\s]", str(hook)):
+    room = stub.parent.parent
+    if re.search(r"[:\s]", str(room)):
         return None  # ld.so(8): blanks and colons separate LD_PRELOAD's entries
-    refused = home / "does-not-work"
-    if refused.exists():
-        return None
-    if hook.exists() or native.build(source, hook, path, (("-shared", "-fPIC", "-ldl"),), _Catches(stub)):
-        return hook
-    refused.touch()
-    return None
+    return native.kept(native.source("hook.c"), room, HOOK, (("-shared", "-fPIC", "-ldl"),), _Catches(stub), path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+RETRY_SECONDS = 86_400.0
 _COMPILERS = ("cc", "gcc", "clang", "tcc")
 _OWN_HEADER = re.compile(rb'^#include "(\w+\.h)"$', re.MULTILINE)
 
@@ -36,7 +38,7 @@ def build(
         program = Path(scratch) / product.name
         source = Path(scratch) / "source.c"
         source.write_bytes(text)
-        for compiler in filter(None, (shutil.which(name, path=search) for name in _COMPILERS)):
+        for compiler in _compilers(search):
             for options in choices:
                 command = [compiler, "-O2", "-o", str(program), str(source), *options]
                 try:
@@ -52,24 +54,43 @@ def build(
 
 
 def kept(
-    text: bytes, room: Path, name: str, choices: Iterable[tuple[str, ...]], works: Callable[[Path], bool]
+    text: bytes,
+    room: Path,
+    name: str,
+    choices: Iterable[tuple[str, ...]],
+    works: Callable[[Path], bool],
+    path: list[str] | None = None,
 ) -> Path | None:
     """What `build` made of C `text` on this kind of machine, below `room`; None where it can't.  Raises OSError.
 
-    Where it could not once, it is not tried again.
+    Where it could not, it is not tried again for a day (a busy machine's trials may end too late), unless there are
+    other compilers on `path` ($PATH by default).
     """
     home = room / digest(text, platform.machine(), platform.libc_ver()[0])
     product = home / name
     if product.exists():
         return product
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    refused = home / "does-not-work"
-    if refused.exists():
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep) if path is None else path
+    refused, tried_with = home / "does-not-work", os.fsencode("\n".join(_compilers(os.pathsep.join(path))))
+    if _holds(refused, tried_with):
         return None
-    if build(text, product, os.environ.get("PATH", os.defpath).split(os.pathsep), choices, works):
+    if build(text, product, path, choices, works):
         return product
-    refused.touch()
+    refused.write_bytes(tried_with)
     return None
+
+
+def _compilers(search: str) -> list[str]:
+    return [found for name in _COMPILERS if (found := shutil.which(name, path=search))]
+
+
+def _holds(refused: Path, tried_with: bytes) -> bool:
+    """Whether what could not be made would not be made now."""
+    try:
+        return refused.read_bytes() == tried_with and time.time() - refused.stat().st_mtime < RETRY_SECONDS
+    except OSError:
+        return False
 
 
 def source(name: str) -> bytes:
