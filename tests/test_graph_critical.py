@@ -92,13 +92,12 @@ def test_a_graph_of_ours_and_one_of_networkx_s_come_to_the_same(
     edges: list[tuple[int, int]], durations: dict[int, int], early: set[int]
 ) -> None:
     theirs: nx.DiGraph[int] = nx.DiGraph()
-    ours: WorkGraph[int] = WorkGraph()
-    for vertex in range(13):
-        theirs.add_node(vertex)
-        ours.add_node(vertex)
+    before: dict[int, list[int]] = {vertex: [] for vertex in range(13)}
     for first, second in dict.fromkeys(edges):
-        theirs.add_edge(first, second)
-        ours.add_edge(first, second)
+        before[second].append(first)
+    theirs.add_nodes_from(before)
+    theirs.add_edges_from((first, second) for second, firsts in before.items() for first in firsts)
+    ours = WorkGraph(before)
     assert drop_cycles(ours) == drop_cycles(theirs)
     assert in_order(ours) == in_order(theirs)
     place = {vertex: number for number, vertex in enumerate(in_order(ours))}

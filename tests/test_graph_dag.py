@@ -315,7 +315,11 @@ def test_what_was_derived_can_be_forgotten_and_comes_again() -> None:
     assert (graph.calls(), graph.waits_for(), graph.totals(), graph.to_json()) == before
 
 
-def test_a_source_needs_nothing() -> None:
+def test_a_source_is_in_the_graph_and_no_target() -> None:
     targets = PROGRAM.targets
-    assert not targets["/w/a.c"].needs_anything
+    assert "/w/a.c" not in targets
     assert targets["/w/a.o"].needs_anything and targets["/w/b.o"].needs_anything
+    graph = graph_of(PROGRAM)
+    assert graph.graph.nodes["/w/a.c"]["targets"] == () and graph.name("/w/a.c") == "a.c"
+    told = {told["target"]: told for told in json.loads(graph.to_json())["targets"]}
+    assert told["/w/a.c"] == {"target": "/w/a.c", "phony": False, "remade": False, "needs": {}}

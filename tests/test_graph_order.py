@@ -58,17 +58,19 @@ def plans(draw: st.DrawFn) -> list[InstancePlan]:
 
 def whole(graph: BuildGraph) -> WorkGraph[str]:
     """All targets and calls: a target's calls stand, one after the other, between what it needs and itself."""
-    order: WorkGraph[str] = WorkGraph()
+    before: dict[str, list[str]] = {}
     chains: dict[str, list[str]] = {}
     for call in graph.calls():
         chains.setdefault(call.target, []).append(call.key)
     for key in {key: None for plan in graph.plans.values() for key in plan.targets}:
-        order.add_node(key)
         chain = [*chains.get(key, ()), key]
-        for before, after in pairwise(chain):
-            order.add_edge(before, after)
+        for one, other in pairwise(chain):
+            before.setdefault(other, []).append(one)
         for source, kind in graph._derived.needs[key].items():
-            order.add_edge(source, key if kind == "submake" else chain[0])
+            before.setdefault(source, [])
+            before.setdefault(key if kind == "submake" else chain[0], []).append(source)
+        before.setdefault(chain[0], [])
+    order = WorkGraph(before)
     drop_cycles(order)
     return order
 

@@ -105,8 +105,7 @@ def picture(graph: BuildGraph, only: frozenset[str] | None, directory: Path, tar
             "old": not any(view.remade for view in views),
             "asked": key == asked,
         }
-        label = views[0].name if views else key
-        boxes.append(Box(label, key, tuple(kind for kind, true in kinds.items() if true)))
+        boxes.append(Box(graph.name(key), key, tuple(kind for kind, true in kinds.items() if true)))
     arrows = [
         Arrow(number[before], number[after], edge["kind"])
         for before, after, edge in graph.graph.edges(data=True)

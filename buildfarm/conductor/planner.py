@@ -97,9 +97,10 @@ class Hearing:
             directory = instance.directory
         self._environment = instance.environment
         self._early = _early_recipes(directory, instance.environment)
-        self._reader = Reader(cut)
+        self._reader = Reader(cut, self._early.plain.words)
         self._trace = self._reader.trace
         self._taken = 0  # steps of the trace
+        self._named = 0  # rules of the data base
 
     def __call__(self, piece: bytes) -> None:
         """Another piece of make's output."""
@@ -109,9 +110,11 @@ class Hearing:
         self._reader.read(piece)
         if self._trace is not self._reader.trace:  # make has begun anew
             self._early.forget()
-            self._trace, self._taken = self._reader.trace, 0
+            self._trace, self._taken, self._named = self._reader.trace, 0, 0
         self._early.take(self._trace.steps[self._taken :])
         self._taken = len(self._trace.steps)
+        self._early.name(self._reader.rules[self._named :])
+        self._named = len(self._reader.rules)
 
     def database(self) -> MakeDatabase:
         """What make said; asked once, when all has been heard."""

@@ -30,31 +30,21 @@ class Work(Protocol[V]):
 class WorkGraph(Generic[V]):
     """A graph that keeps its vertices, and the edges of each, in the order in which they came."""
 
-    def __init__(self) -> None:
-        self.pred: dict[V, list[V]] = {}
-        self.succ: dict[V, list[V]] = {}
-        self.in_order: list[V] | None = None  # while nothing is added or removed, for `in_order`
+    def __init__(self, pred: dict[V, list[V]]) -> None:
+        """`pred` has what comes right before each vertex, and is kept."""
+        last: list[V] = []
+        self.pred = pred
+        self.succ = dict.fromkeys(pred, last)
+        for vertex, before in pred.items():
+            for one in before:
+                if (followers := self.succ[one]) is last:
+                    self.succ[one] = [vertex]
+                else:
+                    followers.append(vertex)
+        self.in_order: list[V] | None = None  # while nothing is removed, for `in_order`
 
     def __iter__(self) -> Iterator[V]:
         return iter(self.pred)
-
-    def add_node(self, vertex: V) -> None:
-        """A vertex that is there already stays as it is."""
-        if vertex not in self.pred:
-            self.in_order = None
-            self.pred[vertex], self.succ[vertex] = [], []
-
-    def add_edge(self, first: V, second: V) -> None:
-        """An edge that is not there yet, with its vertices."""
-        pred, succ, self.in_order = self.pred, self.succ, None
-        if first not in pred:
-            pred[first], succ[first] = [], [second]
-        else:
-            succ[first].append(second)
-        if second not in pred:
-            pred[second], succ[second] = [first], []
-        else:
-            pred[second].append(first)
 
     def remove_edges_from(self, edges: Iterable[tuple[V, V]], /) -> None:
         self.in_order = None
@@ -118,8 +108,8 @@ def in_order(graph: Work[V]) -> list[V]:
     """All vertices, each behind those that come before it; vertices on a cycle are left out."""
     if isinstance(graph, WorkGraph) and graph.in_order is not None:
         return graph.in_order
-    waiting = {vertex: len(before) for vertex, before in graph.pred.items()}
-    ready = [vertex for vertex, count in waiting.items() if not count]
+    waiting = {vertex: len(before) for vertex, before in graph.pred.items() if before}
+    ready = [vertex for vertex in graph.pred if vertex not in waiting]
     for vertex in ready:
         for follower in graph.succ[vertex]:
             waiting[follower] -= 1

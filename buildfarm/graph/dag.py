@@ -3,12 +3,13 @@
 It parses no text, runs nothing and keeps no run state: what is compiled, waiting or done is the scheduler's.  A
 plan of an instance that was planned before replaces the earlier plan.  It is one thing: edges, and what follows.
 
-Theory of operation.  Vertices are targets (`graph/plan.py` has their keys); the vertex's `targets` attribute holds
-one frozen `Target` for each instance that knows it.  An edge `a -> b` says that `a` must be there before `b`'s
-recipe ends; its `kind` is `prerequisite`, `order-only`, `grouped` (made by the same recipe) or `submake` (a goal of
-a recursive make that `b`'s recipe calls).  A recursive call and the plan made for it meet by working directory and
-words.  What is *not* an edge: the order of the calls in a recipe that runs several makes, and what such a recipe's
-target needs before its sub-makes start.  That is make's barrier, not the work's, and lookahead goes around it.
+Theory of operation.  Vertices are targets (`graph/plan.py` has their keys), and the sources that they need; the
+vertex's `targets` attribute holds one frozen `Target` for each instance that knows it, and nothing for a source.  An
+edge `a -> b` says that `a` must be there before `b`'s recipe ends; its `kind` is `prerequisite`, `order-only`,
+`grouped` (made by the same recipe) or `submake` (a goal of a recursive make that `b`'s recipe calls).  A recursive call
+and the plan made for it meet by working directory and words.  What is *not* an edge: the order of the calls in a
+recipe that runs several makes, and what such a recipe's target needs before its sub-makes start.  That is make's
+barrier, not the work's, and lookahead goes around it.
 
 Cycles are dropped as make does, in the graph that units are ordered by (`critical.WorkGraph`), not in `graph` itself,
 which is networkx's, for those who walk it in other ways.  Everything derived is computed on demand and kept until the
@@ -163,9 +164,9 @@ class BuildGraph:
                 "target": key,
                 "phony": any(target.phony for target in views),
                 "remade": any(target.remade for target in views),
-                "needs": self._derived.needs[key],
+                "needs": self._derived.needs.get(key, {}),
             }
-            for key, views in self._derived.views.items()
+            for key, views in self._derived.vertices()
         ]
         calls = [
             {
@@ -204,12 +205,12 @@ class BuildGraph:
             "submake": " [style=dotted]",
             "grouped": " [arrowhead=none]",
         }
-        for key, views in self._derived.views.items():
+        for key, views in self._derived.vertices():
             if only is not None and key not in only:
                 continue
             shape = " shape=ellipse" if any(target.phony for target in views) else ""
             colour = "" if any(target.remade for target in views) else " color=grey fontcolor=grey"
-            lines.append(f"  {_quoted(key)} [label={_quoted(views[0].name)}{shape}{colour}];")
+            lines.append(f"  {_quoted(key)} [label={_quoted(self.name(key))}{shape}{colour}];")
         for key, needs in self._derived.needs.items():
             if only is None or key in only:
                 lines += [
@@ -218,6 +219,11 @@ class BuildGraph:
                     if only is None or n in only
                 ]
         return "\n".join([*lines, "}", ""])
+
+    def name(self, key: str) -> str:
+        """A target's as make writes it, or a source's path as the first instance sees it."""
+        views = self._derived.views.get(key)
+        return views[0].name if views else key.removeprefix(f"{next(iter(self._plans.values())).directory}/")
 
     def _nearest(self, wanted: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
         """For each unit the nearest wanted vertices before it; vertices that share a way share the tuple."""
@@ -259,6 +265,12 @@ class _Derived:
                 views[key] = (*views.get(key, ()), target)
         return views
 
+    def vertices(self) -> Iterator[tuple[str, tuple[Target, ...]]]:
+        """Targets, and then the sources that they need."""
+        yield from self.views.items()
+        needed = dict.fromkeys(source for needs in self.needs.values() for source in needs)
+        yield from ((key, ()) for key in needed if key not in self.views)
+
     @cached_property
     def needs(self) -> dict[str, dict[str, str]]:
         """For each target what it needs, and the kind of the edge."""
@@ -278,7 +290,7 @@ class _Derived:
         import networkx as nx  # a tenth of a second, and a build that only orders its units does without
 
         graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from((key, {"targets": targets}) for key, targets in self.views.items())
+        graph.add_nodes_from((key, {"targets": targets}) for key, targets in self.vertices())
         for key, needs in self.needs.items():
             graph.add_edges_from((source, key, {"kind": kind}) for source, kind in needs.items())
         return graph
@@ -303,8 +315,9 @@ class _Derived:
         return frozenset(
             key
             for plan in self.plans
+            for inside in (_inside(plan),)
             for key, target in plan.targets.items()
-            if target.calls and not _is_strange(plan, key)
+            if target.calls and key.startswith(inside)
         )
 
     @cached_property
@@ -325,11 +338,12 @@ class _Derived:
             if plan.key in walked:
                 return
             walked.add(plan.key)
+            inside = _inside(plan)
             for key in plan.order:
                 target = plan.targets.get(key)
                 if target is None:
                     continue
-                if not (target.calls and _is_strange(plan, key) and key in self.homely):
+                if key.startswith(inside) or key not in self.homely:
                     for call in target.calls:
                         calls.setdefault((call.cwd, call.argv), call)
                 for submake in target.submakes:
@@ -370,49 +384,42 @@ class _Derived:
         A target's last call stands for the target where nothing else ends it; sources and whatever else nothing
         makes are left out.  So nearly all vertices are calls, and there are a third as many as targets and calls.
         """
-        order: WorkGraph[str] = WorkGraph()
-        by_target: dict[str, list[str]] = {}
+        calls_of: dict[str, list[str]] = {}
         for call in self.calls:
-            by_target.setdefault(call.target, []).append(call.key)
-        inner: dict[str, tuple[Target, ...]] = {}
-        last: dict[str, str] = {}
+            calls_of.setdefault(call.target, []).append(call.key)
+        inner: list[tuple[str, tuple[Target, ...], list[str]]] = []  # target, how it is seen, its vertices
+        ends: dict[str, str] = {}  # by target the last of its vertices
         for key, targets in self.views.items():
-            if (chain := by_target.get(key)) is not None:
-                if not any(target.submakes for target in targets):
-                    last[key] = chain[-1]
-            elif not any(target.remade or target.needs_anything for target in targets):
-                continue
-            inner[key] = targets
-        needs: list[tuple[str, str]] = []
-        for key, targets in inner.items():
-            first = end = key
-            if (chain := by_target.get(key)) is not None:
-                first, end = chain[0], last.get(key, key)
-            if end == key:
-                order.add_node(key)
-            if chain is not None:
-                order.add_node(first)
-                for before, after in pairwise(chain if end != key else (*chain, key)):
-                    order.add_edge(before, after)
-            (target, *others) = targets
-            if not others and target.needs_prerequisites_only:
-                sources = [(source, first) for source in target.prerequisites if source != key and source in inner]
+            calls = calls_of.get(key)
+            if calls is None:
+                if not any(target.remade or target.needs_anything for target in targets):
+                    continue
+                calls = [key]
+            elif any(target.submakes for target in targets):
+                calls.append(key)
+            inner.append((key, targets, calls))
+            ends[key] = calls[-1]
+        before: dict[str, list[str]] = {}
+        for key, targets, chain in inner:
+            if len(targets) == 1 and targets[0].needs_prerequisites_only:
+                needed = [ends[name] for name in targets[0].prerequisites if name in ends and name != key]
+                late = []
             else:
-                needed = self._needs_of(key, targets).items()
-                sources = [(n, end if kind == "submake" else first) for n, kind in needed if n in inner]
-            needs += sources
-            for source, _ in sources:
-                if source not in last:
-                    order.add_node(source)
-        for source, vertex in needs:
-            order.add_edge(last.get(source, source), vertex)
+                needs = [(ends[name], kind) for name, kind in self._needs_of(key, targets).items() if name in ends]
+                needed = [name for name, kind in needs if kind != "submake"]
+                late = [name for name, kind in needs if kind == "submake"]
+            before[chain[0]] = needed
+            for one, other in pairwise(chain):
+                before[other] = [one]
+            before[chain[-1]] += late
+        order = WorkGraph(before)
         drop_cycles(order)
         return order
 
 
-def _is_strange(plan: InstancePlan, target: str) -> bool:
-    """Whether a target lies outside of the directory where an instance works."""
-    return not target.startswith(plan.directory.rstrip("/") + "/")
+def _inside(plan: InstancePlan) -> str:
+    """How the keys begin of what lies in the directory where an instance works."""
+    return plan.directory.rstrip("/") + "/"
 
 
 def _at_home(calls: Collection[PlannedCall]) -> tuple[PlannedCall, ...]:
@@ -421,6 +428,8 @@ def _at_home(calls: Collection[PlannedCall]) -> tuple[PlannedCall, ...]:
     An archive that names `../text/format.o` has make find an implicit rule for it as long as it is not there; by
     the time that instance runs, the object is made.
     """
+    if len({call.outputs[0] for call in calls if call.outputs}) == sum(1 for call in calls if call.outputs):
+        return tuple(calls)
     inside = {cwd: os.path.normpath(cwd).rstrip("/") + "/" for cwd in {call.cwd for call in calls}}
     home: dict[str, int] = {}
     for call in calls:

@@ -103,15 +103,22 @@ class Complaints:
 class Reader:
     """Reads one run's stdout, piece by piece.  Never raises on strange text: what is not understood is left out."""
 
-    def __init__(self, cut: Cut | None = None) -> None:
-        self.trace = StepReader()  # of the last pass
+    def __init__(self, cut: Cut | None = None, words: dict[str, str] | None = None) -> None:
+        """`words` has one copy of each name, and gets more."""
+        self._words = {} if words is None else words
+        self.trace = StepReader(self._words)  # of the last pass
         self._cut = cut or rows
         self._variables: list[bytes] = []  # and all else that stands before the data base's files
-        self._files = _Files(self._cut)
+        self._files = _Files(self._cut, self._words)
         self._complete = False
         self._rest = b""  # what no part of the text has taken yet
         self._passes = self._read_passes()
         next(self._passes)
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """Those of the last pass as far as they were read: names with spaces are still apart."""
+        return self._files.found
 
     def read(self, lines: bytes) -> None:
         """More of it, in whole lines."""
@@ -122,13 +129,13 @@ class Reader:
         trace = self.trace
         while True:
             yield from self._up_to(_START, trace.read)
-            self.trace, self._variables, self._files, self._complete = trace, [], _Files(self._cut), False
+            self.trace, self._variables, self._files, self._complete = trace, [], _Files(self._cut, self._words), False
             yield from self._up_to(_FILES, self._variables.append)
             yield from self._up_to(_STATISTICS, self._files.read)
             self._files.end()
             yield from self._up_to(_END, lambda _: None)
             self._complete = True
-            trace = StepReader()
+            trace = StepReader(self._words)
 
     def _up_to(self, marker: bytes, take: Callable[[bytes], None]) -> Iterator[None]:
         """Have all taken that comes before the line that begins with the marker."""
@@ -184,11 +191,11 @@ def complaints(stderr: str) -> Complaints:
 class _Files:
     """Reads the blocks of the data base's files, and makes rules of them."""
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: Cut, words: dict[str, str]) -> None:
         self._cut = cut
         self._kept = b"\n"  # the newline before a block, and what has come of it
-        self._words: dict[str, str] = {}  # one copy of each name
-        self._rules: list[Rule] = []
+        self._words = words  # one copy of each name
+        self.found: list[Rule] = []
         self._sources: list[str] = []  # names of which nothing more is known
         self._has_spaces = False  # some name
         self._odd: list[int] = []  # rules whose names are not yet what they must be
@@ -228,18 +235,18 @@ class _Files:
                 split = [share(word, word) for word in words.split(" ")]
                 normal, order = _around_bar(split)
                 if len({*normal}) < len(normal) or len({*order}) < len(order) or "" in split:
-                    self._odd.append(len(self._rules))
+                    self._odd.append(len(self.found))
             makes = tuple(also.split(" ")) if also else ()
             if makes:
-                self._odd.append(len(self._rules))
+                self._odd.append(len(self.found))
             is_target, phony, absent, failed, placed = _FACTS[facts]
             source = share(place, place) if placed else None
             rule = (name, is_target, normal, order, phony, double, makes, source, absent, failed)
-            self._rules.append(make(Rule, rule))
+            self.found.append(make(Rule, rule))
 
     def rules(self) -> dict[str, Rule]:
         """All of them by name; asked once."""
-        read = self._rules
+        read = self.found
         for at in range(len(read)) if self._has_spaces else self._odd:
             rule = read[at]
             read[at] = rule._replace(
@@ -260,7 +267,7 @@ class _Files:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return frozenset((*self._sources, *(rule.name for rule in self._rules)))
+        return frozenset((*self._sources, *(rule.name for rule in self.found)))
 
 
 def rows(blocks: bytes) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from buildfarm.graph import shell
@@ -34,7 +34,8 @@ class PlainLines:
 
     def __init__(self, directory: str, classify: Callable[[Sequence[str]], ToolCall]) -> None:
         self.directory = directory
-        self.words: dict[str, str] = {}  # one copy of each word and path
+        self.words: dict[str, str] = {}  # one copy of each
+        self.paths: dict[str, str] = {}  # of names that were asked about
         self.classify = classify
         self._read: dict[str, PlainCall | None] = {}
         self._below = os.path.normpath(directory).rstrip("/") + "/"
@@ -61,13 +62,11 @@ class PlainLines:
 
     def path(self, name: str) -> str:
         """`name` as make in the directory means it, normalised."""
-        found = self._below + name if is_plain_name(name) else absolute(self.directory, name)
-        return self.words.setdefault(found, found)
-
-    def paths(self, names: Iterable[str]) -> dict[str, str]:
-        """The paths of such of the names as need no normalising."""
-        below, share = self._below, self.words.get
-        return {name: share(path, path) for name in names if is_plain_name(name) and (path := below + name)}
+        found = self.paths.get(name)
+        if found is None:
+            found = self._below + name if is_plain_name(name) else absolute(self.directory, name)
+            self.paths[name] = found
+        return found
 
 
 def is_plain_name(name: str) -> bool:

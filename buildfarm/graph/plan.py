@@ -25,7 +25,6 @@ from buildfarm.value import dataclass
 Classify = Callable[[Sequence[str]], ToolCall]
 Read = Callable[[str], str | None]
 """The text of a file by its absolute path; None: there is none."""
-_SOURCE = Rule("", is_target=False)[1:]
 _SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
 
 
@@ -74,7 +73,7 @@ class Target(NamedTuple):
     grouped_with: str | None = None  # the key of the target whose recipe makes this one too
     recipe: tuple[str, ...] = ()  # the lines that make would run now
     place: str | None = None  # `Makefile:12`
-    has_rule: bool = False  # False: a source, or a file that nothing makes
+    has_rule: bool = False  # False: a file that is not there, and that nothing makes
     remade: bool = False  # make would run its recipe now
     due_to: str = ""  # newer prerequisites, as make names them; empty: it does not exist
     failed: bool = False  # it, or something that it needs, can't be made yet
@@ -97,9 +96,6 @@ class Target(NamedTuple):
         return self.remade and not self.phony and not self.calls
 
 
-_NOT_MADE = Target("", "", "")[3:]
-
-
 @dataclass(frozen=True, slots=True)
 class InstancePlan:
     """What one make instance is going to do.  A plan of the same `key` made later replaces an earlier one."""
@@ -109,7 +105,7 @@ class InstancePlan:
     argv: tuple[str, ...]
     directory: str  # where make works
     goals: tuple[str, ...]  # keys
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Target]  # sources, of which make knows no more than that they are there, are none
     order: tuple[str, ...]  # keys of the targets that would be remade, in make's serial order
     missing: tuple[MissingRule, ...] = ()
     fatal: tuple[str, ...] = ()
@@ -205,7 +201,16 @@ class EarlyRecipes:
         """Steps will be read anew."""
         self._recipes.clear()
 
+    def name(self, rules: Iterable[Rule]) -> None:
+        """Find the paths of what the rules name."""
+        path = self.plain.path
+        for rule in rules:
+            path(rule.name)
+            for name in rule.prerequisites:
+                path(name)
+
     def take(self, steps: Iterable[Step]) -> None:
+        """Read the recipes of these steps."""
         for step in steps:
             if step.target in self._recipes or step.also:
                 self._recipes[step.target] = None
@@ -248,18 +253,14 @@ class _Builder:
         self.names: dict[str, None] = {}
         self.targets: dict[str, Target] = {}
         self._shared = early.plain.words  # one copy of each word and path
-        self._keys = early.plain.paths(rule.name for rule in database.rules.values() if not rule.phony)  # by name
+        phony = [rule.name for rule in database.rules.values() if rule.phony]
+        self._keys = {**early.plain.paths, **{name: vertex(directory, name, phony=True) for name in phony}}
         self._makers: dict[str, str] = {}  # name of a grouped target -> name of the one with the recipe
 
     def key(self, name: str) -> str:
         found = self._keys.get(name)
         if found is None:
-            rule = self.database.rules.get(name)
-            if rule is not None and rule.phony:
-                found = self._shared_of(vertex(self.directory, name, phony=True))
-            else:
-                found = self.plain.path(name)
-            self._keys[name] = found
+            found = self._keys[name] = self.plain.path(name)
         return found
 
     def _keys_of(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -352,53 +353,41 @@ class _Builder:
         """Make a target of every name that the roots need."""
         stack = list(dict.fromkeys(reversed(roots)))
         seen = set(stack)
-        rules, recipes, makers, targets = self.database.rules, self.recipes, self._makers, self.targets
-        make: Callable[[type[Target], tuple[object, ...]], Target] = tuple.__new__  # in a third of the time
+        rules, targets = self.database.rules, self.targets
         while stack:
             name = stack.pop()
             if name[:1] == "." and _SPECIAL.fullmatch(name):
                 continue
             rule = rules.get(name)
-            key = self.key(name)
-            if name not in recipes and name not in makers and (rule is None or rule[1:] == _SOURCE):
-                targets[key] = make(Target, (key, name, self.directory, *_NOT_MADE))
+            target = self._target(name, rule)
+            if target is None:
                 continue
-            targets[key] = self._target(rule or Rule(name, is_target=False))
+            targets[target.key] = target
             if rule is not None:
                 for names in (rule.order_only, rule.prerequisites):
                     for other in names:
-                        if other not in seen:
+                        if other in rules and other not in seen:
                             seen.add(other)
                             stack.append(other)
 
-    def _target(self, rule: Rule) -> Target:
-        name, is_target, prerequisites, order_only, phony, _, _, place, _, failed = rule
+    def _target(self, name: str, rule: Rule | None) -> Target | None:
+        """None: a source."""
         recipe = self.recipes.get(name)
         maker = self._makers.get(name) if recipe is None and self._makers else None
+        if rule is None:
+            if recipe is None and maker is None:
+                return None
+            rule = Rule(name, is_target=False)
+        _, is_target, prerequisites, order_only, phony, _, _, place, _, failed = rule
         key, needs = self.key(name), self._keys_of(prerequisites)
         orders = self._keys_of(order_only) if order_only else ()
+        made: tuple[object, ...]
         if recipe is None:
             grouped = self.key(maker) if maker is not None else None
-            remade = maker is not None
-            return Target(
-                key, name, self.directory, phony, needs, orders, grouped, (), place, is_target, remade, "", failed
-            )
-        lines, calls, submakes = tuple(recipe.lines), tuple(recipe.calls), tuple(recipe.submakes)
-        where, due = recipe.place or place, recipe.due_to
-        return Target(
-            key,
-            name,
-            self.directory,
-            phony,
-            needs,
-            orders,
-            None,
-            lines,
-            where,
-            True,
-            True,
-            due,
-            failed,
-            calls,
-            submakes,
-        )
+            made = (grouped, (), place, is_target, maker is not None, "", failed, (), ())
+        else:
+            calls, submakes = tuple(recipe.calls), tuple(recipe.submakes)
+            where = recipe.place or place
+            made = (None, tuple(recipe.lines), where, True, True, recipe.due_to, failed, calls, submakes)
+        make: Callable[[type[Target], tuple[object, ...]], Target] = tuple.__new__  # in a third of the time
+        return make(Target, (key, name, self.directory, phony, needs, orders, *made))
