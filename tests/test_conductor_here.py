@@ -96,3 +96,30 @@ def test_what_the_recipe_writes_after_a_failed_compiler_is_not_the_compilers(tmp
     record = book.said[1]
     assert isinstance(record, CheckIn) and record.state is StepState.FAILED
     assert not record.half_written
+
+
+def test_an_archive_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    """`lib.a: lib.a(a.o) lib.a(b.o)` with -j: `ar` reads the archive, and writes it anew."""
+    archive = tmp_path / "lib.a"
+    archive.write_bytes(b"")
+
+    class Archiver(Stub):
+        def __init__(self, member: bytes) -> None:
+            super().__init__(tmp_path)
+            self._member = member
+
+        async def run_real(self, words: Path | None = None) -> int:
+            before = archive.read_bytes()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            archive.write_bytes(before + self._member)
+            return 0
+
+    async def scenario() -> None:
+        here = Here(cast(Ledger, Book()), 4, Words(tmp_path))
+        call = ToolCall(Kind.ARCHIVE, "ar", ("lib.a",))
+        stubs = [Archiver(b"a"), Archiver(b"b"), Archiver(b"c")]
+        await asyncio.gather(*(here.run(cast(StubCall, stub), call, step=n) for n, stub in enumerate(stubs)))
+
+    asyncio.run(scenario())
+    assert archive.read_bytes() == b"abc"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
@@ -351,6 +351,7 @@ PIECES = words(
 )
 
 
+@example(tool="gcc", rest=["-c", "-", "-", "--output"])
 @given(
     tool=st.sampled_from(words("gcc g++ gfortran mpif90 clang ar ranlib ld ccache")),
     rest=st.lists(st.one_of(st.sampled_from(PIECES), st.text("-ox=, ", max_size=5)), max_size=10),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
@@ -24,18 +25,29 @@ from buildfarm.state.digest import digest_file
 
 
 class Here:
-    """Runs steps on the master, at most `slots` at once and as memory allows; a link never waits behind compiles."""
+    """Runs steps on the master, at most `slots` at once and as memory allows; a link never waits behind compiles.
+
+    An archive has one writer at a time.  `ar` reads it, and writes it anew: of two at once, which a rule for members
+    (`lib.a(a.o)`) begins under a -j that the user need not have asked for, the one loses what the other put in (GNU
+    make manual, "Dangers When Using Archives").
+    """
 
     def __init__(self, ledger: Ledger, slots: int, words: Words) -> None:
         self._ledger = ledger
         self._words = words
         self._compiles = Room(slots, COMPILE_BYTES)
         self._links = Room(slots, LINK_BYTES)
+        self._archives: dict[str, asyncio.Lock] = {}  # by path
         self._ended: set[asyncio.Task[None]] = set()  # taking in what tools have left behind
 
     async def close(self) -> None:
         """Make has ended: what its last tools have written is still taken in."""
         await asyncio.gather(*self._ended, return_exceptions=True)
+
+    def _only_writer(self, kind: Kind, outputs: tuple[str, ...]) -> AbstractAsyncContextManager[None]:
+        if kind is not Kind.ARCHIVE or not outputs:
+            return nullcontext()
+        return self._archives.setdefault(os.path.realpath(outputs[0]), asyncio.Lock())
 
     async def run(
         self,
@@ -56,7 +68,7 @@ class Here:
         invocation = call.invocation
         outputs = (*absolute_outputs(tool_call, invocation), *also)
         unit = tool_call.kind is Kind.COMPILE
-        async with (self._compiles if unit else self._links).place():
+        async with self._only_writer(tool_call.kind, outputs), (self._compiles if unit else self._links).place():
             await self._ledger.check_out(
                 CheckOut(
                     step=step,

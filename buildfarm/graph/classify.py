@@ -124,7 +124,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
         return _other(command, "no source to compile", ())
     if len(sources) > 1:
         names = tuple(_derived_output(command, name) for name, _ in sources)
-        if command.output is not None and not is_device(command.output):
+        if command.output and not is_device(command.output):
             names = (command.output,)
         return _other(command, "several sources in one command", names)
     source, language = sources[0]
