@@ -90,18 +90,19 @@ def _memory_file(name: str, files: ExitStack) -> int:
     return descriptor
 
 
-async def _ended(pid: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
-    """Wait for the process's end; `meanwhile` is done again and again."""
+async def _ended(pid: int, meanwhile: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for the process's end; `meanwhile` is done again and again, at once if it says so."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     handle = os.pidfd_open(pid)
     loop.add_reader(handle, ended.set)
     try:
         while not ended.is_set():
+            if await meanwhile():
+                continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LISTENING_SECONDS):
                     await ended.wait()
-            await meanwhile()
     finally:
         loop.remove_reader(handle)
         os.close(handle)
@@ -115,11 +116,13 @@ class _Hearing:
         self._listen = listen
         self._heard = 0  # bytes
 
-    async def more(self) -> None:
-        """Pass on the whole lines of one piece, if there is enough of them."""
-        if self._waiting() >= _LISTENING_BYTES:
-            piece = os.pread(self._descriptor, _PIECE, self._heard)
-            await self._pass_on(piece[: piece.rfind(b"\n") + 1] or piece)
+    async def more(self) -> bool:
+        """Pass on the whole lines of one piece, if there is enough of them; whether there is enough of others."""
+        if self._waiting() < _LISTENING_BYTES:
+            return False
+        piece = os.pread(self._descriptor, _PIECE, self._heard)
+        await self._pass_on(piece[: piece.rfind(b"\n") + 1] or piece)
+        return self._waiting() >= _LISTENING_BYTES
 
     async def rest(self) -> None:
         """Pass on all that there is; nobody writes any more."""
