@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from buildfarm.model import CheckOut, Kind
-from buildfarm.state import reader, writer
+from buildfarm.state import reader
 from buildfarm.state.claims import Standing, read_rows
 from buildfarm.state.database import JournalError
 from buildfarm.state.journal import Journal
@@ -278,21 +276,3 @@ def test_a_database_damaged_while_it_is_open_fails_at_once_and_heals_at_the_next
     with Journal.open(state_dir) as healed:
         assert healed.healed is not None
         sample.begin(healed)
-
-
-def test_a_clock_that_jumps_back_holds_no_commit_up(
-    journal: Journal, state_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = 0
-
-    def jumping() -> float:  # as libfaketime's monotonic clock does now and then
-        nonlocal calls
-        calls += 1
-        return time.monotonic() - 7200 * (calls % 2)
-
-    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=jumping))
-    build = sample.begin(journal)
-    with JournalWriter(journal, state_dir) as at_work:
-        for n in range(6):
-            at_work.submit(checking_out(build, sample.check_out(n))).result(PATIENCE)
-            at_work.submit(checking_out(build, sample.check_out(10 + n)), durable=False).result(PATIENCE)

@@ -236,7 +236,7 @@ class JournalWriter:
             for operation, (value, failure) in zip(group, results, strict=True):
                 _resolve(operation.future, value, failure)
             with self._lock:
-                rest = min(SPACING, started + SPACING - time.monotonic())
+                rest = started + SPACING - time.monotonic()
                 if rest > 0:
                     self._queued.wait_for(lambda: self._closing or self._flushing, rest)
 
@@ -245,7 +245,7 @@ class JournalWriter:
         with self._lock:
             self._queued.wait_for(lambda: self._queue or self._give_up or (self._closing and self._barrier_ended))
             while not (self._urgent or self._closing or self._flushing or self._give_up):
-                rest = min(LAZY, self._queued_since + LAZY - time.monotonic())
+                rest = self._queued_since + LAZY - time.monotonic()
                 if rest <= 0:
                     break
                 self._queued.wait(rest)
@@ -309,7 +309,7 @@ class JournalWriter:
                     self._flushing = False
                 if due is not None and due <= time.monotonic():
                     break
-                self._waiting.wait(HEARTBEAT if due is None else min(self._hold, due - time.monotonic()))
+                self._waiting.wait(HEARTBEAT if due is None else due - time.monotonic())
                 if time.monotonic() - self._last_beat >= HEARTBEAT:
                     self._beat()
             batch = list(self._held)
