@@ -34,6 +34,7 @@ def test_a_good_node_and_this_machine_are_told_with_figures(tmp_path: Path) -> N
     for words in ("gcc ", "answers in ", "MB/s", "c, c++"):
         assert words in node["says"]
     assert "clock" not in node["says"], "it is this machine's own"
+    assert "adds no processor" in node["says"]
     assert {"make", "gcc", "filesystem", "sqlite", "disk", "memory", "open files", "packing"} <= checks.keys()
 
 

@@ -122,6 +122,8 @@ def judge(finding: Finding) -> Check:
     if finding.clock_seconds is not None and abs(finding.clock_seconds) > CLOCK_TOLERATED:
         # Nothing hangs on it: dates and times in sources are this machine's.
         told.append(f"its clock is {finding.clock_seconds:+.0f} s off (on {node.host}: sudo timedatectl set-ntp true)")
+    if finding.is_this_machine:
+        told.append("it is this machine itself and adds no processor, unless a tunnel begins here")
     # A node that lacks a language is of use for the others; it is told, and is no fault.
     says = "; ".join(filter(None, (", ".join(told), finding.lacks)))
     advice = compression_advice(finding.bytes_per_second, lzo=node.lzo, engine=lzo.engine(), host=node.host)

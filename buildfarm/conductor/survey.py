@@ -47,6 +47,11 @@ class Finding:
     clock_seconds: float | None = None  # its clock minus ours, whole quarters of an hour left out
 
     @property
+    def is_this_machine(self) -> bool:
+        """Whether it is reached at an address of this machine's: itself, or the near end of a tunnel."""
+        return self.own_address is not None and self.own_address == self.node_address
+
+    @property
     def state(self) -> str:
         """In the status document's words."""
         if self.fault is None:
