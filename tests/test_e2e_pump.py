@@ -10,8 +10,8 @@ import pytest
 
 from buildfarm.dispatch.closure import SearchPath
 from buildfarm.dispatch.headers import Headers
-from tests.farm import Farm
-from tests.tool import buildfarm, environment
+from tests.farm import Farm, Node, wait_until
+from tests.tool import Running, buildfarm, environment
 
 UNITS = 40
 MAKEFILE = """\
@@ -90,12 +90,32 @@ esac
 """
 
 
+# Half of the units come when every node has told of its headers: before that, none is sent ours.
+SECOND_HALF = """\
+$(filter u2% u3%,$(OBJECTS)): told
+told:
+\tuntil test -e asked; do sleep 0.05; done; touch $@
+"""
+
+
+def has_told(node: Node) -> bool:
+    return any("-fno-toplevel-reorder" in job.command for job in node.jobs_done())
+
+
 def test_a_node_with_other_system_headers_is_sent_ours(tmp_path: Path) -> None:
     tree = write(tmp_path / "p")
+    with (tree / "Makefile").open("a") as makefile:
+        makefile.write(SECOND_HALF)
+    (tree / "asked").touch()
     expected, _ = made_by_make(tree)
+    (tree / "told").unlink()
+    (tree / "asked").unlink()
     with Farm(count=3, jobs=1) as farm:
         farm.nodes[0].install("gcc", OTHER_BYTES)
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j3", "--no-lookahead")
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j3", "--no-lookahead")) as build:
+            wait_until(lambda: all(map(has_told, farm.nodes)), "three answers")
+            (tree / "asked").touch()
+            result = build.wait()
         assert result.code == 0, result.stderr
         assert any("-nostdinc" in command for command in farm.nodes[0].started())
         assert not any("-nostdinc" in command for node in farm.nodes[1:] for command in node.started())
