@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -177,6 +178,25 @@ def test_goals_are_built_in_the_order_in_which_they_are_named(tmp_path: Path) ->
         assert result.code == 0, result.stderr
     assert project.digests(tree) == expected
     assert status(tree)["units"]["lookahead"] >= 2, "a plan that came before `clean` had done its work is no use"
+
+
+def test_nobody_waits_for_the_modules_of_a_call_that_was_killed(tmp_path: Path) -> None:
+    tree = files(
+        tmp_path / "p",
+        {
+            "Makefile": "all: m.o u.o\nm.o: m.f90\n\techo $$$$ >new; mv new pid; exec gfortran -c $< -o $@\n"
+            "u.o: u.f90\n\tuntil test -e pid; do sleep 0.05; done; touch begun; gfortran -c $< -o $@\n",
+            "m.f90": "module m\n  integer :: x = 1\nend module\n",
+            "u.f90": "subroutine u\n  use m\n  print *, x\nend subroutine\n",
+        },
+    )
+    with Farm(count=1, jobs=4, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
+            wait_until(lambda: farm.waiting() >= 1 and (tree / "begun").exists(), "both calls")
+            os.kill(int((tree / "pid").read_text()), signal.SIGKILL)
+            farm.open_gate()
+            assert build.wait().code == 2
 
 
 STEPS = {

@@ -66,10 +66,10 @@ class Units:
         assert unit is not None, "BUG: a compile call without a unit"
         invocation = call.invocation
         outputs = absolute_outputs(tool_call, invocation)
-        known = await self._look_ahead(call, invocation, unit, outputs, seat)
-        if isinstance(known, Ahead) and not self._maker.trust.believes(known.compiled.node):
-            known = None
         try:
+            known = await self._look_ahead(call, invocation, unit, outputs, seat)
+            if isinstance(known, Ahead) and not self._maker.trust.believes(known.compiled.node):
+                known = None
             match known:
                 case Ahead(task, compiled):
                     await self._deliver(call, tool_call, task, compiled)
@@ -79,7 +79,7 @@ class Units:
                 case None:
                     await self._make_now(call, tool_call, unit, outputs, seat)
         finally:
-            self._lookahead.made(outputs)
+            self._lookahead.made(outputs)  # or given up: nobody waits in vain
 
     async def _make_now(
         self, call: StubCall, tool_call: ToolCall, unit: Unit, outputs: tuple[str, ...], seat: Seat
