@@ -69,7 +69,10 @@ def find_project_file(directory: Path) -> Path | None:
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path | None:
-    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or the platform's equivalent."""
+    """The user's own `buildfarm.toml`: `$XDG_CONFIG_HOME/buildfarm/` or the platform's equivalent.
+
+    One in a home that is not open to us (another user's, by `su` or `sudo -u`) is none.
+    """
     base = environment.get("XDG_CONFIG_HOME", "")
     if Path(base).is_absolute():
         path = Path(base, "buildfarm", NAME)
@@ -77,7 +80,7 @@ def find_user_file(environment: Mapping[str, str]) -> Path | None:
         import platformdirs
 
         path = Path(platformdirs.user_config_dir("buildfarm", appauthor=False), NAME)
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 class Place(NamedTuple):

@@ -215,3 +215,7 @@ def test_a_directory_of_that_name_is_told_and_not_passed_by(project: Path, tmp_p
         config.find_place(project)
     chosen = write(tmp_path / "other.toml", "")
     assert config.load(project, environment(tmp_path), chosen).directory == project
+
+
+def test_a_users_file_that_can_not_be_looked_at_is_none(tmp_path: Path) -> None:
+    assert config.find_user_file({"XDG_CONFIG_HOME": str(tmp_path / ("x" * 300))}) is None  # ENAMETOOLONG, as EACCES

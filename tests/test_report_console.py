@@ -22,7 +22,9 @@ from buildfarm.report.region import Region
 from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, Totals, UnitDone, UnitStarted
 
 PI3 = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="up", slots=4)
-DOWN = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="down", slots=4, reason="refused", retry_at=110.0)
+DOWN = NodeStatus(
+    key="pi3:3632", host="pi3", port=3632, state="down", slots=4, reason="pi3:3632: refused", retry_at=110.0
+)
 
 
 def tell(reporter: Reporter) -> None:
@@ -371,7 +373,7 @@ def test_without_a_terminal_there_are_no_escape_codes() -> None:
 
 
 def test_the_closing_line_says_why_no_node_had_a_unit(capfd: pytest.CaptureFixture[str]) -> None:
-    other = replace(DOWN, key="pi5:3632", host="pi5")
+    other = replace(DOWN, key="pi5:3632", host="pi5", reason="pi5:3632: refused")
     done = Summary(exit_status=0, time=107.0, seconds=7.0, done=1, local=1)
     for nodes, summary, why in (
         ((DOWN,), done, "; no node had one: refused"),

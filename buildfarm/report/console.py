@@ -89,8 +89,8 @@ class Narrator:
         self._nodes[node.key] = node
         if node.state in FAULTY:
             self._faulty.add(node.key)
-            reason = f": {printable(node.reason)}" if node.reason else ""
-            return f"{PREFIX}node {node.key} is {node.state}{reason}"
+            why = _why(node)
+            return f"{PREFIX}node {node.key} is {node.state}{': ' if why else ''}{why}"
         if node.key in self._faulty:
             self._faulty.discard(node.key)
             return f"{PREFIX}node {node.key} is back"
@@ -130,11 +130,11 @@ class Narrator:
         nodes = list(self._nodes.values())
         if not nodes or len(self._faulty) < len(nodes):
             return []
-        reasons = {node.reason for node in nodes}
-        told = [f"{node.key} is {node.state} ({printable(node.reason or 'no reason given')})" for node in nodes]
+        reasons = {_why(node) for node in nodes}
+        told = [f"{node.key} is {node.state} ({_why(node) or 'no reason given'})" for node in nodes]
         common = reasons.pop() if len(reasons) == 1 else None
         more = f" and {count(len(told) - NODES_TOLD, 'other')}" if len(told) > NODES_TOLD else ""
-        return [f"no node had one: {printable(common) if common else ', '.join(told[:NODES_TOLD]) + more}"]
+        return [f"no node had one: {common if common else ', '.join(told[:NODES_TOLD]) + more}"]
 
 
 class PlainReporter:
@@ -188,6 +188,11 @@ class PlainReporter:
             os.write(self._descriptor, (text + "\n").encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # nobody reads stderr any more: the build goes on
+
+
+def _why(node: NodeStatus) -> str:
+    """The reason without the node's name, with which an attempt's begins."""
+    return printable((node.reason or "").removeprefix(f"{node.key}: "))
 
 
 class _Closing(Reporter, Protocol):
