@@ -29,7 +29,7 @@ class RunRequest:
     make_words: tuple[str, ...]  # all that make gets, goals and variables included; without -C and -j
     goals: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    jobs: int | None = None  # -j; None: not given, UNLIMITED_JOBS: given without a number
+    jobs: int | None = None  # -j, or that of MAKEFLAGS; None: not given, UNLIMITED_JOBS: given without a number
     enters: bool = False  # -C was typed: make says which directory it enters and leaves
     dry_run: bool = False  # -n, -q, -t and the like: make runs no recipe, nothing is journaled
 
@@ -56,13 +56,17 @@ class RunRequest:
     resumed_from: int | None = None  # the journal's id of the build that this one continues
 
     @property
+    def jobs_are_ours(self) -> bool:
+        """Whether nobody said how many recipes make may run at a time: there is no -j, and no outer job server."""
+        return self.jobs is None and "jobserver" not in self.environment.get("MAKEFLAGS", "")
+
+    @property
     def keeps_order(self) -> bool:
         """Whether make is to run one recipe after the other, and lookahead alone fills the farm.
 
         Who names several goals and no -j counts on their order (`clean all`); so they are not built side by side.
         """
-        alone = "jobserver" not in self.environment.get("MAKEFLAGS", "")
-        return self.serial_order or (self.jobs is None and len(self.goals) > 1 and alone)
+        return self.serial_order or (self.jobs_are_ours and len(self.goals) > 1)
 
     @property
     def make_command(self) -> tuple[str, ...]:

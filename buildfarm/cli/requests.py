@@ -15,6 +15,7 @@ from buildfarm import config as configuration
 from buildfarm.cli.tree import named
 from buildfarm.errors import MachineError, UsageError
 from buildfarm.make import arguments
+from buildfarm.make.instance import jobs_of
 from buildfarm.model import BuildSpec
 from buildfarm.request import VERIFY_PERCENT, RunRequest
 from buildfarm.value import dataclass
@@ -163,7 +164,7 @@ def _request(
         enters=enters,
         goals=goals,
         variables=variables,
-        jobs=options.jobs,
+        jobs=options.jobs if options.jobs is not None else jobs_of(environment),
         dry_run=dry_run,
         hosts_option=options.hosts,
         hosts_config=config.hosts,

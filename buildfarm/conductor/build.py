@@ -144,7 +144,7 @@ class Build:
                     environment=environment,
                     process=self._process(make, words, environment, open_files),
                     listener=listener,
-                    prelude=Prelude(listener),
+                    prelude=Prelude(listener, keeps_goals=self._request.jobs_are_ours),
                     signals=signals,
                 )
                 try:

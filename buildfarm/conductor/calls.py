@@ -17,6 +17,7 @@ from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
 from buildfarm.graph.classify import classify
 from buildfarm.graph.response import expand_response, response_files
+from buildfarm.make.instance import flags_in_order
 from buildfarm.make.server import StubCall, StubLost
 from buildfarm.model import Kind, ToolCall
 from buildfarm.state.database import JournalError
@@ -31,7 +32,10 @@ RESPONSE_DEPTH = 8  # nested @files
 class Calls:
     """Serves every call of one build."""
 
-    def __init__(self, units: Units, here: Here, ledger: Ledger, foresight: Foresight, toolbox: Toolbox) -> None:
+    def __init__(
+        self, units: Units, here: Here, ledger: Ledger, foresight: Foresight, toolbox: Toolbox, *, keeps_goals: bool
+    ) -> None:
+        self._keeps_goals = keeps_goals  # recursive makes build several goals in their order
         self._toolbox = toolbox
         self._foresight = foresight
         self._units = units
@@ -49,7 +53,8 @@ class Calls:
         """Answer one call.  StubLost is the server's to take; anything else unexpected is told once and passed by."""
         if call.name in MAKES:
             self._foresight.instance_started(call.invocation)
-            await call.exec_real()
+            invocation = call.invocation
+            await call.exec_real(flags_in_order(invocation.argv, invocation.env) if self._keeps_goals else None)
             return
         task = asyncio.current_task()
         assert task is not None, "BUG: a handler outside a task"

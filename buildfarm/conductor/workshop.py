@@ -196,7 +196,7 @@ class Workshop:
         )
         stack.push_async_callback(lending.close)
         units = Units(farm, here, ledger, maker, lookahead, lending, token=begun.token)
-        calls = Calls(units, here, ledger, foresight, toolbox)
+        calls = Calls(units, here, ledger, foresight, toolbox, keeps_goals=self._request.jobs_are_ours)
         server = StubServer(None, calls.handle, tasks)
         await server.start(begun.listener)
         stack.push_async_callback(server.close)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from buildfarm.errors import UsageError
 from buildfarm.make import arguments
 from buildfarm.value import dataclass
 
@@ -18,6 +19,8 @@ _DROPPED = (
     "--jobserver-style", "--sync-mutex", "--trace",
 )  # fmt: skip
 _WORD = re.compile(r"(?:[^\\ ]|\\.)+", re.DOTALL)
+_DEFINITIONS = re.compile(r"(?:^| )-- ")  # variables follow
+_JOBS = re.compile(r"(?:^| )(?:-j[0-9]*|--jobs(?:=[0-9]+)?|--jobserver-(?:auth|fds)=[^ ]+)(?= |$)")
 _VOLATILE = frozenset(
     {"MAKEFLAGS", "MFLAGS", "MAKE_TERMOUT", "MAKE_TERMERR", "MAKELEVEL", "MAKE_RESTARTS"}
     | {"PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES"}
@@ -67,6 +70,38 @@ class MakeInstance:
             if name not in _VOLATILE and not name.startswith("BUILDFARM_"):
                 parts.append(f"{name}={value}")
         return hashlib.blake2b(b"\0".join(map(os.fsencode, parts)), digest_size=16).hexdigest()
+
+
+def jobs_of(environment: Mapping[str, str]) -> int | None:
+    """-j in MAKEFLAGS or GNUMAKEFLAGS, as `MakeArguments.jobs`; None: there is none, or it came with a job server."""
+    jobs = None
+    for name in ("GNUMAKEFLAGS", "MAKEFLAGS"):  # make reads them in this order (main.c)
+        options = _WORD.findall(_DEFINITIONS.split(environment.get(name, ""))[0])
+        if options and not options[0].startswith("-") and "=" not in options[0]:
+            options[0] = "-" + options[0]
+        if any(word.startswith("--jobserver") for word in options):
+            return None
+        try:
+            said = arguments.parse(options).jobs
+        except UsageError:
+            continue
+        jobs = said if said is not None else jobs
+    return jobs
+
+
+def flags_in_order(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """MAKEFLAGS for a call that names several goals and no -j, without the caller's; None: there is nothing to change.
+
+    A make without -j builds its goals one after the other, and recipes count on that: `$(MAKE) clean all`.
+    """
+    flags = environment.get("MAKEFLAGS", "")
+    options, *definitions = _DEFINITIONS.split(flags, maxsplit=1)
+    alone = " -- ".join((_JOBS.sub("", options), *definitions))
+    try:
+        words = arguments.parse(argv[1:])
+    except UsageError:
+        return None
+    return alone if len(words.goals) > 1 and words.jobs is None and alone != flags else None
 
 
 def split_flags(text: str) -> Flags:

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from buildfarm.make import wire
+from buildfarm.make.instance import flags_in_order
 from buildfarm.make.listener import Listener
 from buildfarm.model import Invocation
 from buildfarm.value import dataclass
@@ -71,8 +72,9 @@ class StopSignals:
 class Prelude:
     """`started` has the recursive makes that were let go on, `calls` the stubs that wait for a conductor."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, keeps_goals: bool = False) -> None:
         self._listener = listener
+        self._keeps_goals = keeps_goals  # recursive makes build several goals in their order
         self._unheard: dict[int, tuple[socket.socket, wire.MessageReader]] = {}  # by descriptor
         self.started: list[Invocation] = []
         self.calls: list[EarlyCall] = []
@@ -133,9 +135,10 @@ class Prelude:
             self.calls.append(EarlyCall(peer, reader, call))
             return False
         if isinstance(call, wire.Call):
-            self.started.append(call.invocation)
+            made = call.invocation
+            self.started.append(made)
             try:
-                peer.send(wire.EXEC)
+                peer.send(wire.encode_exec(flags_in_order(made.argv, made.env) if self._keeps_goals else None))
             except OSError:
                 pass  # it was killed meanwhile
         peer.close()

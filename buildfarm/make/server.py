@@ -59,10 +59,10 @@ class StubCall:
         """Whether an answer was given that the stub has not refused; then `exec_real` comes too late."""
         return self._answered or self._lost
 
-    async def exec_real(self) -> None:
-        """Let the stub become the real tool.  Nothing more is heard of it."""
+    async def exec_real(self, makeflags: str | None = None) -> None:
+        """Let the stub become the real tool, with these MAKEFLAGS if any.  Nothing more is heard of it."""
         self._answered = True
-        self._connection.write(wire.EXEC)
+        self._connection.write(wire.encode_exec(makeflags))
         self._connection.close()
 
     async def run_real(self, words: Path | None = None) -> int:

@@ -315,17 +315,19 @@ static void run_and_report(int fd, const char *path)
     end_with(status);
 }
 
-static char *receive_path(int fd)
+enum { LONGEST_STRING = 131072 }; /* of an environment: execve(2), MAX_ARG_STRLEN */
+
+static char *receive_text(int fd)
 {
     unsigned char head[4];
     if (!receive(fd, head, sizeof head))
         return NULL;
     size_t length = get_u32(head);
-    char *path = length < 65536 ? malloc(length + 1) : NULL;
-    if (!path || !receive(fd, path, length))
+    char *text = length < LONGEST_STRING ? malloc(length + 1) : NULL;
+    if (!text || !receive(fd, text, length))
         return NULL;
-    path[length] = 0;
-    return path;
+    text[length] = 0;
+    return text;
 }
 
 /* The conductor wrote the file under its own umask, which a recipe may have changed for the tool. */
@@ -412,7 +414,7 @@ int main(int argc, char **argv)
             exec_real();
     }
     for (int answered = early.state == EARLY_ANSWERED;; answered = 0) {
-        char answer = early.answer, *path;
+        char answer = early.answer, *text;
         if (!answered && !receive(fd, &answer, 1))
             exec_real();
         switch (answer) {
@@ -420,15 +422,20 @@ int main(int argc, char **argv)
             run_and_report(fd, NULL);
             break;
         case 'C':
-            path = receive_path(fd);
-            if (!path)
+            text = receive_text(fd);
+            if (!text)
                 exec_real();
-            run_and_report(fd, path);
+            run_and_report(fd, text);
             break;
         case 'D':
             if (!take_delivery(fd))
                 exec_real();
             break;
+        case 'M':
+            text = receive_text(fd);
+            if (text)
+                setenv("MAKEFLAGS", text, 1);
+            exec_real();
         default: /* E, or something that we do not know */
             exec_real();
         }

@@ -184,14 +184,17 @@ class Stub:
         end_with(status)
 
     def converse(self, connection: _socket.socket) -> None:
-        """Do what the conductor says.  Raises OSError or EOFError when it is gone; returns for E."""
+        """Do what the conductor says.  Raises OSError or EOFError when it is gone; returns for E and M."""
         transmit(connection, self.call_message())
         while True:
             answer = receive(connection, 1)
             if answer == b"R":
                 self.run_and_report(connection, None)
             elif answer == b"C":
-                self.run_and_report(connection, receive(connection, int.from_bytes(receive(connection, 4), "little")))
+                self.run_and_report(connection, receive_text(connection))
+            elif answer == b"M":
+                self.environment[b"MAKEFLAGS"] = receive_text(connection)
+                return
             elif answer == b"D":
                 head = receive(connection, 16)
                 status, *lengths = (int.from_bytes(head[at : at + 4], "little") for at in (0, 4, 8, 12))
@@ -223,6 +226,10 @@ def receive(connection: _socket.socket, length: int) -> bytes:
         pieces.append(piece)
         length -= len(piece)
     return b"".join(pieces)
+
+
+def receive_text(connection: _socket.socket) -> bytes:
+    return receive(connection, int.from_bytes(receive(connection, 4), "little"))
 
 
 def open_words(path: bytes) -> int | None:

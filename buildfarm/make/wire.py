@@ -7,6 +7,7 @@ The conversation (all integers little-endian; text is NUL-terminated, counts in 
 
     stub       "BFS1" u32 length, body: name, argv[0], pid, cwd, argc, argv..., envc, "K=V"...
     conductor  "E"                               exec the real tool; no report; both ends close
+               "M" u32 length, text              the same, with that text as its MAKEFLAGS
                "R"                               run it as a child and report:
                "C" u32 length, path              the same, with its stderr in that file, which must not be there:
                    it is copied whole to the stub's own stderr before the report and removed after K;
@@ -34,6 +35,7 @@ from buildfarm.value import dataclass
 
 MAGIC = b"BFS1"
 EXEC = b"E"
+EXEC_WITH_FLAGS = b"M"
 RUN = b"R"
 CAPTURE = b"C"
 RELEASE = b"K"
@@ -177,8 +179,17 @@ class MessageReader:
 
 def encode_capture(path: str) -> bytes:
     """A `C` answer."""
-    name = os.fsencode(path)
-    return CAPTURE + _LENGTH.pack(len(name)) + name
+    return _with_text(CAPTURE, path)
+
+
+def encode_exec(makeflags: str | None = None) -> bytes:
+    """An `E` answer, or `M` where MAKEFLAGS are given."""
+    return EXEC if makeflags is None else _with_text(EXEC_WITH_FLAGS, makeflags)
+
+
+def _with_text(answer: bytes, text: str) -> bytes:
+    data = os.fsencode(text)
+    return answer + _LENGTH.pack(len(data)) + data
 
 
 def encode_done(status: int, stdout: bytes, stderr: bytes, renames: Iterable[Sequence[str]] = ()) -> bytes:
