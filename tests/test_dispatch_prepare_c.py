@@ -126,6 +126,13 @@ def test_macros_of_the_compile_itself_are_expanded_here(
     assert (result.recipe, result.raw) == ("P2", True)
 
 
+def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: Trip) -> None:
+    """vim's config.h: `/* Define when __DATE__ " " __TIME__ can be used */`, and no unit travelled without -O."""
+    trip.write("named.c", '/* Define when __DATE__ " " __TIME__ can be used */\nint named; // __TIMESTAMP__\n')
+    result = trip.go("gcc -c named.c")
+    assert (result.recipe, result.raw) == ("P2d", True)
+
+
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):

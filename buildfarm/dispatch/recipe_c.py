@@ -66,7 +66,8 @@ async def prepare(
     plain = recipe == "P2" or unit.full_preprocessing or "clang" in os.path.basename(tool_path)
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     if not plain and (
-        (not result.succeeded and b"-fdirectives-only" in result.stderr) or _COMPILE_TIME_MACRO.search(result.stdout)
+        (not result.succeeded and b"-fdirectives-only" in result.stderr)
+        or _stands_in_code(_COMPILE_TIME_MACRO, result.stdout)
     ):
         plain = True
         result = await _preprocess(unit, invocation, tool_path, depfile, plain=True)
@@ -113,10 +114,15 @@ async def prepare(
 
 def _may_assemble_a_file(text: bytes) -> bool:
     """Whether its assembler code may read a file; what stands in comments only is none."""
-    if b".inc" not in text or not _ASSEMBLED_FILE.search(text):
+    return b".inc" in text and _stands_in_code(_ASSEMBLED_FILE, text)
+
+
+def _stands_in_code(words: re.Pattern[bytes], text: bytes) -> bool:
+    """Whether `words` are found elsewhere than in comments, which -fdirectives-only leaves (vim's config.h)."""
+    if not words.search(text):
         return False
     bare = text if _MISREAD.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", text)
-    return _ASSEMBLED_FILE.search(bare) is not None
+    return words.search(bare) is not None
 
 
 @dataclass(frozen=True, slots=True)
