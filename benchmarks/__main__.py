@@ -22,7 +22,7 @@ LIMITS = {
     "full_build": 240,
     "barriers": 400,
     "master_cpu": 900,
-    "makespan": 2700,
+    "makespan": 5400,
     "network": 400,
     "peers": 240,
     "schedule": 120,

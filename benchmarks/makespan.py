@@ -9,8 +9,6 @@ cores simulated by the same waiting compiler: more than a user of distcc has.  L
 thing, `FC="distcc gfortran"`: distcc lets four compiles at a time run locally (its default, `src/hosts.c`), so four
 cores are simulated.
 
-Rows that a goal speaks of have five pairs (LAPACK beside distcc, more than a minute each, three), the others two.
-
 The nodes' daemons, make and the preprocessor share this machine's cores: where the CPU that a build spent on the
 master, divided by the cores, is above the lower bound, that is the limit and not the farm.
 """
@@ -41,7 +39,7 @@ from benchmarks.trees import Tree, clean, write, write_objects
 from tests.farm import Farm
 
 JOBS = 8  # slots of a node
-FEW = 2  # pairs where no goal is set, so that all takes half an hour
+FARMS = (8, 16, 32, 64)  # slots
 GIVEN = 0.9  # of the units must have been compiled by nodes
 
 
@@ -50,24 +48,14 @@ class Case:
     project: str
     slots: int
     peer: str
-    pairs: int = FEW
 
 
 DISTCC, CORES, DISTCC_FORTRAN = "make + distcc", "make, local cores simulated", "make + distcc, which compiles here"
 CASES = (
-    *(Case("git", slots, DISTCC) for slots in (8, 16, 32)),
-    Case("git", 64, DISTCC, frame.PAIRS),
-    *(Case("redis", slots, DISTCC) for slots in (8, 16, 32)),
-    Case("redis", 64, DISTCC, frame.PAIRS),
-    Case("lapack", 8, CORES),
-    Case("lapack", 16, CORES),
-    Case("lapack", 32, CORES),
-    Case("lapack", 64, CORES, frame.PAIRS),
-    Case("lapack", 64, DISTCC_FORTRAN, 3),
-    Case("modele", 8, CORES),
-    Case("modele", 16, CORES, frame.PAIRS),
-    Case("modele", 32, CORES),
-    Case("modele", 64, CORES),
+    *(Case(project, slots, DISTCC) for project in ("git", "redis") for slots in FARMS),
+    *(Case("lapack", slots, CORES) for slots in FARMS),
+    Case("lapack", 64, DISTCC_FORTRAN),
+    *(Case("modele", slots, CORES) for slots in FARMS),
 )
 
 
@@ -93,7 +81,7 @@ def run(*, quick: bool) -> str:
                     runs = alternate(
                         partial(_ours, made, farm),
                         partial(PEERS[case.peer], made, farm, case.slots, tools),
-                        1 if quick else case.pairs,
+                        1 if quick else frame.PAIRS,
                         warm=False,
                     )
                 rows.append(_row(case, tree, runs))
