@@ -72,6 +72,37 @@ def test_work_that_holds_the_loop_up_is_a_standstill(monkeypatch: pytest.MonkeyP
         assert runner.run(elapsed()) < 0.2
 
 
+def test_a_timer_that_is_set_right_after_a_standstill_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "STANDSTILL", 0.05)
+
+    async def slept() -> float:
+        await asyncio.sleep(0)
+        time.sleep(1.0)  # as if stopped in the middle of a callback
+        woken = time.monotonic()
+        await asyncio.sleep(0.01)
+        return time.monotonic() - woken
+
+    with asyncio.Runner(loop_factory=loop.Loop) as runner:
+        assert runner.run(slept()) < 0.5
+
+
+def test_the_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "STANDSTILL", 0.05)
+
+    async def times() -> list[float]:
+        found = []
+        for seconds in (0.0, 0.04, 0.03, 0.2, 0.0, 0.1):
+            time.sleep(seconds)
+            found.append(loop.now())
+            await asyncio.sleep(0)
+            found.append(loop.now())
+        return found
+
+    with asyncio.Runner(loop_factory=loop.Loop) as runner:
+        found = runner.run(times())
+    assert found == sorted(found)
+
+
 def test_a_build_that_is_stopped_and_continued_finds_no_node_late(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(
         "all: a.o b.o c.o d.o\na.o b.o c.o d.o: gate\ngate: first.o\n\tuntil test -e shut; do sleep 0.1; done\n"

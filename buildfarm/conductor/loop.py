@@ -3,9 +3,10 @@
 *Theory of operation.*  A build that is stopped (Ctrl-Z, a debugger, a machine that swaps) goes on minutes later, and
 every deadline has passed by then, although the answers lie in the sockets: all nodes in use would be found late.  So
 `time()`, which all timers of asyncio go by, leaves out the seconds in which the loop did not turn.  They show in the
-one place to which it always comes back, the selector: longer asleep than was asked for, or longer away than any
-of our own work takes.  (A machine that is suspended stops CLOCK_MONOTONIC itself: time(7).)  SIGCONT was not taken
-for this: it tells when a stop has ended, not when it began, and nothing of other standstills.
+one place to which it always comes back, the selector: longer asleep than was asked for, or longer away than any of
+our own work takes; of that, no more than such work may take counts, and at once, for timers that are set next.  (A
+machine that is suspended stops CLOCK_MONOTONIC itself: time(7).)  SIGCONT was not taken for this: it tells when a
+stop has ended, not when it began, and nothing of other standstills.
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         came = time.monotonic()
+        self.lost += self.astray(came)
         ready = super().select(timeout)
-        away, self._left = came - self._left, time.monotonic()
+        self._left = time.monotonic()
         overslept = 0.0 if timeout is None else self._left - came - max(timeout, 0.0)
-        self.lost += sum(seconds for seconds in (away, overslept) if seconds > STANDSTILL)
+        if overslept > STANDSTILL:
+            self.lost += overslept
         return ready
+
+    def astray(self, now: float) -> float:
+        """Seconds since it let the loop go, beyond those that our own work may take."""
+        return max(0.0, now - self._left - STANDSTILL)
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -44,7 +51,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Monotonic seconds in which it could turn."""
-        return super().time() - self._counting.lost
+        now = super().time()
+        return now - self._counting.lost - self._counting.astray(now)
 
 
 def now() -> float:
