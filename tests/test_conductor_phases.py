@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
+from buildfarm.conductor.lending import NO_SEAT
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.task import Modules, Task
@@ -88,3 +91,51 @@ def test_a_private_module_is_forgotten_when_another_one_is_in_the_tree(tmp_path:
 
 def test_a_private_module_is_forgotten_when_none_is_in_the_tree(tmp_path: Path) -> None:
     assert borrowed(tmp_path, lambda private, place: None)[1] == {}
+
+
+A_NEEDS_B = ("a", "module a\nend module\nsubroutine s\nuse b\nend\n")
+B_NEEDS_A = ("b", "module b\nend module\nsubroutine t\nuse a\nend\n")
+
+
+@pytest.mark.parametrize("asked_anew", [False, True])
+def test_two_files_that_need_modules_of_each_other_do_not_wait_for_each_other(tmp_path: Path, asked_anew: bool) -> None:
+    """As make, which has both modules of an earlier build."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mod").write_bytes(b"old")
+
+    async def story() -> None:
+        phases = Phases(cast(Maker, FakeMaker(tmp_path)))
+        works = [task(tmp_path, *A_NEEDS_B), task(tmp_path, *B_NEEDS_A)]
+        chapters = [Chapter(work.outputs[0]) for work in works]
+        reads = []
+        for chapter, work in zip(chapters, works, strict=True):
+            phases.expect()
+            reads.append(await phases.read(chapter, work))
+            phases.expected_came()
+        for work in works:
+            phases.asked(work.outputs[0])
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            for chapter, work, read, ahead in zip(chapters, works, reads, (not asked_anew, True), strict=True):
+                tasks.create_task(served(phases, chapter, work, read, ahead=ahead))
+
+    asyncio.run(story())
+
+
+async def served(phases: Phases, chapter: Chapter, work: Task, read: Modules, *, ahead: bool) -> None:
+    await phases.make_modules(chapter, work, read, ahead=ahead)
+    phases.in_tree(work.outputs[0])
+
+
+def test_an_object_that_is_asked_for_twice_at_once_waits_twice(tmp_path: Path) -> None:
+    async def story() -> None:
+        phases = Phases(cast(Maker, FakeMaker(tmp_path)))
+        first, user = task(tmp_path, "a", "module a\nend module\n"), task(tmp_path, "b", "use a\nend\n")
+        await make(phases, first)
+        phases.asked(first.outputs[0])
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            for _ in range(2):
+                tasks.create_task(phases.in_order(user.outputs[0], [str(tmp_path / "a.mod")], NO_SEAT))
+            await asyncio.sleep(0)
+            phases.in_tree(first.outputs[0])
+
+    asyncio.run(story())

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import field
 
 from buildfarm.conductor.lending import Seat
@@ -130,12 +130,9 @@ class Phases:
             call = self._calls.get(definer.output)
             if call is None and os.path.exists(path):
                 continue  # make has got it, or wants the one that is there
-            self._waits[output] = definer.output
-            try:
+            with self._waiting(output, definer.output):
                 async with seat.away():
                     await _served(call or self._calls.setdefault(definer.output, _Call()))
-            finally:
-                del self._waits[output]
 
     async def _calls_read(self) -> None:
         """Wait until it is known which modules the units write that make has asked for by now."""
@@ -144,6 +141,15 @@ class Phases:
                 for call in tuple(self._calls.values()):
                     if call.came.is_set():
                         await call.read.wait()
+
+    @contextlib.contextmanager
+    def _waiting(self, output: str, other: str) -> Iterator[None]:
+        """Inside, `output` waits for `other`."""
+        self._waits[output] = other
+        try:
+            yield
+        finally:
+            self._waits.pop(output, None)  # another call for the same object may have ended its wait
 
     def _is_waited_for(self, output: str, by: str) -> bool:
         """Whether `by` is `output` or waits for it, be it for others' sake."""
@@ -186,7 +192,9 @@ class Phases:
             if definer is None and not self._all_read.is_set():
                 await self._all_read.wait()
                 definer = self._definer(paths, chapter)
-            if definer is not None:
+            if definer is None or self._is_waited_for(chapter.output, by=definer.output):
+                continue
+            with self._waiting(chapter.output, definer.output):
                 for made in await asyncio.shield(definer.made):
                     borrowed[made.final] = made.temporary
         return borrowed
