@@ -133,6 +133,20 @@ def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: 
     assert (result.recipe, result.raw) == ("P2d", True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "// that goes on\\\n/* here\nconst char *when = __DATE__; /**/\n",
+        "/* that ends *\\\n/ const char *when = __DATE__; /**/\n",
+        "//*** a title ***\nconst char *when = __DATE__; /**/\n",
+        "#define APOSTROPHE can't /*\nconst char *when = __DATE__; /**/\n",
+    ],
+)
+def test_a_macro_of_the_compile_behind_an_odd_comment_is_expanded_here(trip: Trip, text: str) -> None:
+    trip.write("odd.c", text)
+    assert trip.go("gcc -O1 -c odd.c").recipe == "P2"
+
+
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):

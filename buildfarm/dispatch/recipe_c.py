@@ -40,11 +40,13 @@ _ASSEMBLED_FILE = re.compile(
         (?! [ ]*(?:\\+")?" \s* (?: ,\s*(?:[0-9]|sizeof\b) | \)(?!\s*["\w]) ) )""",
     re.VERBOSE,
 )
-# Literals are passed over; `//*` was a division before C99.  Raw strings and `1'000` need a better reader.
+# Literals are passed over, open ones as far as their line goes (lex.cc: lex_string).  Raw strings, `1'000` and `//*`,
+# a division before C99, need a better reader.
+_SPLICE = re.compile(rb"\\[ \t\f\v\r]*\n")
 _LITERAL_OR_COMMENT = re.compile(
-    rb"""("(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*') | /\*.*?\*/ | //(?!\*)[^\n]*""", re.VERBOSE | re.DOTALL
+    rb"""("(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'?) | /\*.*?\*/ | //[^\n]*""", re.VERBOSE | re.DOTALL
 )
-_MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]""")
+_MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]|//\*""")
 _COLUMN_MACRO = b"__builtin_source_location"
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
@@ -121,7 +123,7 @@ def _stands_in_code(words: re.Pattern[bytes], text: bytes) -> bool:
     """Whether `words` are found elsewhere than in comments, which -fdirectives-only leaves (vim's config.h)."""
     if not words.search(text):
         return False
-    bare = text if _MISREAD.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", text)
+    bare = text if _MISREAD.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", _SPLICE.sub(b"", text))
     return words.search(bare) is not None
 
 
