@@ -17,7 +17,7 @@ from tests.tool import TIMEOUT, command, environment
 LINK = re.compile(rb"\x1b\]8;;[^\x07\x1b]*(?:\x07|\x1b\\)")
 MAKEFILE = """CFLAGS = -Wall
 FFLAGS = -Wall -Iabsent
-all: c.o f.o quiet.o own.o cpp.o
+all: c.o f.o quiet.o own.o said.o cpp.o
 %.o: %.f90
 \t$(FC) $(FFLAGS) -c $< -o $@
 %.o: %.F90
@@ -26,10 +26,13 @@ quiet.o: c.c
 \t$(CC) $(CFLAGS) -c $< -o $@ 2>words
 own.o: c.c
 \t$(CC) $(CFLAGS) -fdiagnostics-color=always -c $< -o $@ 2>coloured
+said.o: c.c
+\t$(CC) $(CFLAGS) @options -c $< -o $@ 2>also
 """
 FILES = {
     "Makefile": MAKEFILE,
     "c.c": '#include "c.h"\nint f(void) { int unused; return g; }\n',
+    "options": "-fdiagnostics-color=always\n",
     "c.h": "static int g, h;\n",
     "f.f90": "module m\ncontains\nsubroutine s\n  integer :: unused\nend subroutine\nend module\n",
     "cpp.F90": "#warning mind that\nsubroutine t\n  integer :: unused\nend subroutine\n",
@@ -73,8 +76,8 @@ def test_a_terminal_shows_the_colours_that_make_shows(tmp_path: Path, farm: Farm
     said = _on_terminal(command("run", "-C", str(ours), "--plain", "--hosts", farm.hosts, *options, "-j1"), env)
     kept = [line for line in said.splitlines(keepends=True) if not line.startswith((b"[", b"buildfarm: ", b"make: "))]
     assert b"".join(kept) == expected
-    assert b"(5 on nodes)" in said
-    for name in ("words", "coloured", "c.o", "quiet.o", "own.o", "f.o", "cpp.o", "m.mod"):
+    assert b"(6 on nodes)" in said
+    for name in ("words", "coloured", "also", "c.o", "quiet.o", "own.o", "f.o", "cpp.o", "m.mod"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

@@ -164,7 +164,7 @@ class Units:
             await self._run_here(call, tool_call, task.step, f"{error.filename}: {error.strerror}")
             return
         try:
-            seen = palette.as_seen(compiled.stderr, call.invocation, call.pid)
+            seen = palette.as_seen(compiled.stderr, task.unit, call.invocation.env, call.pid)
             await call.done(0, compiled.stdout, seen, placement.renames)
         except DeliveryFailed as failure:
             placement.discard()
@@ -201,7 +201,7 @@ class Units:
         """
         if not self._ledger.attempts(task.step):
             await self._ledger.check_out(task.check_out((), None, 1, token=self._token))
-        await call.done(status, b"", palette.as_seen(words, call.invocation, call.pid))
+        await call.done(status, b"", palette.as_seen(words, task.unit, call.invocation.env, call.pid))
         self._ledger.check_in(
             CheckIn(
                 step=task.step,

@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from buildfarm.dispatch import local
-from buildfarm.model import Invocation, Language, Unit
+from buildfarm.model import Language, Unit
 
 COLOURED = "-fdiagnostics-color=always"
 _SAYS = ("-fdiagnostics-color", "-fno-diagnostics-color", "-fdiagnostics-plain-output")  # a user's own word on it
@@ -50,11 +50,10 @@ def plain(words: bytes) -> bytes:
     return _COLOUR.sub(b"", words) if b"\x1b" in words else words
 
 
-def as_seen(words: bytes, invocation: Invocation, pid: int) -> bytes:
-    """The words as the process sees them that calls for the compile: in colour on a terminal only."""
-    if b"\x1b" not in words or _speaks(invocation.argv):
+def as_seen(words: bytes, unit: Unit, env: Mapping[str, str], pid: int) -> bytes:
+    """The unit's words as the process sees them that calls for the compile: in colour on a terminal only."""
+    if b"\x1b" not in words or _speaks(unit.argv):
         return words
-    env = invocation.env
     colours = env.get("TERM", "dumb") != "dumb" and env.get("GCC_COLORS") != ""
     return words if colours and _has_terminal(pid) else plain(words)
 
