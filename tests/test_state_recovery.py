@@ -223,9 +223,11 @@ def test_what_an_archiver_writes_first_under_another_name_goes_with_its_archive(
     """binutils' `ar` and `ranlib` write `stXXXXXX` beside it, and rename that (bucomm.c: make_tempname)."""
     for name in ("lib/stAbCd12", "lib/stthin12", "lib/stempty1", "lib/stabcdef", "stAbCd12", "lib/stAbCd12.o"):
         tree.write(name, {"lib/stthin12": b"!<thin>\n", "lib/stempty1": b""}.get(name, b"!<arch>\nx"))
+        (tree.root / name).chmod(0o600)
     tree.write("lib/stabcdef", b"a directive of someone's")
+    tree.write("lib/stampall", b"")  # a recipe's, begun meanwhile: `touch $@`
     tree.check_out("lib/a.a", kind=Kind.ARCHIVE)
-    assert tree.sweep() == {"lib/stabcdef", "stAbCd12", "lib/stAbCd12.o"}
+    assert tree.sweep() == {"lib/stabcdef", "lib/stampall", "stAbCd12", "lib/stAbCd12.o"}
 
 
 def test_a_tool_that_a_signal_killed_may_have_left_half_a_file(tree: Tree) -> None:

@@ -19,6 +19,7 @@ from buildfarm.value import dataclass
 
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
 _ARCHIVERS_OWN = re.compile(r"st[A-Za-z0-9]{6}")  # bucomm.c: make_tempname
+_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _ARCHIVES = (b"", b"!<arch>\n", b"!<thin>\n")
 LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
 
@@ -60,7 +61,7 @@ def look(path: str) -> Seen | None:
 def beside_archive(archive: str, since: float) -> list[str]:
     """What a killed `ar` or `ranlib`, begun at `since` (seconds since the epoch), may have left beside its archive.
 
-    binutils write the new archive as `stXXXXXX` there and rename it at the end.
+    binutils write the new archive as `stXXXXXX` there, which only its owner may read, and rename it at the end.
     """
     left = []
     try:
@@ -69,7 +70,8 @@ def beside_archive(archive: str, since: float) -> list[str]:
                 if _ARCHIVERS_OWN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     with open(entry.path, "rb") as file:
                         begins = file.read(8)
-                    if begins in _ARCHIVES and entry.stat().st_ctime >= since:
+                    found = entry.stat()
+                    if begins in _ARCHIVES and found.st_ctime >= since and not found.st_mode & _FOR_OTHERS:
                         left.append(entry.path)
     except OSError:
         pass  # what can't be looked at is left alone
