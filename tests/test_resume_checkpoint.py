@@ -67,12 +67,12 @@ def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> 
     script = (
         "import sys\n"
         "from buildfarm.conductor import workshop\n"
-        "class Broken(workshop.Foresight):\n"
-        "    async def run(self):\n"
+        "class Broken(workshop.Farm):\n"
+        "    async def _tick(self):\n"
         "        import asyncio, os\n"
         "        while not os.path.exists(sys.argv[1] + '/began'): await asyncio.sleep(0.01)\n"
         "        raise OSError(5, 'as if')\n"
-        "workshop.Foresight = Broken\n"
+        "workshop.Farm = Broken\n"
         "from buildfarm.cli import main\n"
         "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
     )
@@ -80,6 +80,22 @@ def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> 
     assert done.returncode == 71, done.stderr
     assert _processes_in(tree) == []
     assert buildfarm("status", "-C", str(tree)).code == 4
+
+
+def test_a_bug_in_planning_costs_no_build(tmp_path: Path) -> None:
+    tree = project.write(tmp_path / "p")
+    script = (
+        "import sys\n"
+        "from buildfarm.conductor import planner\n"
+        "async def broken(*_, **__): raise KeyError('as if')\n"
+        "planner.plan_instance = broken\n"
+        "from buildfarm.cli import main\n"
+        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"BUG: planning: KeyError: 'as if'") == 1
+    assert (tree / "program").exists()
 
 
 def _processes_in(directory: Path) -> list[str]:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -209,8 +209,8 @@ class Workshop:
         for early in begun.prelude.calls:
             server.adopt(early)
         beat = pulse(farm, ledger, self._reporters.progress, foresight, lookahead, begun.state_dir)
-        for background in (foresight.run(), lookahead.run(), beat):
-            stack.callback(tasks.create_task(background).cancel)
+        for name, work in (("planning", foresight.run()), ("lookahead", lookahead.run()), ("pulse", beat)):
+            stack.callback(tasks.create_task(self._spared(name, work)).cancel)
         stack.push_async_callback(lookahead.close)
 
         def note_unseen() -> None:
@@ -219,9 +219,20 @@ class Workshop:
 
         stack.callback(note_unseen)
         stack.callback(lambda: ledger.planning(foresight.planning(lookahead.wasted)))
-        process, words = begun.process, begun.words
+        make = partial(self._run_make, calls=calls, lookahead=lookahead, tasks=tasks)
+        return await self._until_believed(make, trust, taken, ledger)
+
+    async def _until_believed(
+        self,
+        make: Callable[[MakeProcess], Awaitable[int]],
+        trust: Trust,
+        taken: list[Future[Taken]],
+        ledger: Ledger,
+    ) -> int:
+        """Run make, and once more for as long as a liar's work was `taken` back; its exit status."""
+        process, words = self._begun.process, self._begun.words
         while True:
-            status = await self._run_make(process, calls, lookahead, tasks)
+            status = await make(process)
             if self._interrupted_by is not None:
                 return status  # what was taken back so far, the next build's sweep removes
             await trust.settled()
@@ -231,6 +242,14 @@ class Workshop:
             words = await self._take_away(taken, ledger, words)
             taken.clear()
             process = process.again(words)
+
+    async def _spared(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """Work in the background that a build can do without: what fails there is told and costs speed."""
+        try:
+            await work
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            self._reporters.note(f"BUG: {name}: {what}; the build goes on without it, please report this")
 
     async def _take_away(self, taken: list[Future[Taken]], ledger: Ledger, words: tuple[str, ...]) -> tuple[str, ...]:
         """Remove what liars have made; make's words for doing it again.
