@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import project
-from tests.farm import Farm, wait_until
+from tests.farm import Farm, free_port, wait_until
 from tests.tool import Running, buildfarm, command, environment, status
 
 pytestmark = pytest.mark.timeout(120)
@@ -82,19 +82,28 @@ def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> 
     assert buildfarm("status", "-C", str(tree)).code == 4
 
 
-def test_a_bug_in_planning_costs_no_build(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "function", "told"),
+    [
+        ("planner", "plan_instance", b"BUG: planning: KeyError: 'as if'"),
+        ("membership.Membership", "probe", b"is down: BUG: KeyError: 'as if'"),
+        ("watching.Watcher", "run", b"BUG: watching: KeyError: 'as if'"),
+    ],
+)
+def test_a_bug_beside_make_costs_no_build(tmp_path: Path, place: str, function: str, told: bytes) -> None:
     tree = project.write(tmp_path / "p")
     script = (
         "import sys\n"
-        "from buildfarm.conductor import planner\n"
+        "from buildfarm.conductor import membership, planner, watching\n"
         "async def broken(*_, **__): raise KeyError('as if')\n"
-        "planner.plan_instance = broken\n"
+        f"{place}.{function} = broken\n"
         "from buildfarm.cli import main\n"
-        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+        "main(['run', '-C', sys.argv[1]])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+    env = environment(DISTCC_HOSTS=f"127.0.0.1:{free_port()}")
+    done = subprocess.run([sys.executable, "-c", script, tree], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(b"BUG: planning: KeyError: 'as if'") == 1
+    assert done.stderr.count(told) == 1
     assert (tree / "program").exists()
 
 

@@ -251,7 +251,7 @@ class Farm:
         try:
             result = await ticket.work.attempt(node, attempt, deadline)
         except Exception as error:  # a bug of ours may cost speed, never the build
-            result = Doubtful(f"BUG: {type(error).__name__}: {error}")
+            result = Doubtful(_bug(error))
         seconds = now() - started
         ticket.tasks.pop(attempt, None)
         match result:
@@ -276,6 +276,8 @@ class Farm:
             report = await self._probe(node)
         except OSError as error:  # no room or no descriptor here: that may cost speed, never the build
             report = ProbeReport(error=f"it could not be asked: {error.strerror or error}")
+        except Exception as error:
+            report = ProbeReport(error=_bug(error))
         self._feed(
             events.Probed(
                 node.key,
@@ -300,6 +302,10 @@ class Farm:
             if status.reason != NOT_PROBED and self._told.get(status.key) != news:
                 self._told[status.key] = news
                 self._observer.node_changed(status)
+
+
+def _bug(error: Exception) -> str:
+    return f"BUG: {type(error).__name__}: {error}"
 
 
 def _next(unit: int, actions: list[events.Action]) -> str | None:

@@ -298,7 +298,7 @@ class Workshop:
         stack.callback(membership.close)
         if membership.files:
             watcher = Watcher(membership.files, changed, busy=self._request.directory)
-            stack.callback(tasks.create_task(watcher.run()).cancel)
+            stack.callback(tasks.create_task(self._spared("watching", watcher.run())).cancel)
 
     async def _run_make(
         self, process: MakeProcess, calls: Calls, lookahead: Lookahead, tasks: asyncio.TaskGroup
