@@ -25,7 +25,7 @@ from buildfarm.dispatch.events import (
     Unsettled,
     Withdraw,
 )
-from buildfarm.dispatch.health import Fault
+from buildfarm.dispatch.health import FIRST_ANSWER_SECONDS, Fault
 from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Node
 from tests.scheduling import ALL, farm, starts
@@ -42,6 +42,19 @@ def test_a_node_gets_no_unit_before_its_probe_has_passed() -> None:
     assert scheduler.handle(Join((PI1,)), 0.0) == [Probe(PI1.key)]
     assert scheduler.handle(Submit(1, "c"), 0.0) == []
     assert starts(scheduler.handle(Probed(PI1.key, ALL, "gcc 12"), 0.1)) == [(1, 1, PI1.key)]
+
+
+def test_nodes_that_do_not_say_who_they_are_hold_units_up_for_a_moment_only_and_may_come_later() -> None:
+    scheduler = Scheduler()
+    scheduler.handle(Join((PI1,)), 0.0)
+    scheduler.handle(Submit(1, "c"), 0.5)
+    assert scheduler.handle(Tick(), FIRST_ANSWER_SECONDS - 0.1) == []
+    assert scheduler.handle(Tick(), FIRST_ANSWER_SECONDS) == [RunHere(1, "no node is up")]
+    assert not scheduler.can_take("c")
+    assert scheduler.statuses()[0].reason == f"no answer within {FIRST_ANSWER_SECONDS:g} s"
+    assert scheduler.handle(Submit(2, "c"), 6.0) == [RunHere(2, "no node is up")]
+    scheduler.handle(Probed(PI1.key, ALL, "gcc 12"), 7.0)
+    assert starts(scheduler.handle(Submit(3, "c"), 7.0)) == [(3, 1, PI1.key)]
 
 
 def test_units_spread_over_equal_nodes() -> None:

@@ -21,6 +21,7 @@ from buildfarm.model import Node, NodeStatus
 from buildfarm.value import dataclass
 
 NOT_PROBED = "being asked who it is"
+FIRST_ANSWER_SECONDS = 5.0  # so long units wait for a node's first answer: the shelf may be switched off
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
 SHORTEST_PAUSE = 0.5  # whatever the back-off period
@@ -70,6 +71,7 @@ class Health:
     lowered: int = 0  # slots given up for memory
     best_speed: float = 0.0
     probe_seconds: float | None = None  # what a small question took
+    _asked_at: float = 0.0  # when its last probe began
     _samples: int = 0  # units that told of its speed
     _measured: int = 0  # units that told of its speed since the slots last changed
     _good: int = 0  # units since the slots were last lowered
@@ -90,8 +92,20 @@ class Health:
     def mean_seconds(self) -> float | None:
         return self.busy_seconds / self.done if self.done else None
 
-    def probe_started(self) -> None:
-        self.probing = True
+    @property
+    def may_turn_out_well(self) -> bool:
+        """Whether its first probe is under way and not late: its answer is worth waiting for."""
+        return self.probing and self.standing is Standing.UNPROBED and self.reason is None
+
+    def probe_started(self, now: float) -> None:
+        self.probing, self._asked_at = True, now
+        if self.standing is Standing.UNPROBED:
+            self.reason = None
+
+    def notice_silence(self, now: float) -> None:
+        """Time has passed; the probe goes on, and the node may still come."""
+        if self.may_turn_out_well and now - self._asked_at >= FIRST_ANSWER_SECONDS:
+            self.reason = f"no answer within {FIRST_ANSWER_SECONDS:g} s"
 
     def probe_passed(self, languages: frozenset[str], compiler: str, remark: str | None = None) -> None:
         """The node is well; `remark` says what it is of no use for, if anything."""

@@ -162,7 +162,7 @@ class Scheduler:
         return self._nodes[key].node
 
     def can_take(self, language: str) -> bool:
-        """Whether a unit of this language could go to a node now or after a probe that is under way."""
+        """Whether a unit of this language could go to a node now or after a first probe that is not late."""
         return any(self._could(member, language) for member in self._nodes.values())
 
     def compiling(self, language: str) -> list[tuple[Node, int]]:
@@ -235,6 +235,8 @@ class Scheduler:
             case LocalSlotFreed():
                 self._local -= 1
             case Tick():
+                for member in self._nodes.values():
+                    member.health.notice_silence(now)
                 self._overdue = [
                     unit for unit, entry in self._units.items() if entry.demanded and self._late(entry, now)
                 ]
@@ -404,14 +406,14 @@ class Scheduler:
     def _probes(self, now: float, actions: list[Action]) -> None:
         for key, member in self._nodes.items():
             if member.health.due(now):
-                member.health.probe_started()
+                member.health.probe_started(now)
                 actions.append(Probe(key))
 
     def _could(self, member: _Member, language: str) -> bool:
         health = member.health
         if health.standing is Standing.UP:
             return language in health.languages
-        return health.probing and health.standing is Standing.UNPROBED
+        return health.may_turn_out_well
 
     # -- filling slots --------------------------------------------------------------------------------------------
 
@@ -552,7 +554,7 @@ class Scheduler:
                 actions.append(GiveUp(unit, reason))
 
     def _has_place(self, entry: _Entry) -> bool:
-        """Whether a node may take the unit, now or after a probe that is under way."""
+        """Whether a node may take the unit, now or after a first probe that is not late."""
         language = entry.submit.language
         return any(key not in entry.unfit and self._could(member, language) for key, member in self._nodes.items())
 
