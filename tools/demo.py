@@ -99,6 +99,8 @@ def show(place: Path, hosts: str) -> None:
     if killed:
         print(f"checked in when it was killed  {before['done']} units of {units}")
         print(f"kept by resume                 {after['reused']}")
+        if after["reused"] > before["done"]:
+            print("                               (more: whole results that the kill kept from being checked in)")
         print(f"compiled by resume             {compiled}, in {took:.1f} s")
     print(f"of these                       {after['remote']} on nodes, {after['local']} here")
     if different:

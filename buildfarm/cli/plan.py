@@ -88,7 +88,8 @@ def describe(planned: Planned, directory: str, durations: dict[str, float]) -> l
     totals = graph.totals()
     calls = graph.calls()
     head = f"{count(totals.units, 'unit')} to compile, {count(totals.link_steps, 'link step')}"
-    lines = [f"{printable(directory)}: {head}; {totals.up_to_date} of {count(totals.targets, 'target')} up to date"]
+    rest = f"make finds {totals.up_to_date} of {count(totals.targets, 'target')} up to date"
+    lines = [f"{printable(directory)}: {head}; {rest}"]
     path, seconds = graph.critical_path(durations or {call.key: 1.0 for call in calls})
     critical = set(path)
     if durations:

@@ -277,7 +277,7 @@ def _headline(status: Status, build: Build) -> str:
         case "complete":
             return f"complete, {gone}, ended {iso(build.ended or status.now)}"
         case "failed":
-            return f"failed with status {build.exit_status} after {gone}; mend it, then `buildfarm resume`"
+            return f"failed with status {build.exit_status} after {gone}; mend it, then `buildfarm resume` or `run`"
         case _ if build.make_pid is not None:
             runs = f"its make still runs (pid {build.make_pid})"
             return f"interrupted after {gone}; {runs}: `buildfarm resume` ends that and continues it"
