@@ -289,6 +289,12 @@ def test_a_build_without_units_is_not_counted_in_noughts() -> None:
     assert "  units      none yet" in report.human(done._replace(state="running", units=Units()))
 
 
+def test_an_ipv6_address_is_shown_in_brackets_as_the_host_list_has_it() -> None:
+    nodes = (NodeLine("fd00::1", 3632, "up", 4), NodeLine("pi3", 3633, "up", 4), NodeLine("me@pi4", 0, "up", 4))
+    shown = [line.split()[0] for line in report.node_table(nodes)]
+    assert shown == ["[fd00::1]:3632", "pi3:3633", "me@pi4"]
+
+
 def test_a_node_that_was_never_asked_is_not_called_down() -> None:
     build = Build(1, (), {}, 42, 100.0, ended=101.0, exit_status=0)
     node = NodeLine("pi3", 3632, "down", 4, reason=report.NOT_PROBED)

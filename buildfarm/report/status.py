@@ -84,6 +84,13 @@ class NodeLine(NamedTuple):
     retry_in_seconds: float | None = None
     mean_seconds: float | None = None
 
+    @property
+    def key(self) -> str:
+        """As `model.Node.key`: `pi3:3632`, `[fd00::1]:3632`, `@pi3`."""
+        if not self.port:
+            return self.name
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
 
 class Out(NamedTuple):
     """One of `checked_out`.  `output` is relative to the tree's directory."""
@@ -327,7 +334,7 @@ def node_table(nodes: Iterable[NodeLine], *, working: bool = True) -> list[str]:
     """A line for each node, in columns; not `working`: no build's numbers."""
     rows = [
         (
-            f"{printable(node.name)}:{node.port}" if node.port else printable(node.name),
+            printable(node.key),
             node.state,
             f"{node.checked_out}/{node.slots}" if working else count(node.slots, "slot"),
             f"{node.done} done" if working else "",

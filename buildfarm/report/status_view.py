@@ -19,7 +19,7 @@ def view(status: Status) -> View:
     elapsed = status.elapsed_seconds
     nodes = [
         NodeView(
-            name=f"{node.name}:{node.port}" if node.port else node.name,
+            name=node.key,
             state=node.state,
             slots=node.slots,
             running=tuple(running.pop(_key(node, running), ())),
