@@ -66,10 +66,10 @@ def test_nonsense_leaves_the_last_good_list(tmp_path: Path, name: str, text: str
 
 
 def test_distccs_variables_must_be_numbers(tmp_path: Path) -> None:
-    assert member(tmp_path, DISTCC_BACKOFF_PERIOD="5", DISTCC_IO_TIMEOUT="7").policy().backoff == 5.0
-    assert member(tmp_path).policy().backoff == 60.0
+    assert member(tmp_path, DISTCC_BACKOFF_PERIOD="5", DISTCC_IO_TIMEOUT="7").policy(1).backoff == 5.0
+    assert member(tmp_path).policy(1).backoff == 60.0
     with pytest.raises(ConfigError, match="DISTCC_IO_TIMEOUT"):
-        member(tmp_path, DISTCC_IO_TIMEOUT="soon").policy()
+        member(tmp_path, DISTCC_IO_TIMEOUT="soon").policy(1)
 
 
 def test_a_file_that_comes_is_replaced_or_goes_is_noticed(tmp_path: Path) -> None:

@@ -30,14 +30,14 @@ def state(scheduler: Scheduler, key: str) -> tuple[str, str | None]:
 
 
 def test_a_late_unit_that_make_waits_for_is_tried_twice_before_lookahead_goes_on() -> None:
-    scheduler = farm(Node("a", slots=1), Node("b", slots=1))
+    scheduler = farm(Node("a", slots=1), Node("b", slots=1), policy=Policy(cores=0))
     ((_, _, stuck),) = starts(scheduler.handle(Submit(1, "c", 1.0), 0.0))
     ((_, _, other),) = starts(scheduler.handle(Submit(2, "c", 1.0, demanded=False), 0.0))
     scheduler.handle(Submit(3, "c", 1.0, demanded=False), 0.0)
     scheduler.handle(Tick(), 6.0)
     assert starts(scheduler.handle(Succeeded(2, 1, 1.0), 6.1)) == [(1, 2, other)]
     won = scheduler.handle(Succeeded(1, 2, 1.0), 7.1)
-    assert Cancel(1, 1, stuck) in won and Settled(1, 2) in won and Probe(stuck) in won
+    assert Cancel(1, 1, stuck) in won and Settled(1, 2) in won and Probe(stuck, again=True) in won
     assert starts(won) == [(3, 1, other)], "the suspect gets nothing before its probe is back"
     down, reason = state(scheduler, stuck)
     assert down == "down" and reason is not None and "still had no answer after 7 s" in reason

@@ -127,10 +127,11 @@ class Farm:
     def __init__(
         self,
         policy: Policy,
-        probe: Callable[[Node], Awaitable[ProbeReport]],
+        probe: Callable[[Node, bool], Awaitable[ProbeReport]],
         observer: Observer,
         tasks: asyncio.TaskGroup,
     ) -> None:
+        """`probe` is told the node, and whether it was up a moment ago (`events.Probe.again`)."""
         self._scheduler = Scheduler(policy)
         self._probe = probe
         self._observer = observer
@@ -231,8 +232,8 @@ class Farm:
                     self._settle(unit, Here(reason, slot, stderr, status))
                 case events.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
-                case events.Probe(node=key):
-                    probing = self._tasks.create_task(self._probe_node(self._scheduler.node(key)))
+                case events.Probe(key, again):
+                    probing = self._tasks.create_task(self._probe_node(self._scheduler.node(key), again))
                     self._probes.add(probing)
                     probing.add_done_callback(self._probes.discard)
         if not isinstance(event, events.Submit | events.Succeeded | events.Demand | events.Withdraw):
@@ -271,9 +272,9 @@ class Farm:
                     self._observer.compile_failed(unit, attempt, node.key, status)
                 self._feed(events.Unsettled(unit, attempt, reason))
 
-    async def _probe_node(self, node: Node) -> None:
+    async def _probe_node(self, node: Node, again: bool) -> None:
         try:
-            report = await self._probe(node)
+            report = await self._probe(node, again)
         except OSError as error:  # no room or no descriptor here: that may cost speed, never the build
             report = ProbeReport(error=f"it could not be asked: {error.strerror or error}")
         except Exception as error:

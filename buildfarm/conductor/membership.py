@@ -150,8 +150,11 @@ class Membership:
         """This machine compiles what no node takes (`--fallback`)."""
         return self._request.fallback == "local"
 
-    def policy(self) -> Policy:
-        """What the user set, here or in distcc's own variables (distcc(1), ENVIRONMENT VARIABLES)."""
+    def policy(self, cores: int) -> Policy:
+        """What the user set, here or in distcc's own variables (distcc(1), ENVIRONMENT VARIABLES).
+
+        `cores`: how many this machine has.
+        """
         from buildfarm.dispatch.scheduler import BACKOFF_SECONDS, Policy
 
         return Policy(
@@ -159,6 +162,7 @@ class Membership:
             local_slots=self.local_slots,
             backoff=BACKOFF_SECONDS if self._backoff is None else self._backoff,
             io_timeout=self._io_timeout,
+            cores=cores,
         )
 
     @property

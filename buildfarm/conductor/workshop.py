@@ -146,11 +146,12 @@ class Workshop:
         """Set up everything that a build needs, serve make until it has ended, take it down; make's exit status."""
         begun, request, membership, toolbox = self._begun, self._request, self._begun.membership, self._begun.toolbox
 
-        async def probe(node: Node) -> ProbeReport:
-            pumping.forget(node)
+        async def probe(node: Node, again: bool) -> ProbeReport:
+            if not again:
+                pumping.forget(node)
             return await membership.probe(node)
 
-        farm = Farm(membership.policy(), probe, ledger, tasks)
+        farm = Farm(membership.policy(begun.cores), probe, ledger, tasks)
         pumping = Pumping(farm, membership, tasks, enabled=request.pump)
         stack.callback(ssh.close_shared)
         stack.push_async_callback(farm.close)

@@ -186,9 +186,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the node who it is."""
+    """Ask the node who it is; `again`: it was up until now and may only be slow, so what else it has proved holds."""
 
     node: str
+    again: bool = False
 
 
 Action = Start | Cancel | RunHere | GiveUp | Settled | Probe

@@ -8,8 +8,9 @@ pause that doubles from `FIRST_PAUSE` to the back-off period (`DISTCC_BACKOFF_PE
 value).  A fault that is a lie (an object that is not what was asked for) or a mismatch makes it `QUARANTINED`: no
 more work in this build.  A compiler that was killed there lowers its slots by one, for the usual cause is memory;
 so do times that have grown far beyond the node's own best while its slots were full, for then it swaps.  A lowered
-slot comes back after `RESTORE_AFTER` good units.  A node that was slow where another was quick is *suspect*: down, and
-asked at once.
+slot comes back after `RESTORE_AFTER` good units.  A node that was slow where another was quick, or that
+brings nothing back while make waits, is `SILENT`: it is asked at once, and as with one that is asked for the first
+time units wait for its answer, but only for `FIRST_ANSWER_SECONDS`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from buildfarm.model import Node, NodeStatus
 from buildfarm.value import dataclass
 
 NOT_PROBED = "being asked who it is"
-FIRST_ANSWER_SECONDS = 5.0  # so long units wait for a node's first answer: the shelf may be switched off
+FIRST_ANSWER_SECONDS = 5.0  # so long units wait for a node that is asked who it is: the shelf may be switched off
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node
 SHORTEST_PAUSE = 0.5  # whatever the back-off period
@@ -34,10 +35,11 @@ RESTORE_AFTER = 50
 
 
 class Standing(StrEnum):
-    """Where a node stands; the values are those of the status document, save `unprobed`, which shows as `down`."""
+    """Where a node stands; the values are those of the status document; what is not in it shows as `down`."""
 
     UNPROBED = "unprobed"  # never answered a probe
     UP = "up"
+    SILENT = "silent"  # was up, and must say that it still is
     DOWN = "down"  # gone or refusing; a probe is due at `retry_at`
     QUARANTINED = "quarantined"  # lied or differs; out for this build
     DRAINING = "draining"  # taken off the list; units in flight finish
@@ -72,6 +74,7 @@ class Health:
     best_speed: float = 0.0
     probe_seconds: float | None = None  # what a small question took
     _asked_at: float = 0.0  # when its last probe began
+    _late: bool = False  # with the answer to it
     _samples: int = 0  # units that told of its speed
     _measured: int = 0  # units that told of its speed since the slots last changed
     _good: int = 0  # units since the slots were last lowered
@@ -94,30 +97,31 @@ class Health:
 
     @property
     def may_turn_out_well(self) -> bool:
-        """Whether its first probe is under way and not late: its answer is worth waiting for."""
-        return self.probing and self.standing is Standing.UNPROBED and self.reason is None
+        """Whether it is being asked who it is, and not late: its answer is worth waiting for."""
+        return self.standing in (Standing.UNPROBED, Standing.SILENT) and not self._late
 
     def probe_started(self, now: float) -> None:
-        self.probing, self._asked_at = True, now
+        self.probing, self._asked_at, self._late = True, now, False
         if self.standing is Standing.UNPROBED:
             self.reason = None
 
     def notice_silence(self, now: float) -> None:
         """Time has passed; the probe goes on, and the node may still come."""
         if self.may_turn_out_well and now - self._asked_at >= FIRST_ANSWER_SECONDS:
-            self.reason = f"no answer within {FIRST_ANSWER_SECONDS:g} s"
+            self._late = True
+            self.reason = self.reason or f"no answer within {FIRST_ANSWER_SECONDS:g} s"
 
     def probe_passed(self, languages: frozenset[str], compiler: str, remark: str | None = None) -> None:
         """The node is well; `remark` says what it is of no use for, if anything."""
         self.probing = False
-        if self.standing in (Standing.UNPROBED, Standing.DOWN):
+        if self.standing in (Standing.UNPROBED, Standing.SILENT, Standing.DOWN):
             self.standing = Standing.UP
         self.languages, self.compiler = languages, compiler
         self.reason, self.retry_at, self._faults = remark, None, 0
 
     def probe_failed(self, reason: str, now: float, backoff: float) -> None:
         self.probing = False
-        if self.standing in (Standing.UNPROBED, Standing.DOWN, Standing.UP):
+        if self.standing in (Standing.UNPROBED, Standing.SILENT, Standing.DOWN, Standing.UP):
             self._go_down(reason, now, backoff)
 
     def succeeded(self, estimate: float, seconds: float, together: int = 1) -> None:
@@ -174,12 +178,16 @@ class Health:
     def quarantine(self, reason: str) -> None:
         self.standing, self.reason, self.retry_at = Standing.QUARANTINED, reason, None
 
-    def suspect(self, reason: str, now: float) -> None:
-        """It was slow where another was quick: no unit until a probe has come back."""
+    def suspect(self, reason: str) -> None:
+        """A unit was given up there, late: no other until a probe has come back."""
         self.failed += 1
-        self.reason = reason
+        self.ask_again(reason)
+
+    def ask_again(self, reason: str | None = None) -> None:
+        """It may hang: no unit until it has said that it is there."""
         if self.standing is Standing.UP:
-            self.standing, self.retry_at = Standing.DOWN, now
+            self.standing, self._late = Standing.SILENT, False
+        self.reason = reason
 
     def drain(self) -> None:
         self.standing, self.retry_at = Standing.DRAINING, None

@@ -4,7 +4,8 @@ It knows no asyncio, socket, disk or clock; `now` (monotonic seconds) comes in w
 `handle()` and performs what it returns.
 
 Theory of operation.  A unit is `WAITING` in one queue, ordered by *demanded before lookahead*, then the longest
-remaining path, then the order of arrival; or `RUNNING`, with one attempt or, for a straggler, two; or gone.  After
+remaining path, then the order of arrival; or `RUNNING`, with one attempt or, for a straggler, two; or gone: a
+straggler that no other node is free for, on a node that has gone silent, is taken back to this machine.  After
 every event `_assign()` fills free slots from the head of the queue, so no event needs to know what it frees.  An
 attempt is known by (unit, attempt number); an end that names an attempt which is not in flight is stale and
 changes nothing but the node's record.
@@ -104,6 +105,7 @@ class _Member:
     node: Node
     health: Health
     flights: set[tuple[int, int]] = field(default_factory=set)
+    heard: float = 0.0  # when anything last came from it
 
     def free(self) -> int:
         return self.health.usable - len(self.flights)
@@ -120,6 +122,7 @@ class Policy:
     patience: float = 60.0  # with no fallback: how long a unit waits for any node to come up, seconds
     local_slots: int = 0  # `localhost/N`: units that the master compiles while all nodes are full
     hedge: bool = True  # second attempts of stragglers
+    cores: int = 1  # units that the master takes back from silent nodes at a time
 
 
 class Scheduler:
@@ -179,7 +182,8 @@ class Scheduler:
         for key, member in self._nodes.items():
             health = member.health
             state = str(health.standing)
-            if health.standing is Standing.UNPROBED:
+            asked = health.standing in (Standing.UNPROBED, Standing.SILENT)
+            if asked:
                 state = "down"
             elif health.standing is Standing.UP and member.free() <= 0:
                 state = "busy"
@@ -194,7 +198,7 @@ class Scheduler:
                     done=health.done,
                     failed=health.failed,
                     compiler=health.compiler,
-                    reason=health.reason or (NOT_PROBED if health.standing is Standing.UNPROBED else None),
+                    reason=health.reason or (NOT_PROBED if asked else None),
                     retry_at=health.retry_at,
                     mean_seconds=health.mean_seconds,
                     languages=tuple(sorted(health.languages)),
@@ -220,7 +224,7 @@ class Scheduler:
             case Failed():
                 self._failed(event, now, actions)
             case Unsettled():
-                self._unsettled(event, actions)
+                self._unsettled(event, now, actions)
             case Declined():
                 self._declined(event, now)
             case Join(nodes, local_slots):
@@ -246,6 +250,7 @@ class Scheduler:
         self._strand(now, actions)
         if isinstance(event, Tick):
             self._hedge(now, actions)
+            self._relieve(now, actions)
         return actions
 
     # -- units --------------------------------------------------------------------------------------------------
@@ -295,6 +300,7 @@ class Scheduler:
             return
         entry, flight = landed
         member = self._nodes[flight.node]
+        member.heard = now
         member.health.succeeded(entry.submit.estimate or 0.0, event.seconds, len(member.flights) + 1)
         self._expectations.learn(entry.submit.language, event.seconds * member.health.speed)
         for lost in entry.flights.values():
@@ -302,7 +308,7 @@ class Scheduler:
             if taken >= max(STRAGGLER_FLOOR, SUSPICION_FACTOR * event.seconds):
                 quick = f"{flight.node} had made it in {event.seconds:.1f} s"
                 reason = f"still had no answer after {taken:.0f} s when {quick}"
-                self._nodes[lost.node].health.suspect(f"{lost.node}: {reason}", now)
+                self._nodes[lost.node].health.suspect(f"{lost.node}: {reason}")
         self._cancel_flights(event.unit, entry, actions)
         del self._units[event.unit]
         actions.append(Settled(event.unit, event.attempt))
@@ -324,11 +330,12 @@ class Scheduler:
             entry.since = now
             self._enqueue(event.unit, entry)
 
-    def _unsettled(self, event: Unsettled, actions: list[Action]) -> None:
+    def _unsettled(self, event: Unsettled, now: float, actions: list[Action]) -> None:
         landed = self._land(event.unit, event.attempt)
         if landed is None:
             return
-        entry, _ = landed
+        entry, flight = landed
+        self._nodes[flight.node].heard = now
         self._cancel_flights(event.unit, entry, actions)
         del self._units[event.unit]
         actions.append(RunHere(event.unit, event.reason))
@@ -382,8 +389,10 @@ class Scheduler:
 
     def _probed(self, event: Probed, now: float, actions: list[Action]) -> None:
         """A node that fails its probe loses what it still has: nobody answers there."""
-        health = self._nodes[event.node].health
+        member = self._nodes[event.node]
+        health = member.health
         if event.error is None:
+            member.heard = now
             health.probe_seconds = event.seconds
             health.probe_passed(event.languages, event.compiler, event.remark)
             self._guess_speeds()
@@ -407,7 +416,7 @@ class Scheduler:
         for key, member in self._nodes.items():
             if member.health.due(now):
                 member.health.probe_started(now)
-                actions.append(Probe(key))
+                actions.append(Probe(key, again=member.health.standing is Standing.SILENT))
 
     def _could(self, member: _Member, language: str) -> bool:
         health = member.health
@@ -454,11 +463,23 @@ class Scheduler:
 
     def _late(self, entry: _Entry, now: float) -> bool:
         """Whether its one attempt should have come back long ago."""
-        if len(entry.flights) != 1:
-            return False
-        (flight,) = entry.flights.values()
+        return len(entry.flights) == 1 and all(
+            self._is_overdue(entry, flight, flight.since, now) for flight in entry.flights.values()
+        )
+
+    def _silent(self, entry: _Entry, now: float) -> bool:
+        """Whether it is under way, and nothing has come from where it is for the time in which it should have."""
+        return bool(entry.flights) and all(
+            self._is_overdue(entry, flight, self._last_sign(flight), now) for flight in entry.flights.values()
+        )
+
+    def _is_overdue(self, entry: _Entry, flight: _Flight, since: float, now: float) -> bool:
         speed = self._nodes[flight.node].health.speed
-        return self._expectations.is_overdue(entry.submit, speed, now - flight.since)
+        return self._expectations.is_overdue(entry.submit, speed, now - since)
+
+    def _last_sign(self, flight: _Flight) -> float:
+        """When its node last gave a sign of life, or the flight began."""
+        return max(flight.since, self._nodes[flight.node].heard)
 
     def _assign(self, now: float, actions: list[Action]) -> None:
         held: list[tuple[tuple[bool, float, int], int]] = []
@@ -593,3 +614,39 @@ class Scheduler:
             return False
         self._start(unit, entry, member, now, actions)
         return True
+
+    def _relieve(self, now: float, actions: list[Action]) -> None:
+        """Ask nodes that have gone silent while make waits, and compile here what they may never bring back.
+
+        A node with room for a question is only asked: if it lives, it goes on with its long unit and nothing is lost.
+        From a full one, whose `distccd --jobs` may hear no question, and from one that does not answer, units are
+        taken back, as many as there are cores.  The node's attempt is dropped, rather than left to race: the
+        compiler that runs here writes into the place itself, where no second result may come.
+
+        How long is silence: what makes a straggler, counted from the node's last sign of life.  That is the unit's
+        own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE`.
+        """
+        for unit, entry in list(self._units.items()):
+            if not entry.demanded or not self._silent(entry, now):
+                continue
+            members = [self._nodes[flight.node] for flight in entry.flights.values()]
+            for member in members:
+                if member.free() > 0:
+                    member.health.ask_again()
+            if any(member.health.may_turn_out_well for member in members):
+                continue
+            if self.policy.fallback_local and self._local < self.policy.cores:
+                self._take_back(unit, entry, now, actions)
+        self._probes(now, actions)
+
+    def _take_back(self, unit: int, entry: _Entry, now: float, actions: list[Action]) -> None:
+        """Compile here what its nodes have been silent about."""
+        for attempt, flight in sorted(entry.flights.items()):
+            member = self._nodes[flight.node]
+            member.flights.discard((unit, attempt))
+            entry.last_reason = f"{flight.node}: no word for {now - self._last_sign(flight):.0f} s"
+            member.health.suspect(entry.last_reason)
+            actions.append(Cancel(unit, attempt, flight.node, entry.last_reason))
+        del self._units[unit]
+        self._local += 1
+        actions.append(RunHere(unit, entry.last_reason, slot=True))

@@ -1,0 +1,136 @@
+"""What becomes of units on a node that has gone silent while make waits and no other node is free."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from buildfarm.dispatch.events import (
+    Action,
+    Cancel,
+    LocalSlotFreed,
+    Probe,
+    Probed,
+    RunHere,
+    Settled,
+    Submit,
+    Succeeded,
+    Tick,
+)
+from buildfarm.dispatch.expectations import DEADLINE_FLOOR, DEFAULT_ESTIMATE, STRAGGLER_FACTOR, STRAGGLER_FLOOR
+from buildfarm.dispatch.health import FIRST_ANSWER_SECONDS
+from buildfarm.dispatch.scheduler import Policy, Scheduler
+from buildfarm.model import Node
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.scheduling import ALL, farm, starts
+from tests.test_nodes_e2e import built_by_make, node_of, write_units
+from tests.tool import Running, status
+
+UNKNOWN = STRAGGLER_FACTOR * DEFAULT_ESTIMATE  # seconds until a unit that nobody knows is overdue
+PI = Node("pi", slots=2)
+
+
+def runs_here(actions: list[Action]) -> list[int]:
+    return [action.unit for action in actions if isinstance(action, RunHere)]
+
+
+def full(*, estimate: float | None = None, demanded: bool = True, policy: Policy | None = None) -> Scheduler:
+    """A farm of one node, both of whose slots are in use since 0, and a third unit that waits."""
+    scheduler = farm(PI, policy=policy or Policy(cores=2))
+    for unit in (1, 2, 3):
+        scheduler.handle(Submit(unit, "c", estimate, demanded=demanded), 0.0)
+    return scheduler
+
+
+def test_a_unit_of_a_full_node_that_has_gone_silent_is_compiled_here_and_the_node_asked() -> None:
+    for estimate, patience in ((None, UNKNOWN), (1.0, STRAGGLER_FLOOR), (40.0, 40.0 * STRAGGLER_FACTOR)):
+        scheduler = full(estimate=estimate)
+        assert scheduler.handle(Tick(), patience - 0.1) == []
+        back = scheduler.handle(Tick(), patience)
+        assert [type(action) for action in back] == [Cancel, RunHere, Probe]
+        assert isinstance(back[0], Cancel) and back[0].outcome == "late" and "no word" in (back[0].reason or "")
+        assert scheduler.handle(Succeeded(1, 1, 9.0), patience + 1) == [], "what comes late finds nobody"
+
+
+def test_what_waits_gives_the_node_its_time_to_answer_and_is_then_compiled_here() -> None:
+    scheduler = full()
+    scheduler.handle(Tick(), UNKNOWN)
+    assert scheduler.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS - 0.1) == [], "nothing goes there meanwhile"
+    lost = scheduler.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS)
+    assert sorted(runs_here(lost)) == [2, 3], "with a core to spare, what it has goes here too"
+    assert runs_here(scheduler.handle(Submit(4, "c"), 20.0)) == [4]
+    back = scheduler.handle(Probed(PI.key, ALL, "gcc 12"), 21.0)
+    assert back == []
+    assert starts(scheduler.handle(Submit(5, "c"), 21.0)) == [(5, 1, PI.key)]
+
+
+def test_a_node_that_answers_keeps_its_units_and_gets_the_next() -> None:
+    scheduler = full()
+    assert runs_here(scheduler.handle(Tick(), UNKNOWN)) == [1]
+    assert starts(scheduler.handle(Probed(PI.key, ALL, "gcc 12"), UNKNOWN + 0.3)) == [(3, 1, PI.key)]
+    assert scheduler.handle(Tick(), 2 * UNKNOWN) == [], "its answer is a sign of life"
+    assert Settled(2, 1) in scheduler.handle(Succeeded(2, 1, 15.0), 2 * UNKNOWN)
+
+
+def test_a_node_with_room_for_a_question_is_only_asked() -> None:
+    scheduler = farm(PI, policy=Policy(cores=2))
+    scheduler.handle(Submit(1, "c"), 0.0)
+    assert scheduler.handle(Tick(), UNKNOWN) == [Probe(PI.key, again=True)]
+    assert scheduler.statuses()[0].failed == 0, "a long unit is no fault"
+    scheduler.handle(Probed(PI.key, ALL, "gcc 12"), UNKNOWN + 0.3)
+    assert Settled(1, 1) in scheduler.handle(Succeeded(1, 1, 14.0), 14.0)
+
+
+def test_a_node_that_brings_other_units_back_is_not_silent() -> None:
+    scheduler = farm(PI, policy=Policy(cores=2))
+    scheduler.handle(Submit(1, "c"), 0.0)
+    for unit in range(2, 12):
+        scheduler.handle(Submit(unit, "c"), 4.0 * unit)
+        scheduler.handle(Succeeded(unit, 1, 3.0), 4.0 * unit + 3)
+        assert scheduler.handle(Tick(), 4.0 * unit + 3.5) == []
+
+
+def test_only_so_many_units_are_taken_back_as_this_machine_has_cores() -> None:
+    scheduler = full(policy=Policy(cores=1))
+    assert runs_here(scheduler.handle(Tick(), UNKNOWN)) == [1]
+    assert runs_here(scheduler.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS)) == [3], "it had begun nowhere"
+    assert runs_here(scheduler.handle(Tick(), 20.0)) == []
+    scheduler.handle(LocalSlotFreed(), 21.0)
+    assert runs_here(scheduler.handle(Tick(), 21.0)) == [2]
+
+
+def test_lookahead_needs_no_help_and_without_fallback_nothing_is_compiled_here() -> None:
+    assert full(demanded=False).handle(Tick(), DEADLINE_FLOOR) == []
+    assert runs_here(full(policy=Policy(fallback_local=False)).handle(Tick(), DEADLINE_FLOOR)) == []
+
+
+def test_a_unit_that_two_nodes_have_and_neither_brings_back_is_compiled_here() -> None:
+    scheduler = farm(Node("a", slots=1), Node("b", slots=1))
+    scheduler.handle(Submit(1, "c"), 0.0)
+    assert len(starts(scheduler.handle(Tick(), UNKNOWN))) == 1
+    actions = scheduler.handle(Tick(), 2 * UNKNOWN)
+    assert runs_here(actions) == [1]
+    assert sum(isinstance(action, Cancel) for action in actions) == 2
+
+
+def test_a_build_whose_only_node_hangs_goes_on_here(tmp_path: Path) -> None:
+    tree = write_units(tmp_path / "p", 11)
+    expected = built_by_make(tree)
+    with Farm(count=1, jobs=2, gated=True) as nodes:
+        (node,) = nodes.nodes
+        nodes.close_gate()
+        words = ("run", "-C", str(tree), "--hosts", nodes.hosts, "--no-lookahead", "--verify", "0")
+        with Running(words) as build:
+            wait_until(lambda: nodes.waiting() == 2, "compilers under way")
+            node.stop()
+            begun = time.monotonic()
+            result = build.wait()
+            seconds = time.monotonic() - begun
+        node.cont()
+        document = status(tree)
+    assert result.code == 0, result.stderr
+    assert project.digests(tree) == expected
+    assert seconds < DEADLINE_FLOOR / 2
+    assert "no word" in result.stderr
+    assert document["units"]["local"] == 12 and node_of(document, node.port)["state"] == "down"
