@@ -140,6 +140,14 @@ def test_resume_of_a_complete_build_says_so(capfd: pytest.CaptureFixture[str], t
     assert "the last build is complete; there is nothing to resume" in said.out
 
 
+@pytest.mark.parametrize("option", ["--silent", "-k", "--shuffle=1"])
+def test_resume_says_whose_make_options_are(capfd: pytest.CaptureFixture[str], tmp_path: Path, option: str) -> None:
+    said = say(capfd, "resume", "-C", str(tree(tmp_path / "tree", BuildState.INTERRUPTED)), option)
+    assert said.code == 64
+    assert f"{option.partition('=')[0]}: make's options are those of the build that is resumed" in said.err
+    assert "'--hosts'" in say(capfd, "resume", "--host", "pi3").err
+
+
 def test_a_newer_journal_is_refused_and_left_alone(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     where = tree(tmp_path / "tree", BuildState.INTERRUPTED)
     database = where / ".buildfarm" / "state.db"

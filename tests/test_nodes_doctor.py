@@ -42,8 +42,10 @@ def test_a_node_that_is_not_there(tmp_path: Path) -> None:
     port = free_port()
     check = doctor(tmp_path, f"127.0.0.1:{port}/2")[f"127.0.0.1:{port}"]
     assert not check["ok"]
-    for line in ('STARTDISTCC="true"', 'LISTENER="127.0.0.1"', "systemctl restart distcc", "nodes setup 127.0.0.1"):
+    for line in ('STARTDISTCC="true"', 'LISTENER="127.0.0.1"', "systemctl restart distcc", "apt install distcc"):
         assert line in check["fix"]
+    assert "nodes setup" not in check["fix"], "it needs no ssh to where it is"
+    assert "take it out of the host list" in check["fix"]
     assert f"nothing listens on 127.0.0.1, port {port}" in check["fix"]
     assert f"is {port} right?  Debian's distccd listens on 3632" in check["fix"]
     assert "`buildfarm doctor` says how" in buildfarm("nodes", "--hosts", f"127.0.0.1:{port}/2").stdout
@@ -54,6 +56,7 @@ def test_advice_for_a_refusing_node_names_host_and_port_and_doubts_only_odd_port
     usual = remedy(refused, Ground("pi3", 3632, "10.0.0.1", "10.0.0.3")) or ""
     assert "nothing listens on pi3, port 3632" in usual and "right?" not in usual
     assert 'LISTENER="10.0.0.3"   (at 127.0.0.1 it can\'t be reached)' in usual
+    assert "buildfarm nodes setup pi3 --apply" in usual
     here = remedy(refused, Ground("localhost", 4000, "127.0.0.1", "127.0.0.1")) or ""
     assert "is 4000 right?" in here and "can't be reached" not in here
 

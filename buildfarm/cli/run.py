@@ -11,6 +11,7 @@ import click
 
 from buildfarm.cli.raw import RawCommand
 from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.errors import UsageError
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -87,7 +88,24 @@ def run(make_words: tuple[str, ...], **given: Any) -> int:
     return conductor.run(from_words(make_words, Options(**given), dict(os.environ)))
 
 
+class _Resume(click.Command):
+    """Knows make's options, to say why they are none of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as unknown:
+            from buildfarm.make.arguments import is_option
+
+            name = unknown.option_name
+            if not is_option(name):
+                raise
+            text = f"{name}: make's options are those of the build that is resumed"
+            raise UsageError(text, hint="`buildfarm run` with other options builds what is missing too") from unknown
+
+
 @click.command(
+    cls=_Resume,
     epilog="""\b
 Examples:
   buildfarm resume                           the build of this directory

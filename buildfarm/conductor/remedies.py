@@ -98,15 +98,21 @@ def _nobody_listens(ground: Ground) -> str:
     host, port = ground.host, ground.port
     listener = ground.node_address or "0.0.0.0"
     away = "" if ground.is_loopback else "   (at 127.0.0.1 it can't be reached)"
-    lines = [f"nothing listens on {host}, port {port}; who does, on {host}: sudo ss -ltnp | grep {port}"]
+    there = "here" if ground.is_loopback else f"on {host}"
+    at_once = (
+        "or take it out of the host list: unless a tunnel begins here, its processors are this machine's"
+        if ground.is_loopback
+        else f"all of it at once: buildfarm nodes setup {host} --apply"
+    )
+    lines = [f"nothing listens on {host}, port {port}; who does, {there}: sudo ss -ltnp | grep {port}"]
     if port != PORT:
         lines.append(f"is {port} right?  Debian's distccd listens on {PORT}: write {host}/N in the host list")
     lines += [
-        f"if distccd is missing, on {host}: sudo apt install {' '.join(PACKAGES)}",
-        f'on {host}, {DEFAULTS}: STARTDISTCC="true"',
-        f'on {host}, {DEFAULTS}: LISTENER="{listener}"{away}',
-        f"on {host}: sudo systemctl enable distcc; sudo systemctl restart distcc",
-        f"all of it at once: buildfarm nodes setup {host} --apply",
+        f"if distccd is missing, {there}: sudo apt install {' '.join(PACKAGES)}",
+        f'{there}, {DEFAULTS}: STARTDISTCC="true"',
+        f'{there}, {DEFAULTS}: LISTENER="{listener}"{away}',
+        f"{there}: sudo systemctl enable distcc; sudo systemctl restart distcc",
+        at_once,
     ]
     return "\n".join(lines)
 

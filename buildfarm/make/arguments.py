@@ -96,6 +96,11 @@ _NEVER_EMPTY = frozenset("CfIoW")
 _OPERATOR = re.compile(r":::=|::=|:=|\+=|\?=|!=|=")
 
 
+def is_option(name: str) -> bool:
+    """Whether make has an option of this whole name: `-k`, `--keep-going`."""
+    return name[2:] in _LONG if name.startswith("--") else name[1:] in _SHORT
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A variable given on the command line; `name` and `value` are not expanded."""
