@@ -66,7 +66,7 @@ def test_a_cut_objects_reason_gives_the_sizes(compile_here: Compile) -> None:
     ("data", "words"),
     [
         (b"", "sent an empty object"),
-        (b"not an object", "sent no object: it begins with b'not '"),
+        (b"not an object", "sent no object: it does not begin as an ELF file does"),
         (bytes(4096), "sent no object"),
         (b"\x7fELF", "no such ELF class or byte order"),
         (b"\x7fELF" + bytes(96), "no such ELF class or byte order"),

@@ -197,7 +197,7 @@ def test_bytes_after_the_end_are_a_violation(number: int, data: bytes, step: int
 @pytest.mark.parametrize(
     ("number", "data", "words"),
     [
-        (1, b"HTTP/1.1 400 Bad Request\r\n", "expected DONE, got b'HTTP/1.1 400'"),
+        (1, b"HTTP/1.1 400 Bad Request\r\n", "expected DONE, got something else$"),
         (1, b"\0" * 64, "expected DONE"),
         (2, ANSWER_1, "asked in protocol 2, answered in 1"),
         (1, b"DONE0000000g", "eight hex digits"),

@@ -141,14 +141,15 @@ class Ledger:
         self, step: int, attempt: int, node: str | None, outcome: str, reason: str, next_node: str | None = None
     ) -> None:
         """An attempt did not count; the unit goes to `next_node`, where that is known."""
+        out = self._open.get(step)
+        if out is None:
+            return  # it had not been checked out yet
         now = time.time()
         record = AttemptEnd(step, attempt, node, now, outcome, reason)
         build = self._build
         self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
         self.tally.retried += 1
-        out = self._open.get(step)
-        output = _name(out) if out else ""
-        self._reporter.retry(Retry(step, output, node, attempt, now, outcome, reason, next_node))
+        self._reporter.retry(Retry(step, _name(out), node, attempt, now, outcome, reason, next_node))
 
     def compile_failed(self, step: int, attempt: int, node: str, status: int) -> None:
         """The compiler on a node failed with this wait status; the verdict is still to come, here: it's no retry."""

@@ -128,7 +128,7 @@ def _parse(data: bytes, *, any_type: bool = False) -> ObjectIdentity | str:
     if not data:
         return "sent an empty object"
     if data[:4] != _MAGIC:
-        return f"sent no object: it begins with {data[:4]!r}"
+        return "sent no object: it does not begin as an ELF file does"
     if len(data) < _IDENT or data[4] not in _CLASSES or data[5] not in _ORDERS:
         return "sent a broken object: no such ELF class or byte order"
     bits, order = data[4], data[5]

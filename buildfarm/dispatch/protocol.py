@@ -38,7 +38,10 @@ Encode = Callable[[bytes], Sequence[Buffer]]
 
 
 class ProtocolViolation(Exception):
-    """The peer sent what no distccd sends.  Our own mistakes are assertions."""
+    """The peer sent what no distccd sends.  Our own mistakes are assertions.
+
+    The text holds none of the peer's bytes: of a fault that comes again, people are told once.
+    """
 
 
 class Incomplete(Exception):
@@ -227,9 +230,9 @@ class AnswerReader:
         self._awaited = f"{token.decode()}'s head"
         head = yield from self._take(HEADER)
         if head[:4] != token:
-            raise ProtocolViolation(f"expected {token.decode()}, got {head!r}")
+            raise ProtocolViolation(f"expected {token.decode()}, got something else")
         if not _HEX.issuperset(head[4:]):
-            raise ProtocolViolation(f"expected eight hex digits after {token.decode()}, got {head[4:]!r}")
+            raise ProtocolViolation(f"expected eight hex digits after {token.decode()}")
         return int(head[4:], 16)
 
     def _body(self, token: bytes, limit: int) -> Generator[None, None, bytes]:
