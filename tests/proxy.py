@@ -52,6 +52,23 @@ class Swapper:
             return mine[0]
 
 
+class BadMemory:
+    """Flips bits of every object: of the first `hidden` ones in a name, which no look at them tells, then in the head.
+
+    For protocol 1, where objects travel as they are.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        self._hidden = hidden
+        self._lock = threading.Lock()
+
+    def __call__(self, answer: bytes) -> bytes:
+        with self._lock:
+            self._hidden -= 1
+            hides = self._hidden >= 0
+        return answer.replace(b"\0unit_", b"\0uniu_") if hides else answer.replace(b"\x7fELF\x02", b"\x7fELF\xfd")
+
+
 class Proxy:
     """Listens on a port of its own; use as a context manager."""
 

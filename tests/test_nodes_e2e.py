@@ -10,7 +10,7 @@ import pytest
 
 from tests import project
 from tests.farm import Farm, wait_until
-from tests.proxy import Proxy, Swapper, rubbish
+from tests.proxy import BadMemory, Proxy, Swapper, rubbish
 from tests.tool import Running, buildfarm, environment, status
 
 pytestmark = pytest.mark.timeout(180)
@@ -96,12 +96,36 @@ def test_a_node_that_swaps_objects_is_caught_and_its_results_are_made_again(tmp_
             assert swap.swapped, "the proxy has lied"
         document = status(tree)
     assert result.code == 0, result.stderr
-    assert "all that it has made in this build is made again" in result.stderr
+    assert f"all that {liar.address} has made in this build is made again" in result.stderr
     assert project.digests(tree) == expected
     caught = node_of(document, liar.port)
     assert caught["state"] == "quarantined" and "compiler makes of the same text" in caught["reason"]
     assert document["units"]["done"] == 16, "a unit that was made twice counts once"
     assert not document["failures"], "what failed for the liar's sake is no failure of the build"
+
+
+def test_what_a_node_had_damaged_before_it_was_caught_is_made_again(tmp_path: Path) -> None:
+    tree = write_units(tmp_path / "p", 15)
+    expected = built_by_make(tree)
+    with Farm(count=1, jobs=4, options="") as farm, Proxy(farm.nodes[0].port, BadMemory(hidden=8)) as node:
+        words = ("--hosts", f"{node.address}/4", "--verify", "0", "--no-pump", "--no-lookahead")
+        result = buildfarm("run", "-C", str(tree), *words)
+    assert result.code == 0, result.stderr
+    assert "sent a broken object" in result.stderr and "make runs again" in result.stderr
+    assert project.digests(tree) == expected
+    assert node_of(status(tree), node.port)["state"] == "quarantined"
+
+
+def test_a_link_that_fails_beside_a_node_that_damages_objects_is_not_laid_to_makes_order(tmp_path: Path) -> None:
+    tree = write_units(tmp_path / "p", 5)
+    (tree / "Makefile").write_text(MAKEFILE + "\tfalse\n")
+    with Farm(count=1, jobs=4, options="") as farm, Proxy(farm.nodes[0].port, BadMemory(hidden=0)) as node:
+        words = ("--hosts", f"{node.address}/4", "--verify", "0", "--no-pump", "--no-lookahead")
+        result = buildfarm("run", "-C", str(tree), *words)
+    assert result.code == 2
+    assert "make's own order" not in result.stderr
+    assert f"damaged or wrong results came from {node.address}" in result.stderr
+    assert "make runs again" not in result.stderr, "nothing that it had made was in the tree"
 
 
 def test_with_debug_information_an_honest_node_is_not_accused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def test_a_result_comes_back_as_it_was(state_dir: Path, writer: JournalWriter) -
     store.discard("print")
     assert "print" not in store and store.bytes == 0
     assert list((state_dir / "store").iterdir()) == []
+
+
+def test_what_a_node_has_made_can_be_forgotten_as_a_whole(state_dir: Path, writer: JournalWriter) -> None:
+    store = ObjectStore(state_dir, writer)
+    for name, node in (("liar's", "pi3:3632"), ("other's", "pi4:3632"), ("here", None)):
+        store.put(name, replace(result(), node=node))
+    (state_dir / "store" / "rubbish").write_bytes(b"junk")
+    again = ObjectStore(state_dir, writer)
+    again.discard_made_on("pi3:3632")
+    assert "liar's" not in again and "other's" in again and "here" in again
+    assert len(list((state_dir / "store").iterdir())) == 3
 
 
 def test_a_result_that_was_kept_before_its_traffic_was_is_read(state_dir: Path, writer: JournalWriter) -> None:

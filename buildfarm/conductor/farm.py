@@ -130,12 +130,17 @@ class Farm:
         probe: Callable[[Node, bool], Awaitable[ProbeReport]],
         observer: Observer,
         tasks: asyncio.TaskGroup,
+        convict: Callable[[str, str], None],
     ) -> None:
-        """`probe` is told the node, and whether it was up a moment ago (`events.Probe.again`)."""
+        """`probe` is told the node, and whether it was up a moment ago (`events.Probe.again`).
+
+        `convict(node, reason)` is called when a node has said success and sent what no compiler makes.
+        """
         self._scheduler = Scheduler(policy)
         self._probe = probe
         self._observer = observer
         self._tasks = tasks
+        self._convict = convict
         self._tickets: dict[int, _Ticket] = {}
         self._told: dict[str, tuple[object, ...]] = {}
         self._ticker: asyncio.Task[None] | None = None
@@ -264,6 +269,8 @@ class Farm:
                 actions = self._scheduler.handle(event, now())
                 self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
                 self._perform(event, actions)
+                if fault is Fault.CORRUPT:
+                    self._convict(node.key, reason)
             case Unfit(reason):
                 self._feed(events.Declined(unit, attempt, reason))
             case Doubtful(reason, stderr, status):

@@ -417,6 +417,9 @@ class Lookahead:
         if entry.wanted:
             entry.result = Ahead(task, result)
             return True
+        if not self._maker.trust.believes(result.node):
+            self._ledger.set_aside(task.step, kept=False)
+            return False
         outputs = {task.outputs[0]: result.object}
         outputs.update({made.final: made.read() for made in result.made})
         stored = StoredResult(

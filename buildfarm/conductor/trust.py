@@ -1,6 +1,6 @@
-"""Compares a share of what nodes make with what this machine makes of the same text, and tells of liars.
+"""Tells of liars; compares a share of what nodes make with what this machine makes of the same text, to find them.
 
-It quarantines nobody itself and removes no file: `condemn` is told, and `build` has make do again what a liar did.
+It quarantines nobody itself and removes no file: `condemn` is told, and `workshop` has make do again what a liar did.
 
 Theory of operation.  The first unit of each node and compiler is compared, and of the others a share chosen by chance,
 so that a node can't know which.  It happens beside the build, at low priority: results go to their places at once, and
@@ -11,6 +11,10 @@ is found after others have been believed.
 A difference accuses a node only if this machine makes the same bytes twice: a unit whose object holds chance (symbols
 made of a random seed) says nothing.  With `-g` objects are compared without their debug information, which tells of
 the node's own directories.
+
+A node that was caught without a comparison is a liar as well: its whole answer said success and held what no compiler
+makes.  Bad memory, a bad disk or a bad network did that, and will have damaged objects before in which nothing showed.
+A connection that breaks says no such thing; so does a compiler that was killed.
 """
 
 from __future__ import annotations
@@ -66,6 +70,12 @@ class Trust:
         """Whether the node's results may go to their places."""
         return node not in self.liars
 
+    def convict(self, node: str, reason: str) -> None:
+        """Nothing that the node has made or makes is believed from now on."""
+        if node not in self.liars:
+            self.liars[node] = reason
+            self._condemn(node, reason)
+
     def consider(self, claim: Claim) -> None:
         """A node's valid result is in; compare it, or not."""
         if not self._share or claim.node in self.liars:
@@ -100,11 +110,9 @@ class Trust:
             except OSError:
                 return  # no room for it here; the share will meet another unit
         self.compared += 1
-        if same or node in self.liars:
-            return
-        name = os.path.basename(claim.output)
-        self.liars[node] = f"{node}: its {name} is not what this machine's compiler makes of the same text"
-        self._condemn(node, self.liars[node])
+        if not same:
+            name = os.path.basename(claim.output)
+            self.convict(node, f"{node}: its {name} is not what this machine's compiler makes of the same text")
 
     async def _same(self, claim: Claim) -> bool:
         """Whether there is no difference that the node must answer for."""

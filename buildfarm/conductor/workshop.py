@@ -53,6 +53,10 @@ from buildfarm.state.writer import JournalWriter
 MAKE_ERRORS = 2  # its exit status (GNU make manual, "How to Run make")
 FLUSH_SECONDS = 30.0  # how long the end of a build may wait for the disk
 TROUBLED_SECONDS = 2.0  # the same, when commits fail already
+DAMAGED = (
+    "no compile has failed, but damaged or wrong results came from {nodes}; what was made there in this build was made"
+    " again: if the linker still names a damaged object, delete that, and `buildfarm resume` makes it anew"
+)
 CHECKPOINT_SECONDS = 3.0  # how long a build that is told to stop takes in what is on its way
 SIGINT_ROUNDS, SIGINT_PAUSE = 10, 0.2  # make is gone, and this cancelled, long before they are over
 SIGINT_PATIENCE = 0.5  # a terminal's Ctrl-C reaches make by itself; a lone `kill -INT` is passed on after this
@@ -68,6 +72,7 @@ class Workshop:
         self._interrupted_by: signal.Signals | None = None
         self._unseen: tuple[str, ...] = ()  # objects that plans know of and no call came for
         self._blind: tuple[str, ...] = ()  # `Listener.blind`, for that is closed by then
+        self._condemned: list[str] = []  # nodes whose results are not believed
         self._make_pid = begun.process.pid
 
     def run(self) -> int:
@@ -97,11 +102,13 @@ class Workshop:
         writer.submit(lambda journal: record(journal, begun.build, found, self._blind), durable=False)
         return len(found)
 
-    def _missing(self, *, compiled: bool) -> list[str]:
-        """What the Makefiles lack, if it failed for want of it; `compiled`: every unit was."""
+    def _hints(self, *, compiled: bool) -> list[str]:
+        """What may explain a failure, such as what the Makefiles lack; `compiled`: every unit was."""
         from buildfarm.conductor.prerequisites import IN_ORDER, of_failed_build
 
         request = self._request
+        if compiled and self._condemned:
+            return [DAMAGED.format(nodes=", ".join(self._condemned))]
         if request.keeps_order:
             return []
         if compiled:
@@ -130,7 +137,7 @@ class Workshop:
         await asyncio.wrap_future(closing)
         ledger.tell_all()
         if state is BuildState.FAILED and code == MAKE_ERRORS:
-            for line in await asyncio.to_thread(self._missing, compiled=not ledger.tally.failed):
+            for line in await asyncio.to_thread(self._hints, compiled=not ledger.tally.failed):
                 self._reporters.note(line)
         self._reporters.finished(self._summary(ledger, code, state))
         return code
@@ -151,7 +158,10 @@ class Workshop:
                 pumping.forget(node)
             return await membership.probe(node)
 
-        farm = Farm(membership.policy(begun.cores), probe, ledger, tasks)
+        def convict(node: str, reason: str) -> None:
+            trust.convict(node, reason)
+
+        farm = Farm(membership.policy(begun.cores), probe, ledger, tasks, convict)
         pumping = Pumping(farm, membership, tasks, enabled=request.pump)
         stack.callback(ssh.close_shared)
         stack.push_async_callback(farm.close)
@@ -160,9 +170,12 @@ class Workshop:
 
         def condemn(node: str, reason: str) -> None:
             taken.append(ledger.take_back((node,)))
+            self._condemned.append(node)
+            store.discard_made_on(node)
             farm.quarantine(node, reason)
-            ledger.note(f"{reason}; all that it has made in this build is made again")
+            ledger.note(f"all that {node} has made in this build is made again")
 
+        store = ObjectStore(begun.state_dir, writer)
         trust = Trust(request.verify, begun.workroom, condemn, tasks)
         stack.push_async_callback(trust.close)
         here = Here(ledger, begun.cores, Words(begun.workroom))
@@ -185,7 +198,7 @@ class Workshop:
             maker,
             farm,
             ledger,
-            ObjectStore(begun.state_dir, writer),
+            store,
             enabled=request.lookahead and bool(begun.nodes),
         )
         standing = Standing(partial(reader.delivered, begun.state_dir))
@@ -230,7 +243,7 @@ class Workshop:
         taken: list[Future[Taken]],
         ledger: Ledger,
     ) -> int:
-        """Run make, and once more for as long as a liar's work was `taken` back; its exit status."""
+        """Run make, and once more for as long as work of a liar's was `taken` back; its exit status."""
         process, words = self._begun.process, self._begun.words
         while True:
             status = await make(process)
@@ -240,8 +253,11 @@ class Workshop:
             if not taken:
                 return status
             taken.append(ledger.take_back(tuple(trust.liars)))  # what came in since
-            words = await self._take_away(taken, ledger, words)
+            bad = sum([await asyncio.wrap_future(part) for part in taken], Taken())
             taken.clear()
+            if bad == Taken():
+                return status  # they were caught before anything of theirs had its place
+            words = self._take_away(bad, ledger, words)
             process = process.again(words)
 
     async def _spared(self, name: str, work: Coroutine[None, None, None]) -> None:
@@ -252,14 +268,13 @@ class Workshop:
             what = f"{type(error).__name__}: {error}"
             self._reporters.note(f"BUG: {name}: {what}; the build goes on without it, please report this")
 
-    async def _take_away(self, taken: list[Future[Taken]], ledger: Ledger, words: tuple[str, ...]) -> tuple[str, ...]:
+    def _take_away(self, taken: Taken, ledger: Ledger, words: tuple[str, ...]) -> tuple[str, ...]:
         """Remove what liars have made; make's words for doing it again.
 
         A result that its recipe has moved on can't be found again: then make must do everything anew (`-B`).
         """
-        parts = [await asyncio.wrap_future(part) for part in taken]
-        outputs = tuple(dict.fromkeys(output for part in parts for output in part.outputs))
-        scattered = any(part.scattered for part in parts)
+        outputs = tuple(dict.fromkeys(taken.outputs))
+        scattered = taken.scattered
         for output in outputs:
             try:
                 os.unlink(output)

@@ -127,6 +127,12 @@ class ObjectStore:
             if _name(fingerprint) in self._sizes:
                 self._drop(_name(fingerprint))
 
+    def discard_made_on(self, node: str) -> None:
+        """Forget all that this node has made."""
+        with self._lock:
+            for name in [name for name in self._sizes if _maker(self._directory / name) == node]:
+                self._drop(name)
+
     # --- the rest runs under the lock --------------------------------------------------------------------
 
     def _load(self) -> None:
@@ -248,6 +254,18 @@ def _pack(result: StoredResult) -> bytes:
     ).encode("ascii")  # what is not ASCII is escaped, lone surrogates too
     body = b"".join((MAGIC, struct.pack("<I", len(head)), head, *result.outputs.values(), result.stdout, result.stderr))
     return body + blake2b(body, digest_size=SIZE).digest()
+
+
+def _maker(file: Path) -> str | None:
+    """The node that has made a result; None: none has, or this is no result."""
+    try:
+        with file.open("rb") as content:
+            content.seek(len(MAGIC))
+            (length,) = struct.unpack("<I", content.read(4))
+            node = json.loads(content.read(length))["node"]
+    except (OSError, ValueError, LookupError, TypeError, struct.error):
+        return None  # by its hash, `get` finds that out
+    return node if isinstance(node, str) else None
 
 
 def _unpack(content: bytes) -> StoredResult:
