@@ -20,12 +20,12 @@ GROUP = "Nodes and networks"
 PATIENCE = 60.0  # seconds that plain make is given; distcc's own timeout is 300
 
 
-def _with_farm(directory: Path, disturb: Callable[[Farm], None]) -> Finding:
-    """`disturb` happens to the first of two nodes once compilers run on both; a gate keeps them running."""
+def _with_farm(directory: Path, disturb: Callable[[Farm], None], nodes: int = 2) -> Finding:
+    """`disturb` happens to the first of the nodes once two compilers run; a gate keeps them running."""
     found = []
     for ours in (False, True):
         tree = room.fresh(directory, "ours" if ours else "plain")
-        with Farm(count=2, jobs=2, gated=True, options="") as farm:
+        with Farm(count=nodes, jobs=2, gated=True, options="") as farm:
             done = threading.Event()
 
             def act(farm: Farm = farm, done: threading.Event = done) -> None:
@@ -86,6 +86,11 @@ def node_killed(directory: Path) -> Finding:
 @fault(GROUP, "node frozen", "SIGSTOP of daemon and compilers while two units are on it", needs=("distcc",))
 def node_frozen(directory: Path) -> Finding:
     return _with_farm(directory, lambda farm: farm.nodes[0].stop())
+
+
+@fault(GROUP, "the only node frozen", "the same where there is no other node", needs=("distcc",))
+def only_node_frozen(directory: Path) -> Finding:
+    return _with_farm(directory, lambda farm: farm.nodes[0].stop(), nodes=1)
 
 
 @fault(
