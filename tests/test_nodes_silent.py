@@ -91,6 +91,16 @@ def test_a_node_that_brings_other_units_back_is_not_silent() -> None:
         assert scheduler.handle(Tick(), 4.0 * unit + 3.5) == []
 
 
+def test_the_first_long_unit_that_comes_back_tells_that_others_may_be_long_too() -> None:
+    scheduler = farm(PI, policy=Policy(cores=2))
+    for unit in (1, 2):
+        scheduler.handle(Submit(unit, "c"), 0.0)
+    scheduler.handle(Succeeded(1, 1, 7.0), 7.0)
+    scheduler.handle(Submit(3, "c"), 7.0)
+    assert scheduler.handle(Tick(), 7.0 + STRAGGLER_FACTOR * 7.0 - 0.1) == []
+    assert runs_here(scheduler.handle(Tick(), 7.0 + STRAGGLER_FACTOR * 7.0)) == [2]
+
+
 def test_only_so_many_units_are_taken_back_as_this_machine_has_cores() -> None:
     scheduler = full(policy=Policy(cores=1))
     assert runs_here(scheduler.handle(Tick(), UNKNOWN)) == [1]

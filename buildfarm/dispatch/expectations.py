@@ -46,8 +46,10 @@ class Expectations:
         """What the unit should take on a node of this speed."""
         expected = unit.estimate
         if expected is None:
-            history = self._told(unit.language)
+            history = self._by_language.get(unit.language)
             expected = DEFAULT_ESTIMATE if history is None else history.mean
+            if self._told(unit.language) is None:
+                expected = max(expected, DEFAULT_ESTIMATE)  # a few long ones are a warning, a few short ones no promise
         return expected / speed
 
     def deadline(self, unit: Submit, speed: float) -> float:

@@ -624,7 +624,7 @@ class Scheduler:
         compiler that runs here writes into the place itself, where no second result may come.
 
         How long is silence: what makes a straggler, counted from the node's last sign of life.  That is the unit's
-        own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE`.
+        own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE` at least.
         """
         for unit, entry in list(self._units.items()):
             if not entry.demanded or not self._silent(entry, now):
