@@ -78,7 +78,7 @@ class Attempts:
         inspect = partial(elf.inspect, reference=reference, assembler=task.unit.assembler_only)
         wrong = inspect(answer.object)
         if wrong is not None:
-            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
+            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}", damaged=elf.begins(answer.object))
         claim = Claim(node.key, job, answer.object, task.tool_path, environment, task.outputs[0], task.unit.debug)
         if hope is None:
             self._trust.consider(claim)
@@ -113,7 +113,7 @@ class Attempts:
             return Doubtful(WORDS_LOST)
         wrong = inspect(again.object)
         if wrong is not None:
-            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}")
+            return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}", damaged=elf.begins(again.object))
         return Valid(
             replace(
                 answer,
@@ -145,4 +145,4 @@ def _called(job: Job, name: str) -> Job:
 
 
 def _faulty(node: Node, fault: NodeFault) -> Faulty:
-    return Faulty(Fault(fault.outcome), f"{node.key}: {fault.reason}")
+    return Faulty(Fault(fault.outcome), f"{node.key}: {fault.reason}", damaged=fault.outcome == Fault.CORRUPT)

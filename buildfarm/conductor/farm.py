@@ -34,6 +34,7 @@ class Faulty:
 
     fault: Fault
     reason: str
+    damaged: bool = False  # a whole answer, damaged after the compiler was done with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Farm:
     ) -> None:
         """`probe` is told the node, and whether it was up a moment ago (`events.Probe.again`).
 
-        `convict(node, reason)` is called when a node has said success and sent what no compiler makes.
+        `convict(node, reason)` is called when what a node has sent was damaged there or on the way.
         """
         self._scheduler = Scheduler(policy)
         self._probe = probe
@@ -264,12 +265,12 @@ class Farm:
             case Valid(answer):
                 ticket.valid[attempt] = Won(answer, node, attempt, seconds)
                 self._feed(events.Succeeded(unit, attempt, seconds))
-            case Faulty(fault, reason):
+            case Faulty(fault, reason, damaged):
                 event = events.Failed(unit, attempt, fault, reason)
                 actions = self._scheduler.handle(event, now())
                 self._observer.attempt_ended(unit, attempt, node.key, str(fault), reason, _next(unit, actions))
                 self._perform(event, actions)
-                if fault is Fault.CORRUPT:
+                if damaged:
                     self._convict(node.key, reason)
             case Unfit(reason):
                 self._feed(events.Declined(unit, attempt, reason))

@@ -12,9 +12,10 @@ A difference accuses a node only if this machine makes the same bytes twice: a u
 made of a random seed) says nothing.  With `-g` objects are compared without their debug information, which tells of
 the node's own directories.
 
-A node that was caught without a comparison is a liar as well: its whole answer said success and held what no compiler
-makes.  Bad memory, a bad disk or a bad network did that, and will have damaged objects before in which nothing showed.
-A connection that breaks says no such thing; so does a compiler that was killed.
+A node that was caught without a comparison is a liar as well: its whole answer said success and held a damaged object
+or stream.  Bad memory, a bad disk or a bad network did that, and will have damaged objects before in which nothing
+showed.  A connection that breaks says no such thing, nor does a compiler that was killed, or that left nothing or no
+object: it has failed before anything could be damaged.
 """
 
 from __future__ import annotations

@@ -93,6 +93,11 @@ def is_whole(data: bytes) -> bool:
     return not isinstance(_parse(data, any_type=True), str)
 
 
+def begins(data: bytes) -> bool:
+    """Whether it begins as an ELF file: what is wrong with it has then been done to what a compiler had made."""
+    return data.startswith(_MAGIC)
+
+
 def inspect(data: bytes, reference: ObjectIdentity | None, *, assembler: bool = False) -> str | None:
     """What is wrong with a node's object, in words that follow the node's name; None: nothing.
 
