@@ -35,7 +35,26 @@ def program() -> NoReturn:
         sys.stderr.flush()
     except OSError:
         pass
+    if status == INTERRUPTED and _is_in_front():
+        _end_by_sigint()
     os._exit(status)
+
+
+def _is_in_front() -> bool:
+    """Whether we are what a terminal's Ctrl-C reaches."""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _end_by_sigint() -> None:
+    """End as make does: a shell whose command exits after a Ctrl-C, even with 130, goes on to the next one."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _stand_in_for_closed_streams() -> None:
