@@ -153,6 +153,11 @@ def is_gcc(path: str) -> bool:
     return known
 
 
+def is_clang(path: str) -> bool:
+    """Whether `path` is clang, also where it is called `cc`."""
+    return "clang" in os.path.basename(os.path.realpath(path))
+
+
 async def _ask(argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
     """The one command that the driver would start, as a template; empty: it is not one cc1."""
     told = await local.run([*argv, "-###"], cwd=cwd, env=env)

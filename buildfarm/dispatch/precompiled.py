@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from buildfarm.model import Invocation, Unit
 
-SUFFIX = ".gch"
+SUFFIXES = (".gch", ".pch")  # gcc's and clang's
 REASON = "a precompiled header stands beside one that it may include"
 RACY_NS = 20_000_000  # a directory's time may lag behind the clock by a tick
 UNSETTLED = -1  # in the place of a time: it may change again within that tick
@@ -63,11 +63,12 @@ class Precompiled:
         known = self._seen.get(directory)
         if known is not None and known[0] != changed and time.time_ns() - changed <= RACY_NS:
             # Objects come into a directory all the time: one that has just changed is asked for the names.
-            return any(os.path.lexists(f"{directory}/{name}{SUFFIX}") for name in headers)
+            return any(os.path.lexists(f"{directory}/{name}{suffix}") for name in headers for suffix in SUFFIXES)
         if known is None or known[0] != changed:
             settled = time.time_ns() - changed > RACY_NS
             try:
-                names = frozenset(name.removesuffix(SUFFIX) for name in os.listdir(directory) if name.endswith(SUFFIX))
+                found = (os.path.splitext(name) for name in os.listdir(directory))
+                names = frozenset(stem for stem, suffix in found if suffix in SUFFIXES)
             except OSError:
                 return False
             known = self._seen[directory] = (changed if settled else UNSETTLED, names)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildfarm.dispatch import local, protocol
-from buildfarm.dispatch.driver import Drivers, Words
+from buildfarm.dispatch.driver import Drivers, Words, is_clang
 from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted, told_files
 from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
@@ -47,7 +47,7 @@ _LITERAL_OR_COMMENT = re.compile(
     rb"""("(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'?) | /\*.*?\*/ | //[^\n]*""", re.VERBOSE | re.DOTALL
 )
 _MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]|//\*""")
-_COLUMN_MACRO = b"__builtin_source_location"
+_COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
@@ -65,7 +65,8 @@ async def prepare(
     `recipe` None chooses; "P2" forces plain preprocessing.  Raises CannotTravel.
     """
     depfile = _Depfile.of(unit, invocation.cwd, workdir)
-    plain = recipe == "P2" or unit.full_preprocessing or "clang" in os.path.basename(tool_path)
+    clang = is_clang(tool_path)
+    plain = recipe == "P2" or unit.full_preprocessing or clang
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     if not plain and (
         (not result.succeeded and b"-fdirectives-only" in result.stderr)
@@ -80,9 +81,9 @@ async def prepare(
     first = next((os.fsdecode(name) for name in entered if os.path.basename(name) != _PREINCLUDED), None)
     if _PRECOMPILED.may_be_used(unit, invocation, first):
         raise CannotTravel(REASON)
-    if plain and (unit.link_time or _has_columns(unit.compile_arguments) or _COLUMN_MACRO in text):
+    if plain and (unit.link_time or _has_columns(unit.compile_arguments) or _COLUMN_MACRO.search(text)):
         raise NotAsText("its object contains columns, which full preprocessing changes")
-    if plain and not _optimizes(unit.compile_arguments):
+    if plain and not clang and not _optimizes(unit.compile_arguments):
         raise NotAsText("without -O its code depends on columns, which full preprocessing changes")
     if _may_assemble_a_file(text):
         raise CannotTravel("its assembler code reads a file of this machine")
@@ -90,6 +91,7 @@ async def prepare(
         node_tool,
         *map(_spelled, unit.compile_arguments),
         *(() if plain else _PREPROCESSED),
+        *((f"-fdebug-compilation-dir={invocation.cwd}",) if clang and unit.debug else ()),
         "-S" if unit.assembler_only else "-c",
         "unit.cc" if unit.language is Language.CXX else "unit.c",
         "-o",

@@ -297,8 +297,6 @@ def _local_reason(
     """Why the unit may not travel; -march=native comes last, for it can be cured."""
     if command.local_reason is not None:
         return command.local_reason
-    if command.tool.family == "clang":
-        return f"{command.name}: only gcc's objects are proven to come back the same"
     suffix = os.path.splitext(source)[1]
     if what is Language.OTHER:
         if language:
@@ -312,6 +310,8 @@ def _local_reason(
         if command.dependency_arguments and fortran is not None and not fortran.cpp:
             return f"{command.dependency_arguments[0]}: gfortran refuses it without -cpp"
     if command.link_time is not None:
+        if command.tool.family == "clang":
+            return f"{command.link_time}: clang's is no machine code, by which an object could be judged"
         if what is Language.FORTRAN or command.mode == "S":
             return f"{command.link_time}: travels where C or C++ becomes an object"
         if command.seed is not None:

@@ -156,6 +156,7 @@ _EXACT: Final[dict[str, tuple[Role, int]]] = {
     "-pedantic-errors": (Role.PLAIN, BOTH),
     "-p": (Role.PLAIN, BOTH),
     "-pg": (Role.PLAIN, BOTH),
+    "-Qunused-arguments": (Role.PLAIN, BOTH),
     "-pipe": (Role.PLAIN, CODE),
     "-flto": (Role.LINK_TIME, BOTH),
     "-static": (Role.PLAIN, CODE),
@@ -203,6 +204,7 @@ _FAMILIES: Final[tuple[tuple[str, Role, int], ...]] = (
     ("-std=", Role.PLAIN, BOTH),
     ("--std=", Role.PLAIN, BOTH),
     ("--param=", Role.PLAIN, BOTH),
+    ("-stdlib=", Role.PLAIN, PREPROCESS),
     ("--sysroot=", Role.PLAIN, PREPROCESS),
     ("--help", Role.QUERY, 0),
     ("-print-", Role.QUERY, 0),
@@ -228,6 +230,7 @@ _PLUGIN = "{}: names a file of this machine's compiler"
 _REPORT = "{}: prints what only this machine's compiler can say"
 _LTO = "{}: compiles what is compiled already"
 _PREPROCESSOR = "{}: changes what preprocessing leaves"
+_COMMENTS = "{}: warns of comments, which preprocessing takes away"
 _UNKNOWN = "{}: not known to be safe on a node"
 
 # Prefixes of options that keep a compile here.
@@ -262,6 +265,10 @@ _LOCAL: Final[tuple[tuple[str, str], ...]] = (
     ("-fdiagnostics-format", _REPORT),
     ("-fc-prototypes", _REPORT),
     ("-ftime-report", _REPORT),
+    ("-ftime-trace", _SIDE_FILES),
+    ("-fcoverage-mapping", "{}: puts places in the source into the object"),
+    ("-Wdocumentation", _COMMENTS),
+    ("-Weverything", _COMMENTS),
     ("-fmem-report", _REPORT),
     ("-fstats", _REPORT),
     ("-freport-bug", _SIDE_FILES),
