@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.frame import BenchmarkError, environment
@@ -74,6 +74,20 @@ def on_nodes(farm: Farm, units: int, before: int) -> None:
     found = len(farm.compiles()) - before
     if found != units:
         raise BenchmarkError(f"the nodes compiled {found} units instead of {units}")
+
+
+def spent(farm: Farm) -> float:
+    """CPU seconds that the daemons and their compilers have taken so far; those under way don't count.
+
+    /proc/PID/stat's fields 14 to 17 (proc(5)): a process's own time, and its children's that it has waited for, so
+    that a daemon's child that is gone counts with the daemon.
+    """
+    ticks = 0
+    for node in farm.nodes:
+        for pid in node.pids():
+            with suppress(OSError):  # it has ended since, and its parent knows
+                ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def forget(farm: Farm) -> None:

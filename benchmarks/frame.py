@@ -36,6 +36,7 @@ class Measure:
     system: float
     peak_kb: int  # of the command's own process
     output: str
+    nodes: float = 0.0  # seconds of CPU on the nodes' side, where a benchmark asks for it
 
     @property
     def cpu(self) -> float:
