@@ -21,6 +21,7 @@ CARRIED = (
     "buildfarm/make/surroundings.h",
     "buildfarm/make/tool.h",
     "buildfarm/make/buffer.c",
+    "buildfarm/make/planshell.h",
     "buildfarm/state/schema.sql",
     "buildfarm/state/schema-2.sql",
     "buildfarm/report/templates/report.html",

@@ -1,4 +1,4 @@
-"""The library that lets a dry run's make buffer its output: fewer writes, the same words in the same order."""
+"""The library of a dry run's make: fewer writes, fewer processes, the same words in the same order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ MAKEFILE = """\
 $(info read)
 include made.mk
 X := $(shell echo "said $${LD_PRELOAD-none}" >&2; echo "$${LD_PRELOAD-none}")
-all: a.o b.o sub
+all: a.o b.o sub other defined
 \techo $(X) $(LD_PRELOAD)
 %.o: ; cc -c $*.c -o $@
 \t+echo $@ is there
 sub: export B = 1
 sub: ; $(MAKE) -C $@
 \techo behind
+other: export MAKEFLAGS = k
+other: ; +echo two \\
+  lines
+defined: export MAKEFLAGS = n=1
+defined: ; +echo $@
 made.mk: ; +echo > $@
 """
 
@@ -87,6 +92,21 @@ def test_make_writes_blocks_not_lines(tmp_path: Path, library: Path) -> None:
     assert len(lines) > 500
     assert len(blocks) < len(lines) / 10
     assert b"buildfarm-buffer" not in b"".join(blocks)
+
+
+def test_recipe_lines_are_answered_without_a_shell(tmp_path: Path, library: Path) -> None:
+    """From make 4.3 on, which starts processes by posix_spawn."""
+    shell = tmp_path / "sh"
+    shell.write_text('#!/bin/sh\necho started >&2\nexec /bin/sh "$@"\n')
+    shell.chmod(0o755)
+    (tmp_path / "Makefile").write_text(
+        f"SHELL := {shell}\nX := $(shell echo asked)\nall: ; +echo $(X)\n\t$(MAKE) -C d\n"
+    )
+    said = subprocess.run(["make", "--version"], capture_output=True, text=True, check=True).stdout
+    modern = tuple(int(number) for number in said.split()[2].split(".")[:2]) >= (4, 3)
+    output = run(tmp_path, library)
+    assert [line.line for line in output.submakes][-2:] == ["echo asked", "make -C d"]
+    assert output.stderr.count("started") == (1 if modern else 4)
 
 
 def test_what_a_static_make_hands_down_is_not_told(tmp_path: Path, library: Path) -> None:

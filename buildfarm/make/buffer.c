@@ -9,6 +9,8 @@
  * (confine.c): for a name that make has not looked at before, the overlay needs as long as all else in stat(2) several times
  * over, and as long again for its end.  What is written in an overlay changes the root of its upper layer, at the first time.
  *
+ * And it answers recipe lines in the plan shell's stead (planshell.h).
+ *
  * It takes itself off LD_PRELOAD before make looks at its environment: neither make nor what make runs knows of it.
  */
 #define _GNU_SOURCE
@@ -19,6 +21,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "planshell.h"
 
 #define LOWER "BUILDFARM_LOWER=" /* confine.c: descriptors of make's directory without the overlay, and of the upper layer */
 
@@ -115,6 +119,7 @@ __attribute__((constructor)) static void leave(void)
         if (fstat(upper, &untouched) != 0)
             lower = -1;
     }
+    plan_shell = taken(PLAN_SHELL);
     if (taken("BUILDFARM_PAGES="))
         taken("GLIBC_TUNABLES=");
     static const char name[] = "LD_PRELOAD=";

@@ -1,4 +1,4 @@
-"""The library that lets a dry run's make buffer what it prints (`buffer.c`): compiled on first use, kept in the cache.
+"""The library that makes a dry run's make cheap (`buffer.c`, `planshell.h`): compiled on first use, kept in the cache.
 
 It runs no make.  Where it can't be had, a dry run takes longer and says the same.
 """
@@ -20,7 +20,7 @@ def prepare(cache: Path) -> Path | None:
     if re.search(r"[:\s]", str(cache)):
         return None  # ld.so(8): blanks and colons separate LD_PRELOAD's entries
     try:
-        return native.kept(native.source("buffer.c"), cache / "buffer", LIBRARY, (("-shared", "-fPIC"),), _loads)
+        return native.kept(native.source("buffer.c"), cache / "buffer", LIBRARY, (("-shared", "-fPIC", "-ldl"),), _loads)
     except OSError:
         return None
 

@@ -25,7 +25,8 @@ plan only (a less clever plan, an untouched tree); where it has no Landlock eith
 make alone would run them.  `confinement` says which.
 
 make writes line by line, even to a file, which costs as much as half of the rest; so it is preloaded with
-`buffer.c`.  It flushes before it starts anything, so records stay where they belong.
+`buffer.c`.  It flushes before it starts anything, so records stay where they belong.  From make 4.3 on, which starts
+processes by posix_spawn, it answers recipe lines too, without the script and its two processes (`planshell.h`).
 
 Rejected: `SHELL=` on the command line (the makefile's own SHELL is lost, `$(SHELL)` is changed in recipes);
 following the text of -n alone (no environment for recursive calls, `+` lines do harm); no -n with a shell that
@@ -57,6 +58,7 @@ _OURS = (
     "LANGUAGE",
     "BUILDFARM_SOCKET",
     "BUILDFARM_LOWER",
+    "BUILDFARM_PLANSHELL",
 )  # changed for the dry run, put back in what it reports
 
 _SCRIPT = """\
@@ -189,7 +191,7 @@ async def _run(
     names = {
         "token": token,
         "level": instance.makelevel,
-        "script": os.path.join(private, "planshell"),
+        "script": os.path.join(private, token),
         "makefile": os.path.join(private, "plan.mk"),
         "probe": os.path.join(private, "probe.mk"),
     }
@@ -209,6 +211,8 @@ async def _run(
     if instance.makelevel:
         environment["MAKELEVEL"] = str(instance.makelevel)
     environment.pop("BUILDFARM_SOCKET", None)  # compilers that $(shell ...) asks are not the build's
+    if library is not None:
+        environment["BUILDFARM_PLANSHELL"] = str(names["script"])
     command = _command(instance.argv[0], words, directory, str(names["makefile"]))
     began = time.monotonic()
     confine_words = [
