@@ -10,6 +10,7 @@ import asyncio
 import functools
 import gc
 import os
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -38,6 +39,8 @@ MOST_INSTANCES = 5_000  # a recursion without end must end
 
 SECONDS = 60.0
 """For one dry run; ModelE's take 0.03 each, a kernel's top level 5."""
+
+_AT_ONCE = min(4, len(os.sched_getaffinity(0)) + 1)  # dry runs: to hear more than three keeps one interpreter busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,30 +193,37 @@ async def _plan_build(top: MakeInstance) -> Planned:
 
 
 async def _plan_instances(top: MakeInstance) -> tuple[tuple[InstancePlan, ...], tuple[str, ...]]:
+    """Several dry runs at once, for nothing else is there to do; plans and troubles come as they would one by one."""
     plans: list[InstancePlan] = []
     troubles: dict[str, None] = {}
     seen: set[str] = set()
-    waiting = [top]
-    while waiting and len(seen) < MOST_INSTANCES:
-        instance = waiting.pop(0)
-        try:
-            key = instance.key()
-        except UsageError as error:
-            troubles[f"{instance.directory}: {error.message}"] = None
-            continue
-        if key in seen:
-            continue
-        seen.add(key)
-        plan, trouble = await plan_instance(instance, tree=top.directory)
-        if trouble is not None:
-            troubles[f"{instance.directory}: {trouble}"] = None
-        if plan is None:
-            continue
-        plans.append(plan)
-        for target in plan.targets.values():
-            for submake in target.submakes:
-                where = os.path.normpath(os.path.join(plan.directory, submake.cwd))
-                waiting.append(MakeInstance(where, submake.argv, submake.environment, submake.makelevel))
+    waiting = deque([top])
+    under_way: deque[tuple[MakeInstance, asyncio.Task[tuple[InstancePlan | None, str | None]]]] = deque()
+    async with asyncio.TaskGroup() as group:
+        while waiting or under_way:
+            while waiting and len(under_way) < _AT_ONCE and len(seen) < MOST_INSTANCES:
+                instance = waiting.popleft()
+                try:
+                    key = instance.key()
+                except UsageError as error:
+                    troubles[f"{instance.directory}: {error.message}"] = None
+                    continue
+                if key not in seen:
+                    seen.add(key)
+                    under_way.append((instance, group.create_task(plan_instance(instance, tree=top.directory))))
+            if not under_way:
+                break
+            instance, task = under_way.popleft()
+            plan, trouble = await task
+            if trouble is not None:
+                troubles[f"{instance.directory}: {trouble}"] = None
+            if plan is None:
+                continue
+            plans.append(plan)
+            for target in plan.targets.values():
+                for submake in target.submakes:
+                    where = os.path.normpath(os.path.join(plan.directory, submake.cwd))
+                    waiting.append(MakeInstance(where, submake.argv, submake.environment, submake.makelevel))
     if waiting:
         troubles[f"more than {MOST_INSTANCES} recursive makes: the rest is not planned"] = None
     return tuple(plans), tuple(troubles)

@@ -20,7 +20,8 @@ def prepare(cache: Path) -> Path | None:
     if re.search(r"[:\s]", str(cache)):
         return None  # ld.so(8): blanks and colons separate LD_PRELOAD's entries
     try:
-        return native.kept(native.source("buffer.c"), cache / "buffer", LIBRARY, (("-shared", "-fPIC", "-ldl"),), _loads)
+        options = ("-shared", "-fPIC", "-ldl")
+        return native.kept(native.source("buffer.c"), cache / "buffer", LIBRARY, (options,), _loads)
     except OSError:
         return None
 

@@ -36,6 +36,7 @@ does nothing (a process for each line, and make sees that no target changed).
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import secrets
 import shutil
@@ -176,6 +177,12 @@ def _real_make(instance: MakeInstance) -> str | None:
     return shutil.which(os.path.basename(name), path=os.pathsep.join(real))
 
 
+@functools.cache
+def _token() -> str:
+    """What no makefile says.  One for all dry runs: to compile `Records`'s patterns takes as long as a short plan."""
+    return f"buildfarm-{secrets.token_hex(8)}"
+
+
 async def _run(
     instance: MakeInstance,
     words: MakeArguments,
@@ -187,13 +194,13 @@ async def _run(
     confiner: Path | None,
     listen: Callable[[bytes], None],
 ) -> DryRunOutput:
-    token = f"buildfarm-{secrets.token_hex(8)}"
+    token = _token()
     names = {
         "token": token,
         "level": instance.makelevel,
         "script": os.path.join(private, token),
         "makefile": os.path.join(private, "plan.mk"),
-        "probe": os.path.join(private, "probe.mk"),
+        "probe": os.path.join(private, f"{token}.mk"),
     }
     _write(str(names["script"]), _SCRIPT % names)
     _write(str(names["makefile"]), _MAKEFILE % names)
@@ -226,7 +233,7 @@ async def _run(
         program,
         *command,
     ]
-    records = Records(token, str(names["probe"]), listen)
+    records = Records(token, listen)
     returncode, err, confinement = await run_in_memory(
         confine_words, confiner, directory, environment, timeout, records
     )

@@ -69,7 +69,7 @@ class MakeInstance:
         for name, value in sorted(self.environment.items()):
             if name not in _VOLATILE and not name.startswith("BUILDFARM_"):
                 parts.append(f"{name}={value}")
-        return hashlib.blake2b(b"\0".join(map(os.fsencode, parts)), digest_size=16).hexdigest()
+        return hashlib.blake2b(os.fsencode("\0".join(parts)), digest_size=16).hexdigest()
 
 
 def jobs_of(environment: Mapping[str, str]) -> int | None:

@@ -16,7 +16,7 @@ _END = b"# Finished Make data base on "
 class Records:
     """Gets pieces of any size, and passes on whole lines, the last one aside."""
 
-    def __init__(self, token: str, probe: str, listen: Callable[[bytes], None]) -> None:
+    def __init__(self, token: str, listen: Callable[[bytes], None]) -> None:
         self.found: list[tuple[str, dict[str, str]]] = []  # recipe line and its environment, by number
         self.complete = False  # a whole data base came
         self._listen = listen
@@ -26,8 +26,8 @@ class Records:
             f"\x1e{token}\n([^\x1e]*(?:\x1e(?!{token})[^\x1e]*)*)\x1e{token}\n".encode()  # ENVIRONMENT \x1e LINE
         )
         # make 4.4 traces nothing while it remakes makefiles (main.c, `orig_db_level`): there the recipe stands alone
-        announced = rb"(?:[^\n]*:\d+: (?:update )?target '" + re.escape(os.fsencode(probe)) + rb"'[^\n]*\n)?"
-        self._probe = re.compile(rb"(?m)^" + announced + f": {token}\n\x1e[^\n]*\n".encode())
+        announced = rf"(?:[^\n]*:\d+: (?:update )?target '[^\n]*/{token}\.mk'[^\n]*\n)?"
+        self._probe = re.compile(f"(?m)^{announced}: {token}\n\x1e[^\n]*\n".encode())
 
     def __call__(self, piece: bytes) -> None:
         """Another piece of what was printed."""
