@@ -315,10 +315,12 @@ def test_make_is_led_back_to_a_recursive_make_that_its_own_settings_lock_away(tm
     assert (tree / ".settings").read_text() == "PREVIOUS=-O1\n"
 
 
-def test_included_files_that_lock_nothing_away_stay(tmp_path: Path) -> None:
-    tree = tmp_path / "p"
+def killed_behind_settings(tree: Path) -> Path:
+    """A build that has written an included file which locks nothing away, killed with a unit on its node."""
     tree.mkdir()
-    (tree / "Makefile").write_text("-include .settings\nall:\n\techo X=1 > .settings\n\tsh probe\n\techo $(X) > seen\n")
+    (tree / "Makefile").write_text(
+        "-include .settings\nall:\n\techo X=1 >> .settings\n\tsh probe\n\techo $(X) > seen\n"
+    )
     (tree / "probe").write_text("cc -c piece.c -o piece.o\n")
     (tree / "piece.c").write_text("int x;\n")
     with Farm(count=1, jobs=2, gated=True) as farm:
@@ -327,10 +329,37 @@ def test_included_files_that_lock_nothing_away_stay(tmp_path: Path) -> None:
             wait_until(lambda: farm.waiting() > 0, "piece.o to be under way")
             build.kill_all()
         farm.open_gate()
-        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+    return tree
+
+
+def test_included_files_that_lock_nothing_away_stay(tmp_path: Path) -> None:
+    tree = killed_behind_settings(tmp_path / "p")
+    result = buildfarm("resume", "-C", str(tree), "--hosts", "")
     assert result.code == 0, result.stderr
     assert "moved to" not in result.stderr
     assert (tree / "seen").read_text() == "1\n", "as plain make would read it"
+
+
+@pytest.mark.parametrize(("by", "settings"), [("resume", "X=1\nX=1\n"), ("forget", "X=1\n")])
+def test_an_included_file_that_is_away_while_make_is_asked_comes_back_after_a_kill(
+    tmp_path: Path, by: str, settings: str
+) -> None:
+    tree = killed_behind_settings(tmp_path / "p")
+    script = (
+        "import os, sys\n"
+        "from buildfarm.conductor import suspects\n"
+        "find = suspects.find\n"
+        "def killed(*words):\n"
+        "    return find(*words) if os.path.exists(sys.argv[1] + '/.settings') else os.kill(os.getpid(), 9)\n"
+        "suspects.find = killed\n"
+        "from buildfarm.cli import main\n"
+        "main(['resume', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    dead = subprocess.run([sys.executable, "-c", script, tree], env=environment(), capture_output=True, check=False)
+    assert dead.returncode == -9, dead.stderr
+    result = buildfarm(by, "-C", str(tree))
+    assert result.code == 0, result.stderr
+    assert (tree / ".settings").read_text() == settings
 
 
 def test_an_included_file_that_came_after_the_crash_is_its_authors(tmp_path: Path) -> None:

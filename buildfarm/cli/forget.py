@@ -33,10 +33,13 @@ def forget(directory: str, config: Path | None) -> int:
     if not state.is_dir():
         click.echo(f"{where}: no build is known here")
         return 0
+    from buildfarm.conductor.astray import put_back
+    from buildfarm.conductor.recovery import ASIDE
     from buildfarm.state.lock import TreeLock
     from buildfarm.state.place import DATABASE, SIDE_FILES, read_pointer
 
     with TreeLock(state):
+        put_back(state / ASIDE)
         elsewhere = read_pointer(state)
         try:
             if elsewhere is not None and elsewhere.name == DATABASE:

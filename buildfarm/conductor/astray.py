@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildfarm.errors import MachineError
 from buildfarm.state.claims import JournalRows, Standing
 from buildfarm.state.recovery import SweepPlan
 from buildfarm.value import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from buildfarm.conductor.suspects import Suspects
 
 MOST = 4  # included files that are tried, each at the price of a plan
+ORIGIN = "origin"  # a link beside the file that is away, to where it belongs: it is there before the file is moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,10 @@ def led_back(astray: Astray, aside: Path, note: Callable[[str], None]) -> bool:
         place = aside / "included" / os.path.basename(path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(path, aside / ORIGIN)
             os.rename(path, place)
         except OSError:
+            put_back(aside)
             continue
         leads_back = False
         try:
@@ -85,11 +89,33 @@ def led_back(astray: Astray, aside: Path, note: Callable[[str], None]) -> bool:
             leads_back = not astray.outputs.isdisjoint(seen.files)
         finally:
             if not leads_back:
-                os.rename(place, path)
+                put_back(aside)
         if leads_back:
+            os.unlink(aside / ORIGIN)
             note(f"{path} moved to {place}: with it make would not go on with what was under way")
             return True
     return False
+
+
+def put_back(aside: Path) -> None:
+    """Bring back the file that is away while make is asked, also after a kill of who asked; where none is, do nothing.
+
+    Raises MachineError if it can't be brought back.
+    """
+    origin = aside / ORIGIN
+    try:
+        path = os.readlink(origin)
+    except OSError:
+        return
+    place = aside / "included" / os.path.basename(path)
+    try:
+        if place.exists() and not os.path.lexists(path):  # what has come there since is newer
+            os.rename(place, path)
+        os.unlink(origin)
+    except OSError as error:
+        raise MachineError(
+            f"{path}: can't be brought back: {error.strerror}", hint=f"move {place} there, and remove {origin}"
+        ) from error
 
 
 def _born(path: str) -> float:

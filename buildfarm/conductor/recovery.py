@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 
-from buildfarm.conductor.astray import Astray, led_back, look_for
+from buildfarm.conductor.astray import Astray, led_back, look_for, put_back
 from buildfarm.errors import MachineError
 from buildfarm.make import orphans
 from buildfarm.model import BuildState
@@ -125,17 +125,19 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
 
     Raises MachineError when a process or a file of the dead build can't be got rid of.
     """
+    aside = journal.state_dir / ASIDE
+    put_back(aside)
     running = left_running(journal, lock)
     settled_ns = settled(journal, running)
     if running:
         _end_orphans(journal, lock)
     found = examine(journal, lock, request, running=running, settled_ns=settled_ns)
     rescued = _rescue(journal, found.sweep.unfinished) if found.sweep.unfinished else 0
-    removed = perform(found.sweep, journal, request.directory, found.unvouched, aside=journal.state_dir / ASIDE)
+    removed = perform(found.sweep, journal, request.directory, found.unvouched, aside=aside)
     if found.astray is not None:
-        led_back(found.astray, journal.state_dir / ASIDE, note)
+        led_back(found.astray, aside, note)
     if found.lost or found.sweep.interrupted:
-        note(tell(found, removed, str(journal.state_dir / ASIDE), rescued))
+        note(tell(found, removed, str(aside), rescued))
     return found.sweep.kept_units if found.sweep.interrupted else 0
 
 
