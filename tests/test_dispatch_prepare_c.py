@@ -63,6 +63,7 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trip]:
         "gcc -O2 -I{root}/inc -isystem {root}/sub -c {root}/a.c -o sub/a.o",
         "gcc -Iinc -c sub/b.c",
         "gcc -std=c99 -pedantic -fPIC -x c -Iinc -c sub/b.c -o b.o",
+        "gcc -O2 --pedantic --std=c99 --all-warnings -finput-charset=UTF-8 -Iinc -c sub/b.c",
         "gcc -O1 -fsanitize=undefined -Iinc -c a.c",
         "g++ -O2 -std=c++17 -Iinc -c t.cc",
     ],

@@ -201,12 +201,19 @@ def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
     assert not any(path.startswith("/dev/") for path in found.outputs)
 
 
+def test_options_are_known_by_their_long_names() -> None:
+    found = unit("gcc --compile --debug a.c")
+    assert (found.output, found.debug, found.local_reason) == ("a.o", True, None)
+    assert call("gcc --preprocess a.c").kind is Kind.QUERY
+
+
 @pytest.mark.parametrize(
     "flag",
     words(
         "-DNDEBUG -pg -Werror -fmacro-prefix-map=a=b -ffile-prefix-map=/x=. -frandom-seed=1 -fworking-directory "
         "-fno-lto -flto -flto=auto -flto-partition=one -ffat-lto-objects "
         "-Wa,--noexecstack -Wa,-mrelax-relocations=no,--fatal-warnings "
+        "--ansi --pedantic --pedantic-errors --all-warnings --no-warnings --pipe -finput-charset=UTF-8 -EL "
         "-trigraphs -fsanitize=address -fopenmp -fmodule-private -static -Wl,-z,now"
     ),
 )

@@ -21,6 +21,7 @@ import collections
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -288,10 +289,16 @@ def _read_events(events: Path, record: Record) -> set[str]:
         if event["node"]:
             record.remote += 1
         else:
-            # A compiler's own words may name places of this machine: the reason is enough.
-            local[reasons[event["output"]].partition(": /")[0]] += max(1, len(objects))
+            local[_reason(reasons[event["output"]])] += max(1, len(objects))
     record.local = dict(local.most_common())
     return made
+
+
+def _reason(told: str) -> str:
+    """A reason without places of this machine, which a compiler may name, and without the names of nodes."""
+    if re.match(r"\S+:\d+: no word for ", told):
+        return "a node had fallen silent"
+    return told.partition(": /")[0]
 
 
 def _output(command: list[str]) -> str:

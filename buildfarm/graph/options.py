@@ -147,6 +147,8 @@ _EXACT: Final[dict[str, tuple[Role, int]]] = {
     "-undef": (Role.PLAIN, PREPROCESS),
     "-remap": (Role.PLAIN, PREPROCESS),
     "-I-": (Role.PLAIN, PREPROCESS),
+    "-EL": (Role.PLAIN, BOTH),
+    "-EB": (Role.PLAIN, BOTH),
     "-ansi": (Role.PLAIN, BOTH),
     "-w": (Role.PLAIN, BOTH),
     "-trigraphs": (Role.PLAIN, BOTH),
@@ -188,6 +190,20 @@ _EXACT: Final[dict[str, tuple[Role, int]]] = {
     "-link_info": (Role.QUERY, 0),
     "-compile-info": (Role.QUERY, 0),
     "-link-info": (Role.QUERY, 0),
+}
+
+# The long names of options without operands (opts-common.cc: option_map).
+_ALSO_LONG: Final = "-ansi -pedantic -pedantic-errors -pipe -trigraphs -static -shared"
+_LONG: Final = {
+    **{f"-{option}": option for option in _ALSO_LONG.split()},
+    "--all-warnings": "-Wall",
+    "--extra-warnings": "-Wextra",
+    "--no-warnings": "-w",
+    "--debug": "-g",
+    "--optimize": "-O",
+    "--compile": "-c",
+    "--assemble": "-S",
+    "--preprocess": "-E",
 }
 
 # Open families: (prefix, role, to), the longest prefix first among those with the same start.
@@ -294,6 +310,7 @@ _LOCAL_EXACT: Final[dict[str, str]] = {
     "-time": _REPORT,
 }
 _TRAVELS_ALTHOUGH: Final = ("-fmodule-private", "-fno-")
+_CHARSET_OF_TEXTS: Final = ("-finput-charset=utf-8", "-finput-charset=utf8")  # what preprocessing leaves is in it
 NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
 
 
@@ -318,7 +335,7 @@ def _assembler_reason(arg: str) -> str | None:
 
 
 def _reason(arg: str) -> str | None:
-    if arg.startswith(_TRAVELS_ALTHOUGH):
+    if arg.startswith(_TRAVELS_ALTHOUGH) or arg.lower() in _CHARSET_OF_TEXTS:
         return None
     if arg in _LOCAL_EXACT:
         return _LOCAL_EXACT[arg].format(arg)
@@ -333,6 +350,8 @@ def _reason(arg: str) -> str | None:
 @lru_cache(maxsize=4096)
 def look_up(arg: str) -> Option:
     """What the argument `arg`, which starts with `-` and is not `-` alone, means to a compiler driver."""
+    if arg in _LONG:
+        return look_up(_LONG[arg])
     if arg in _EXACT:
         role, to = _EXACT[arg]
         return Option(role, to, arg, "")
