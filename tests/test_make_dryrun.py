@@ -236,6 +236,14 @@ def test_a_makefile_that_never_ends_is_killed(tmp_path: Path) -> None:
     assert "had not finished" in (output.error or "")
 
 
+def test_a_makefile_that_gets_on_slowly_is_heard_out(tmp_path: Path) -> None:
+    """As on a busy machine: three seconds by the clock, and hardly any of the processors' time."""
+    a_little = "for i in $$(seq 30); do for j in $$(seq 20000); do :; done; sleep 0.1; done"
+    (tmp_path / "Makefile").write_text(f"X := $(shell {a_little})\nall: ; echo\n")
+    output = plan(tmp_path, timeout=2)
+    assert output.error is None and output.seconds > 2
+
+
 def test_a_plan_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
     pid_file = Path("/dev/shm") / f"buildfarm-test-{os.getpid()}"
     (tmp_path / "Makefile").write_text(f"X := $(shell echo $$$$ > {pid_file}; exec sleep 1000)\nall: ; echo\n")

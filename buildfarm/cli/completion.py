@@ -92,8 +92,17 @@ def _asked(directory: Path, words: tuple[str, ...], environment: Mapping[str, st
     from buildfarm.make.instance import MakeInstance
 
     reader = Reader()
-    output = asyncio.run(dry_run(MakeInstance(str(directory), ("make", *words), environment), SECONDS, reader.read))
-    if output.error is not None:
+    instance = MakeInstance(str(directory), ("make", *words), environment)
+
+    async def heard() -> bool:
+        async with asyncio.timeout(SECONDS):
+            return (await dry_run(instance, SECONDS, reader.read)).error is None
+
+    try:
+        whole = asyncio.run(heard())
+    except TimeoutError:
+        whole = False
+    if not whole:
         return []
     rules = reader.database().rules.values()
     return sorted(rule.name for rule in rules if rule.is_target and _is_goal(rule.name))

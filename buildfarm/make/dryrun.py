@@ -135,10 +135,10 @@ async def dry_run(
     """Run make for `instance` without effects.  Never raises for what make or the makefiles do.
 
     `listen` gets what make prints, for `graph.makedb.Reader`: while make runs, in a thread, in pieces of whole lines.
-    `timeout` is in seconds; `make` is the real make's path (default: the first on the instance's PATH that is not
-    in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may seem to write (default:
-    where make works).  `library` is `buffering.prepare`'s, `confiner` `confining.prepare`'s.  After a timeout, or
-    when cancelled, make and all that it started are killed.
+    `timeout` is in seconds of the processors' time (`Patience`); `make` is the real make's path (default: the first on
+    the instance's PATH that is not in a masquerade directory).  `tree` is the directory below which `$(shell ...)` may
+    seem to write (default: where make works).  `library` is `buffering.prepare`'s, `confiner` `confining.prepare`'s.
+    After a timeout, or when cancelled, make and all that it started are killed.
     """
     try:
         words = parse(instance.argv[1:])
@@ -244,7 +244,7 @@ async def _run(
     recipe_environment = next((r.environment for r in restored if r.line == probe), {})
     error = None
     if returncode is None:
-        error = f"make had not finished its dry run after {timeout:g} s"
+        error = f"make had not finished its dry run after {seconds:.3g} s"
     elif not recipe_environment or not records.complete:
         complaint = [line for line in err.splitlines() if "***" in line] or err.splitlines()
         error = complaint[-1] if complaint else f"make ended with status {returncode} while it read the makefiles"

@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from buildfarm.make import confine
+from buildfarm.make.patience import Patience, processor_time
 
 _LARGEST_OUTPUT = 1 << 30  # bytes
 _LISTENING_SECONDS = 0.02  # between looks at what make has printed meanwhile
@@ -33,6 +34,7 @@ async def run_in_memory(
 ) -> tuple[int | None, str, str]:
     """Status (None: timed out), stderr, confinement.  The output goes to memory, never to a pipe, and to `listen`.
 
+    `timeout` is in seconds of the processors' time, as `Patience` counts them.
     `words` are `confine`'s, without the report's; `confiner` is `confining.prepare`'s.  `listen` is called in a thread,
     with pieces of whole lines, the last one aside.  Raises OSError.
     """
@@ -43,11 +45,7 @@ async def run_in_memory(
         hearing = _Hearing(out, listen)
         process = _start(confiner, [directory, scratch, str(report), *rest], cwd, environment, (out, err, report))
         try:
-            async with asyncio.timeout(timeout):
-                await _ended(process.pid, hearing.more)
-            late = False
-        except TimeoutError:
-            late = True
+            late = not await _ended(process.pid, hearing.more, timeout)
         finally:
             try:
                 os.killpg(process.pid, signal.SIGKILL)  # before it is waited for: the number is still its own
@@ -90,19 +88,27 @@ def _memory_file(name: str, files: ExitStack) -> int:
     return descriptor
 
 
-async def _ended(pid: int, meanwhile: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for the process's end; `meanwhile` is done again and again, at once if it says so."""
+async def _ended(pid: int, meanwhile: Callable[[], Awaitable[bool]], timeout: float) -> bool:
+    """Wait for the process's end; `meanwhile` is done again and again, at once if it says so.  False: too late."""
     loop = asyncio.get_running_loop()
+    patience, began = Patience(timeout), loop.time()
+    asked_at = began + timeout
     ended = asyncio.Event()
     handle = os.pidfd_open(pid)
     loop.add_reader(handle, ended.set)
     try:
         while not ended.is_set():
+            if loop.time() >= asked_at:
+                left = patience.left(loop.time() - began, processor_time(pid))
+                if not left:
+                    return False
+                asked_at = loop.time() + left
             if await meanwhile():
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LISTENING_SECONDS):
                     await ended.wait()
+        return True
     finally:
         loop.remove_reader(handle)
         os.close(handle)

@@ -1,0 +1,49 @@
+"""A dry run ends when it has used its processor time, or uses none; a busy machine ends none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from buildfarm.make.patience import Patience, processor_time
+
+
+def looks(*times: tuple[float, float]) -> list[object]:
+    """What a patience of 60 s says at each look: elapsed, used."""
+    patience = Patience(60)
+    return [pytest.approx(patience.left(*at)) for at in times]
+
+
+def test_who_shares_the_processors_with_many_gets_the_time_that_is_left() -> None:
+    assert looks((60, 10), (110, 12), (158, 59), (164, 60)) == [50, 48, 6, 0]
+
+
+def test_who_only_waits_is_ended() -> None:
+    assert looks((60, 0.05)) == [0]
+    assert looks((60, 30), (90, 30.2)) == [30, 0]
+
+
+def test_who_does_a_little_for_ever_is_ended() -> None:
+    patience = Patience(60)
+    elapsed = 60.0
+    while left := patience.left(elapsed, elapsed / 50):
+        elapsed += left
+    assert 600 <= elapsed < 610
+
+
+def test_the_time_of_a_session_is_that_of_all_its_processes() -> None:
+    def busy(seconds: float) -> str:
+        return f"python3 -c 'import time\nwhile time.process_time() < {seconds}: pass'"
+
+    words = ["sh", "-c", f"{busy(0.2)}; ({busy(0.3)}) & wait; echo; read _"]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        process.stdout.read(1)
+        assert processor_time(process.pid) >= 0.48
+        assert processor_time(os.getsid(0)) < time.monotonic()
+        process.stdin.close()
