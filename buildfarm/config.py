@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildfarm.errors import ConfigError
+from buildfarm.home import own_directory
 from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
@@ -73,13 +74,7 @@ def find_user_file(environment: Mapping[str, str]) -> Path | None:
 
     One in a home that is not open to us (another user's, by `su` or `sudo -u`) is none.
     """
-    base = environment.get("XDG_CONFIG_HOME", "")
-    if Path(base).is_absolute():
-        path = Path(base, "buildfarm", NAME)
-    else:
-        import platformdirs
-
-        path = Path(platformdirs.user_config_dir("buildfarm", appauthor=False), NAME)
+    path = own_directory("config", environment) / NAME
     return path if os.path.isfile(path) else None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "buildfarm"
-BASE = {"model", "errors", "value"}
+BASE = {"model", "errors", "value", "home"}
 CONFIGURATION = {"config", "config_schema", "request"}
 ROOMS = {"make", "graph", "dispatch", "state", "report"}
 
@@ -19,13 +19,14 @@ MAY_IMPORT = {
     "value": set(),
     "model": {"value"},
     "errors": set(),
+    "home": set(),
     "config_schema": set(),
-    "config": {"errors", "config_schema", "value"},
+    "config": {"errors", "config_schema", "value", "home"},
     "request": BASE,
     **dict.fromkeys(ROOMS, BASE),
     "conductor": ROOMS | BASE | CONFIGURATION,
     "cli": ROOMS | BASE | CONFIGURATION | {"conductor", "boot"},
-    "boot": {"errors", "value"},  # files for the system's service manager
+    "boot": {"errors", "value", "home"},  # files for the system's service manager
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from platformdirs import user_cache_path
 
 from buildfarm.graph.makedb import Reader, rows
+from buildfarm.home import own_directory
 from buildfarm.make import blocks
 from tests.hearing import parse
 
@@ -27,7 +27,7 @@ PIECES = [*WORDS, *LINES, *FACTS, *MORE, *RECIPES, *ENDS]
 
 @pytest.fixture(scope="module")
 def cut() -> blocks.Cut:
-    found = blocks.prepare(user_cache_path("buildfarm"))
+    found = blocks.prepare(own_directory("cache"))
     assert found is not None
     return found
 

@@ -93,3 +93,16 @@ def test_the_working_directory_is_no_place_for_it(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # who builds in it has a place there
     assert cache_directory() == tmp_path / f"buildfarm-cache-{os.geteuid()}"
+
+
+@pytest.mark.timeout(60)
+def test_a_user_without_home_and_passwd_entry_builds(tmp_path: Path) -> None:
+    """As in a container that is run under any number."""
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    surroundings = environment(TMPDIR=str(tmp_path))
+    del surroundings["HOME"]
+    within("true")  # or skip
+    called = ["unshare", "--user", "--map-user=54321", *command("run", "-C", str(tmp_path), "--hosts", "")]
+    result = subprocess.run(called, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert result.returncode == 0 and b"1 unit" in result.stderr, result.stderr.decode()

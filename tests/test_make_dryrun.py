@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from platformdirs import user_cache_path
 
+from buildfarm.home import own_directory
 from buildfarm.make import buffering, confine, confining
 from buildfarm.make.instance import MakeInstance, split_flags
 from tests.hearing import HeardRun, heard_run
@@ -30,7 +30,7 @@ def plan(directory: Path, *words: str, timeout: float = 60, **environment: str) 
 @functools.cache
 def natives() -> tuple[Path | None, Path | None]:
     """Kept with the stubs that tests use."""
-    cache = user_cache_path("buildfarm")
+    cache = own_directory("cache")
     return buffering.prepare(cache), confining.prepare(cache)
 
 

@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from buildfarm.errors import MachineError
+from buildfarm.home import own_directory
 from buildfarm.value import dataclass
 
 TEMPLATE = "buildfarm-resume@.service"
@@ -128,8 +129,7 @@ def user(environment: Mapping[str, str]) -> str:
 
 def units_directory(environment: Mapping[str, str]) -> Path:
     """Where a user's own units stand (systemd.unit(5), "User Unit Search Path")."""
-    configured = environment.get("XDG_CONFIG_HOME")
-    return (Path(configured) if configured else Path.home() / ".config") / "systemd" / "user"
+    return own_directory("config", environment).parent / "systemd" / "user"
 
 
 def _reload(environment: Mapping[str, str]) -> None:

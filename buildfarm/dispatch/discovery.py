@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from buildfarm.dispatch.hosts import MOST_SLOTS, parse
 from buildfarm.errors import ConfigError, MachineError
+from buildfarm.home import own_directory
 from buildfarm.model import Node
 from buildfarm.value import dataclass
 
@@ -47,12 +48,7 @@ class Announced:
 
 def accepted_file(environment: Mapping[str, str]) -> Path:
     """Where acceptances are kept: beside the user's own buildfarm.toml."""
-    base = environment.get("XDG_CONFIG_HOME", "")
-    if Path(base).is_absolute():
-        return Path(base, "buildfarm", ACCEPTED)
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("buildfarm", appauthor=False), ACCEPTED)
+    return own_directory("config", environment) / ACCEPTED
 
 
 def accepted(environment: Mapping[str, str]) -> frozenset[str]:

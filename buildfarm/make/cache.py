@@ -11,14 +11,14 @@ import stat
 import tempfile
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from buildfarm.home import own_directory
 
 ROOM_BYTES, ROOM_FILES = 4 << 20, 256  # more than all that is compiled and its links take
 
 
 def cache_directory() -> Path:
     """The directory, there and of use if that can be had at all; who writes to it finds out."""
-    own = user_cache_path("buildfarm")
+    own = own_directory("cache")
     return own if _is_usable(own) else private_directory() or own
 
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from buildfarm.errors import MachineError, NoStateHere
+from buildfarm.home import own_directory
 from buildfarm.state import durable
 from buildfarm.state.digest import digest_bytes
 from buildfarm.state.encoding import pack, unpack
@@ -62,9 +63,9 @@ def find_place(state_dir: Path) -> Place:
     is_long = len(os.fsencode(os.path.realpath(state_dir / DATABASE))) > LONGEST
     if durable.suits_wal(kind) and not is_long:
         return Place(state_dir / DATABASE, "WAL")
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    home = own_directory("state")
     tree = digest_bytes(pack(os.path.realpath(state_dir.parent)))
-    place = home / "buildfarm" / tree
+    place = home / tree
     try:
         place.mkdir(parents=True, exist_ok=True)
         local = durable.suits_wal(durable.filesystem_type(place))
@@ -74,7 +75,7 @@ def find_place(state_dir: Path) -> Place:
         return Place(
             state_dir / DATABASE,
             "TRUNCATE",
-            f"{state_dir} is on {kind} and so is {home}: the journal is kept there without a write-ahead log; "
+            f"{state_dir} is on {kind} and so is {home.parent}: the journal is kept there without a write-ahead log; "
             "set XDG_STATE_HOME to a directory on a local disk",
         )
     database = place / DATABASE
