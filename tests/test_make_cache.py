@@ -103,6 +103,12 @@ def test_a_user_without_home_and_passwd_entry_builds(tmp_path: Path) -> None:
     surroundings = environment(TMPDIR=str(tmp_path))
     del surroundings["HOME"]
     within("true")  # or skip
-    called = ["unshare", "--user", "--map-user=54321", *command("run", "-C", str(tmp_path), "--hosts", "")]
+    called = [
+        "unshare",
+        "--user",
+        "--map-user=54321",
+        "--map-group=54321",
+        *command("run", "-C", str(tmp_path), "--hosts", ""),
+    ]
     result = subprocess.run(called, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert result.returncode == 0 and b"1 unit" in result.stderr, result.stderr.decode()
