@@ -248,6 +248,23 @@ def test_warnings_of_the_preprocessor_are_told_once(trip: Trip) -> None:
 
 
 @pytest.mark.parametrize(
+    "define",
+    [
+        "#define MAKE  int unused",
+        "# define MAKE int unused",
+        "#define MAKE int a = 1; \\\n  int unused",
+        "#define MAKE int a = 0; switch (x) { case 1: a = 1; /* fall through */ case 2: return a; }",
+    ],
+)
+def test_words_about_a_macro_whose_spelling_is_lost_are_left_to_a_local_compile(trip: Trip, define: str) -> None:
+    """Preprocessing writes its definition anew: on one line, without comments, with other columns (mosquitto)."""
+    trip.write("own.c", f"{define}\nint f(int x) {{ MAKE; return x; }}\n")
+    result = trip.go("gcc -O1 -Wextra -Wall -c own.c")
+    assert result.raw
+    assert result.words == "local"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         '#include <stdio.h>\nvoid f(int x) { printf("%s", x); }\n',  # points into a string literal

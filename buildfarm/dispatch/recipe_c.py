@@ -50,6 +50,7 @@ _MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]|/
 _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
+_DEFINITION = re.compile(rb"\s*(?:#|%:)\s*define\b")
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _DRIVERS = Drivers()
 _PRECOMPILED = Precompiled()
@@ -190,7 +191,8 @@ def _optimizes(arguments: Sequence[str]) -> bool:
 
 def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     """P3d when the messages name relative files only, else P3r, with the files that they name."""
-    if _POINTS_INTO_STRINGS in without_colours(serr):
+    told = without_colours(serr)
+    if _POINTS_INTO_STRINGS in told:
         return None
     text = protocol.plain(job)
     named = [name for name in told_files(text, serr) if os.path.isfile(os.path.join(os.fsencode(cwd), name))]
@@ -199,8 +201,12 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
         return None
     tree = Tree()
     try:
-        for path in _absolute(cwd, named):
-            tree.add(path, Path(path).read_bytes())
+        for name in named:
+            (path,) = _absolute(cwd, (name,))
+            content = Path(path).read_bytes()
+            if _tells_of_a_macro_written_anew(text, name, content, told):
+                return None
+            tree.add(path, content)
     except OSError:
         return None
     if absolute:
@@ -218,6 +224,20 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
         ),
         words=restored if absolute else _unchanged,
     )
+
+
+def _tells_of_a_macro_written_anew(text: bytes, name: bytes, content: bytes, messages: bytes) -> bool:
+    """Whether a message tells of the definition of a macro that does not stand in `text` as it does in its file.
+
+    `-fdirectives-only` writes definitions anew (c-ppoutput.cc: cb_define): one line, spaces of its own, no comments, so
+    that columns and lines are others, and -Wimplicit-fallthrough misses `/* fall through */`.
+    """
+    lines = content.split(b"\n")
+    for number in {int(told) for told in re.findall(rb"(?<![^\s])%s:(\d+)" % re.escape(name), messages)}:
+        line = lines[number - 1] if 0 < number <= len(lines) else b""
+        if _DEFINITION.match(line) and b"\n%s\n" % line not in text:
+            return True
+    return False
 
 
 def _unchanged(serr: bytes) -> bytes:
