@@ -143,21 +143,23 @@ def test_lines_of_one_recipe_follow_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "there", "certain"),
+    ("lines", "there", "certain", "drafted"),
     [
-        (["rm -f a.f90", "cpp -P a.F > a.f90", "gfortran -c a.f90"], False, False),
-        (["cpp -P a.F >a.f90 && gfortran -c a.f90"], False, False),
-        (["cpp -P a.F > a.f90", "gfortran -c a.f90"], True, True),  # as the last build left it, most likely
-        (["gfortran -c a.f90 > a.f90.log"], False, True),
-        (["echo a > log", "gfortran -c a.f90"], False, True),  # somebody else makes it
+        (["rm -f a.f90", "cpp -P a.F > a.f90", "gfortran -c a.f90"], False, True, True),
+        (["cpp -P a.F >a.f90 && gfortran -c a.f90"], False, True, True),
+        (["cpp -P a.F > a.f90", "gfortran -c a.f90"], True, True, True),  # what the last build left may be old
+        (["./make-it > a.f90", "gfortran -c a.f90"], False, False, False),
+        (["./make-it > a.f90", "gfortran -c a.f90"], True, True, False),  # as the last build left it, most likely
+        (["gfortran -c a.f90 > a.f90.log"], False, True, False),
+        (["echo a > log", "gfortran -c a.f90"], False, True, False),  # somebody else makes it
     ],
 )
-def test_a_unit_whose_own_recipe_has_yet_to_write_its_source_is_left_to_make(
-    lines: list[str], there: bool, certain: bool
+def test_a_unit_whose_own_recipe_has_yet_to_write_its_source_is_drafted_or_left_to_make(
+    lines: list[str], there: bool, certain: bool, drafted: bool
 ) -> None:
     plan = trace_plan(step("a.o", *lines), "P all\nall: a.o\na.o: a.F", exists=lambda path: there)
     (unit,) = graph_of(plan).units()
-    assert unit.certain is certain
+    assert (unit.certain, bool(unit.draft)) == (certain, drafted)
 
 
 def test_recursive_makes_are_joined_to_their_caller() -> None:

@@ -74,6 +74,7 @@ class _Entry:
     outputs: tuple[str, ...]
     urgency: Urgency
     waits_for: tuple[str, ...] = ()
+    draft: str = ""  # prints the source, which make's recipe will write
     seconds: float = 0.0  # expected
     wanted: bool = False  # make waits for it
     coding: bool = False  # a Fortran unit whose modules are made: nobody waits for its code but make
@@ -281,7 +282,7 @@ class Lookahead:
             return
         if is_vague(unit):
             return  # nobody could vouch for the result
-        entry = _Entry(foreseen.fingerprint, unit, invocation, call.outputs, Urgency(), foreseen.waits_for)
+        entry = _Entry(foreseen.fingerprint, unit, invocation, call.outputs, Urgency(), foreseen.waits_for, call.draft)
         entry.seconds = foreseen.seconds
         entry.urgency.value = _urgency(entry, foreseen)
         self._entries[entry.mark] = entry
@@ -297,9 +298,9 @@ class Lookahead:
         heapq.heappush(self._heap, (entry.urgency.value, self._numbers, entry))
 
     def _ready(self, entry: _Entry) -> bool:
-        """Whether the source and all that the plan says must be made first is there."""
-        source = os.path.join(entry.invocation.cwd, entry.unit.source)
-        return all(os.path.exists(path) for path in (source, *entry.waits_for))
+        """Whether the source, or what writes it, and all that the plan says must be made first is there."""
+        source = () if entry.draft else (os.path.join(entry.invocation.cwd, entry.unit.source),)
+        return all(map(os.path.exists, (*source, *entry.waits_for)))
 
     def _want(self, entry: _Entry) -> None:
         """Make waits for an entry that is under way: nothing goes before it any more."""
@@ -347,6 +348,7 @@ class Lookahead:
             urgency=entry.urgency,
             ahead=not entry.wanted,
             seat=entry.seat,
+            draft=entry.draft,
         )
         if isinstance(task, str):
             raise CannotTravel(task)

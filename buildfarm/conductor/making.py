@@ -16,6 +16,7 @@ from typing import TypeGuard
 
 from buildfarm.conductor.attempts import Attempts
 from buildfarm.conductor.delivery import UNORDINARY, ordinary
+from buildfarm.conductor.drafting import Drafts
 from buildfarm.conductor.farm import (
     Farm,
     Here,
@@ -69,6 +70,7 @@ class Maker:
         estimates: Mapping[str, float],
         pumping: Pumping,
         palette: Palette,
+        drafts: Drafts,
     ) -> None:
         self._farm = farm
         self._ledger = ledger
@@ -84,6 +86,7 @@ class Maker:
         self._directories = MissingDirectories()
         self._pumping = pumping
         self._palette = palette
+        self._drafts = drafts
 
     # -- what is to be made -----------------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class Maker:
         urgency: Urgency | None = None,
         ahead: bool = False,
         seat: Seat = NO_SEAT,
+        draft: str = "",
     ) -> Task | str:
         """The unit ready to go, or the reason why it is compiled here."""
         typed = invocation.argv
@@ -118,7 +122,7 @@ class Maker:
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
         urgency = urgency or Urgency()
-        return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat)
+        return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat, draft)
 
     def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str) -> Task:
         """The task of a result that an earlier moment made; it is only to be delivered.  Raises OSError."""
@@ -235,8 +239,16 @@ class Maker:
         """Phase one of a Fortran unit, first half: its text.  Raises CannotTravel, OSError."""
         begun = time.time_ns()
         async with self.bench.place(task.urgency):
-            text = await read_text(task.unit, task.invocation, task.tool_path, scan_unit)
-        return Modules(text, since_ns=begun)
+            written = await self._written(task) if task.draft else {}
+            text = await read_text(task.unit, task.invocation, task.tool_path, scan_unit, made=written)
+        return Modules(text, borrowed=written, since_ns=begun)
+
+    async def _written(self, task: Task) -> dict[str, str]:
+        """A file of ours with the task's source, by the source's own path.  Raises CannotTravel, OSError."""
+        cwd = task.invocation.cwd
+        draft = self._make_room(task.step) / "draft"
+        draft.write_bytes(await self._drafts.source(task.draft, cwd, task.invocation.env))
+        return {os.path.normpath(os.path.join(cwd, task.unit.source)): str(draft)}
 
     async def make_modules(self, task: Task, read: Modules, borrowed: Mapping[str, str]) -> Modules:
         """Phase one, second half: its module files, with `borrowed` ones in the place of those not made yet."""
@@ -251,14 +263,16 @@ class Maker:
                 )
         cheap = task.ahead and task.unit.fortran is not None and not task.unit.fortran.cpp
         text = None if cheap else read.text
-        return replace(read, text=text, made=made, borrowed=borrowed, modules_since_ns=begun)
+        return replace(read, text=text, made=made, borrowed={**read.borrowed, **borrowed}, modules_since_ns=begun)
 
     async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
         """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
         if task.unit.depfile is not None:
             self._make_room(task.step)
         async with self.bench.place(task.urgency):
-            text = modules.text or await read_text(task.unit, task.invocation, task.tool_path, scan_unit)
+            text = modules.text or await read_text(
+                task.unit, task.invocation, task.tool_path, scan_unit, made=modules.borrowed
+            )
             prepared = await recipe_fortran.prepare(
                 task.unit,
                 task.invocation,

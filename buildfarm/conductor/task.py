@@ -35,6 +35,7 @@ class Task:
     urgency: Urgency = field(default_factory=Urgency)
     ahead: bool = False  # begun before make asked for it
     seat: Seat = NO_SEAT  # of the call that waits for it
+    draft: str = ""  # a script that prints its source, which is not there yet
 
     def check_out(
         self, made: tuple[Made, ...], node: str | None, attempt: int, *, token: str, held: bool = False
@@ -89,6 +90,6 @@ class Modules:
 
     text: FortranText | None
     made: tuple[Made, ...] = ()
-    borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file, of modules it uses
+    borrowed: Mapping[str, str] = field(default_factory=dict)  # final path -> private file: modules it uses, its source
     since_ns: int = 0
     modules_since_ns: int = 0  # when the first of the modules that it uses may have been read

@@ -17,6 +17,7 @@ from functools import partial
 from buildfarm.conductor.blind import compiled_past
 from buildfarm.conductor.build import Begun, exit_code, state_of
 from buildfarm.conductor.calls import Calls
+from buildfarm.conductor.drafting import Drafts
 from buildfarm.conductor.farm import Farm
 from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
@@ -193,6 +194,7 @@ class Workshop:
             estimates=durations,
             pumping=pumping,
             palette=Palette(wanted=os.isatty(STDERR)),
+            drafts=Drafts(str(request.directory)),
         )
         lookahead = Lookahead(
             maker,

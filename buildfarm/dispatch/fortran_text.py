@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Protocol
 
@@ -30,6 +30,7 @@ from buildfarm.value import dataclass
 _LINE = rb"""[ \t]*include[ \t]*(["'])([^"'\n]+)\1[ \t]*(?:![^\n]*)?\r?$"""
 _INCLUDE = re.compile(rb"^" + _LINE, re.IGNORECASE | re.MULTILINE)
 _OPENMP_INCLUDE = re.compile(rb"^(?:(?:[ \t]*!|[cC*])\$[ \t])?" + _LINE, re.IGNORECASE | re.MULTILINE)
+NOTHING_MADE: Mapping[str, str] = {}
 _INTRINSIC_INCLUDES = frozenset((b"omp_lib.h", b"openacc_lib.h"))
 _MARKER = re.compile(rb'# (\d+) ("(?:[^"\\\n]|\\.)*")')
 _DEPTH = 20  # a file that includes itself ends here
@@ -80,13 +81,18 @@ class FortranText:
         return bool(self.scanned.possible_module_files)
 
 
-async def read(unit: Unit, invocation: Invocation, tool_path: str, scan: Scan) -> FortranText:
-    """The unit's text: one process for a unit with cpp, none without.  Raises CannotTravel."""
+async def read(
+    unit: Unit, invocation: Invocation, tool_path: str, scan: Scan, *, made: Mapping[str, str] = NOTHING_MADE
+) -> FortranText:
+    """The unit's text: one process for a unit with cpp, none without.  Raises CannotTravel.
+
+    `made` maps the source's normal path to a private file with its text, if it is not in place yet; not with cpp.
+    """
     options, cwd = options_of(unit), invocation.cwd
     if any(c in unit.source + cwd for c in '"\\\n'):
         raise CannotTravel("its name has characters that a line marker can't carry")
     path = os.path.join(cwd, unit.source)
-    source = content(path)
+    source = content(made.get(os.path.normpath(path), path))
     inputs = {path: None}
     head = f'# 1 "{unit.source}"\n'
     if unit.debug:

@@ -30,15 +30,13 @@ from functools import partial
 from pathlib import Path
 
 from buildfarm.dispatch import depfile, local, missing_directories, modules
-from buildfarm.dispatch.fortran_text import FortranText, Scanned, content, options_of
+from buildfarm.dispatch.fortran_text import NOTHING_MADE, FortranText, Scanned, content, options_of
 from buildfarm.dispatch.linemarkers import named_files, restored, root_link, rooted, told_files
 from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, SentFile, Unit
-
-NOTHING_MADE: Mapping[str, str] = {}
 
 _STRICT = "-Werror"
 _NODE_TREE = b"/distccd_"  # in the name of the node's temporary tree (tempfile.c: dcc_get_new_tmpdir)

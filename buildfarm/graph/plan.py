@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from buildfarm.graph import libtool, shell
+from buildfarm.graph import drafts, libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
 from buildfarm.graph.trace import Step
@@ -40,6 +40,7 @@ class PlannedCall(NamedTuple):
     environment: Mapping[str, str]
     line: str  # the whole recipe line
     certain: bool  # False: the line may skip it (`||`, `if`, behind a test), or its recipe writes its source first
+    draft: str = ""  # a script that prints the source, where the recipe writes that first and this is known
 
     @property
     def is_unit(self) -> bool:
@@ -302,7 +303,7 @@ class _Builder:
         target = self.key(step.target)
         if (plain := self.plain(line)) is not None:
             recipe.lines.append(plain.line)
-            recipe.calls.append(self._doubted(recipe, planned_call(target, self.directory, plain, environment)))
+            recipe.calls.append(self._with_draft(recipe, planned_call(target, self.directory, plain, environment)))
             return
         recipe.lines.append(line)
         share = self._shared.setdefault
@@ -328,17 +329,17 @@ class _Builder:
                         line=line,
                         certain=command.certain,
                     )
-                    recipe.calls.append(self._doubted(recipe, planned))
+                    recipe.calls.append(self._with_draft(recipe, planned))
 
-    def _doubted(self, recipe: _Recipe, call: PlannedCall) -> PlannedCall:
-        """The call, not certain where its recipe has yet to write its source (`cpp a.F >a.f90`)."""
+    def _with_draft(self, recipe: _Recipe, call: PlannedCall) -> PlannedCall:
+        """The call with what its recipe writes its source by; not certain where that can't be done ahead."""
         unit = call.call.unit
-        if unit is None or not any(">" in line for line in recipe.lines):
+        if unit is None or not drafts.writes(recipe.lines, unit.source):
             return call
-        written = re.compile(rf">\s*{re.escape(unit.source)}(?![\w./-])")
-        if self.exists(os.path.join(call.cwd, unit.source)) or not any(map(written.search, recipe.lines)):
-            return call
-        return call._replace(certain=False)
+        draft = drafts.script(recipe.lines, call.argv, unit, self.directory, self.environment)
+        if draft is not None:
+            return call._replace(draft=draft)
+        return call if self.exists(os.path.join(call.cwd, unit.source)) else call._replace(certain=False)
 
     def _tool_calls(self, command: shell.Command) -> tuple[tuple[tuple[str, ...], ...], Mapping[str, str]]:
         """The command itself, or what libtool makes of it, and what it sets in the environment if nobody else did."""

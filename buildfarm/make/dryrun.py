@@ -47,6 +47,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.errors import UsageError
+from buildfarm.make import confining
 from buildfarm.make.arguments import MakeArguments, parse
 from buildfarm.make.inmemory import run_in_memory
 from buildfarm.make.instance import MakeInstance, split_flags
@@ -205,14 +206,8 @@ async def _run(
     _write(str(names["script"]), _SCRIPT % names)
     _write(str(names["makefile"]), _MAKEFILE % names)
     directory = os.path.normpath(os.path.join(instance.directory, words.directory))
-    trees = _trees(directory, tree)
-    writable = ["/dev", private]
     environment = dict(instance.environment)
-    common = os.path.realpath(environment.get("TMPDIR") or tempfile.gettempdir())
-    if any(os.path.commonpath((common, path)) == common for path in trees):
-        environment["TMPDIR"] = private
-    else:
-        writable.append(common)
+    confined = confining.words(directory, tree, private, environment)
     environment["LANGUAGE"] = "C"  # make's own words untranslated; the locale stays
     environment["MAKEFLAGS"] = split_flags(environment.get("MAKEFLAGS", "")).text()
     if instance.makelevel:
@@ -222,17 +217,7 @@ async def _run(
         environment["BUILDFARM_PLANSHELL"] = str(names["script"])
     command = _command(instance.argv[0], words, directory, str(names["makefile"]))
     began = time.monotonic()
-    confine_words = [
-        directory,
-        os.path.join(private, "layers"),
-        *trees,
-        "--",
-        *writable,
-        "--",
-        str(library or ""),
-        program,
-        *command,
-    ]
+    confine_words = [*confined, str(library or ""), program, *command]
     records = Records(token, listen)
     returncode, err, confinement = await run_in_memory(
         confine_words, confiner, directory, environment, timeout, records
@@ -257,13 +242,6 @@ async def _run(
         confinement=confinement,
         error=error,
     )
-
-
-def _trees(directory: str, tree: str | None) -> list[str]:
-    """Where writing is to be thrown away: the tree, and make's directory if it is elsewhere."""
-    real = os.path.realpath(directory)
-    root = os.path.realpath(tree) if tree is not None else real
-    return [root] if os.path.commonpath((root, real)) == root else [root, real]
 
 
 def _write(path: str, text: str) -> None:
