@@ -1,4 +1,4 @@
-"""Open files: raised as far as a farm needs, make alone where no farm could work, and make's own limit left alone."""
+"""Limits: raised as far as a farm needs, make alone where no farm could work, and make's own limit left alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def test_with_too_few_for_any_farm_make_runs_alone_and_one_line_says_so(tmp_path
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert status(tmp_path)["state"] == "complete"
     assert _run(tmp_path, f"ulimit -n {files}").stdout.count("cc -c") == 0
+
+
+@pytest.mark.parametrize("limits", ["ulimit -f 20", "ulimit -d 40000", "ulimit -v 300000"])
+def test_with_too_small_files_or_too_few_threads_too(tmp_path: Path, limits: str) -> None:
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "Makefile").write_text("all: a.o\n\ttest \"$$(ulimit -f)\" = $(F)\na.o: a.c\n\tcc -c $<\n")
+    size = "20" if "-f" in limits else "unlimited"
+    result = _run(tmp_path, f'{limits}; set -- "$@" F={size}')
+    assert result.returncode == 0 and (tmp_path / "a.o").exists(), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "the limit is" in line and "make runs alone, without nodes" in line
 
 
 def test_make_alone_that_was_interrupted_is_swept_as_ever(tmp_path: Path) -> None:

@@ -97,12 +97,14 @@ class Build:
         membership = Membership(
             self._request, toolbox, self._cache
         )  # a wrong host list is heard before anything is touched
+        limits.require_journal()
         with TreeLock(self._state_dir, token=self._token) as lock, Journal.open(self._state_dir) as journal:
             for news in (journal.healed, journal.notice):
                 if news:
                     self._reporters.note(news)
             nodes = membership.nodes
             try:
+                limits.require_threads()
                 open_files = limits.make_room(sum(node.slots for node in nodes) + self._cores)
             except MachineError as lack:
                 if self._request.fallback == "never":
