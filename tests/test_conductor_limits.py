@@ -34,7 +34,7 @@ def test_with_too_few_for_any_farm_make_runs_alone_and_one_line_says_so(tmp_path
 @pytest.mark.parametrize("limits", ["ulimit -f 20", "ulimit -d 40000", "ulimit -v 300000"])
 def test_with_too_small_files_or_too_few_threads_too(tmp_path: Path, limits: str) -> None:
     (tmp_path / "a.c").write_text("int a;\n")
-    (tmp_path / "Makefile").write_text("all: a.o\n\ttest \"$$(ulimit -f)\" = $(F)\na.o: a.c\n\tcc -c $<\n")
+    (tmp_path / "Makefile").write_text('all: a.o\n\ttest "$$(ulimit -f)" = $(F)\na.o: a.c\n\tcc -c $<\n')
     size = "20" if "-f" in limits else "unlimited"
     result = _run(tmp_path, f'{limits}; set -- "$@" F={size}')
     assert result.returncode == 0 and (tmp_path / "a.o").exists(), result.stderr
