@@ -82,6 +82,7 @@ class Unit(NamedTuple):
     full_preprocessing: bool = False  # recipe P2 instead of P2d
     fortran: FortranOptions | None = None
     local_reason: str | None = None  # why it may not travel; None: it may
+    stack_usage: str | None = None  # the file that -fstack-usage writes, as the compiler names it
 
     @property
     def may_travel(self) -> bool:

@@ -93,6 +93,29 @@ def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
     assert list(result.made.values()) == [True]
 
 
+@pytest.mark.parametrize("debug", ["", " -g"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -O2 -fstack-usage -Iinc -c stack.c",
+        "gcc -fstack-usage -MMD -Iinc -c {root}/stack.c -o sub/stack.x.o",
+        "gcc -O2 -fstack-usage -DT4=__DATE__ -Wunused-macros -c data.c -o data",
+        "g++ -O1 -Wall -Wextra -fstack-usage -Iinc -c t.cc",
+    ],
+)
+def test_what_stack_usage_writes_beside_the_object_comes_too(trip: Trip, command: str, debug: str) -> None:
+    trip.write(
+        "stack.c", '#include "a.h"\n#define F(n) int n(int x)\nint g(int *);\nF(f) { int a[x]; return g(a) + T; }\n'
+    )
+    trip.write("data.c", "int data;\n")
+    result = trip.go(command.format(root=trip.root) + debug)
+    assert (result.status, result.local_status) == (0, 0)
+    assert result.stripped if debug else result.raw
+    assert result.words == "same"
+    assert result.made and all(result.made.values()) and any(name.endswith(".su") for name in result.made)
+    assert not trip.left_on_the_node()
+
+
 def test_the_inputs_are_the_source_and_every_header(trip: Trip) -> None:
     prepared = trip.prepare("gcc -Iinc -include pre.h -c a.c")
     assert prepared.inputs[0] == str(trip.root / "a.c")

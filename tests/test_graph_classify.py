@@ -152,7 +152,7 @@ def test_flags_that_need_full_preprocessing(flag: str) -> None:
     "flag",
     words(
         "-fwpa -flto-report --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
-        "-gsplit-dwarf -save-temps -save-temps=obj -fstack-usage -fdump-tree-all -fcallgraph-info -Wa,-a=l "
+        "-gsplit-dwarf -save-temps -save-temps=obj -fdump-tree-all -fcallgraph-info -Wa,-a=l "
         "-Wa,-g,-alh=x.lst -Wa,--MD,x -Wa,-MD,x -Wa,--MD=x -Wa,--gdwarf-5 "
         "-Wa,--statistics -Wa,-Z,--no-weird -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
         "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x -Wp,-MD,x,-MT,y -MT=x -weird "
@@ -184,6 +184,9 @@ def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str)
         "gfortran -x f77 -c a.f90",
         "gfortran -x f95 -c a.inc",
         "clang -flto=thin -c a.c",
+        "clang -fstack-usage -c a.c",
+        "gcc -fstack-usage -S a.c",
+        "gfortran -fstack-usage -c a.f90",
         "gcc -MF x.d -c a.c",
         "gcc -MD -MF - -c a.c",
         "gcc -MD -Wp,-MD,y -c a.c",
@@ -199,6 +202,17 @@ def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
     assert found.kind is Kind.COMPILE
     assert found.unit is not None and found.unit.local_reason is not None
     assert not any(path.startswith("/dev/") for path in found.outputs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [("", "a.su"), ("-o d/b.x.o", "d/b.x.su"), ("-o b", "b.su"), ("-fno-stack-usage", None)],
+)
+def test_the_file_of_stack_usage_is_an_output(flags: str, written: str | None) -> None:
+    found = call(f"gcc -fstack-usage -c d/a.c {flags}")
+    assert found.unit is not None and found.unit.local_reason is None
+    assert found.unit.stack_usage == written
+    assert written is None or written in found.outputs
 
 
 def test_options_are_known_by_their_long_names() -> None:

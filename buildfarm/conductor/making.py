@@ -196,7 +196,7 @@ class Maker:
             except OSError as error:
                 return Here(f"preparing failed: {error.filename}: {error.strerror}")
             # Ahead of make the header may be one that is not made yet: when make asks, it is.
-            if prepared.settle is not None and _unclear(result) and not (task.ahead and result.reason != UNCLEAR):
+            if prepared.preprocessed_there and _unclear(result) and not (task.ahead and result.reason != UNCLEAR):
                 pumps = False
                 if result.slot:
                     self._farm.local_slot_freed()
@@ -316,17 +316,17 @@ class Maker:
             return settlement
         answer = settlement.answer
         self._pumping.thrift.compiled(str(task.unit.language), settlement.seconds, pumped=_files(prepared))
-        content, inputs, made = answer.object, prepared.inputs, prepared.outputs_made
+        content, inputs, made, stdout = answer.object, prepared.inputs, prepared.outputs_made, answer.stdout
         if prepared.settle is not None:
             settled = prepared.settle(answer)
             if settled is None:
                 self._pumping.unclear(settlement.node, prepared)
                 return Here(UNCLEAR)
-            content, inputs, made = settled.object, settled.inputs, settled.made
+            content, inputs, made, stdout = settled.object, settled.inputs, settled.made, settled.stdout
             before = {path: before[path] for path in inputs}
         return Compiled(
             object=content,
-            stdout=answer.stdout,
+            stdout=stdout,
             stderr=answer.stderr,
             made=made,
             inputs=inputs,
@@ -373,7 +373,7 @@ def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
 
 def _files(prepared: Prepared) -> int | None:
     """How many files travel, if the node preprocesses."""
-    return None if prepared.settle is None else len(prepared.job.files)
+    return len(prepared.job.files) if prepared.preprocessed_there else None
 
 
 def _touched(seen: Mapping[str, Stamp | None], since_ns: int) -> bool:

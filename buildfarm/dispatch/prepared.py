@@ -66,6 +66,7 @@ class Settled:
     object: bytes  # with this machine's names
     inputs: tuple[str, ...]  # absolute paths of the files that were really read, the source first
     made: tuple[Made, ...] = ()  # with their content
+    stdout: bytes = b""  # what is the user's of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,7 @@ class Prepared:
     settle: Callable[[Answer], Settled | None] | None = None
     relies_on: frozenset[Header | str] = frozenset()  # files that the node must have, and paths that it must not have
     in_full: Callable[[], Job] | None = None  # the job for a node that may have others: these are sent too
+
+    @property
+    def preprocessed_there(self) -> bool:
+        return self.job.recipe == "P3"

@@ -20,6 +20,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.dispatch import local, protocol
@@ -28,8 +29,9 @@ from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, 
 from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
+from buildfarm.dispatch.stack_usage import StackUsage, asked_for
 from buildfarm.dispatch.tree import OURS, Tree
-from buildfarm.model import Invocation, Job, Language, Text, Unit
+from buildfarm.model import Invocation, Job, Language, SentFile, Text, Unit
 from buildfarm.value import dataclass
 
 _COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
@@ -54,6 +56,7 @@ _DEFINITION = re.compile(rb"\s*(?:#|%:)\s*define\b")
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _DRIVERS = Drivers()
 _PRECOMPILED = Precompiled()
+_STACK_USAGE = StackUsage()
 _PREINCLUDED = b"stdc-predef.h"  # which the compiler includes by itself (c-opts.cc)
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
 
@@ -67,6 +70,8 @@ async def prepare(
     """
     depfile = _Depfile.of(unit, invocation.cwd, workdir)
     clang = is_clang(tool_path)
+    if unit.stack_usage and (clang or not await _STACK_USAGE.can_be_asked(tool_path, invocation.env)):
+        raise CannotTravel("-fstack-usage: writes files beside the object")
     plain = recipe == "P2" or unit.full_preprocessing or clang
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     if not plain and (
@@ -107,7 +112,7 @@ async def prepare(
     def repeat(serr: bytes) -> Repeat | None:
         return None if plain or printed else _repeat(unit, invocation.cwd, job, serr)
 
-    return Prepared(
+    prepared = Prepared(
         job,
         inputs=_absolute(invocation.cwd, [os.fsencode(unit.source), *entered]),
         outputs_made=() if depfile is None else (depfile.made,),
@@ -115,6 +120,10 @@ async def prepare(
         words=words,
         repeat=repeat,
     )
+    if unit.stack_usage is None:
+        return prepared
+    sent = _as_file(unit, invocation.cwd, job, text)
+    return asked_for(prepared, sent, os.path.join(invocation.cwd, unit.stack_usage), workdir)
 
 
 def _may_assemble_a_file(text: bytes) -> bool:
@@ -211,19 +220,19 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
         return None
     if absolute:
         text = rooted(text)
-    suffix = "ii" if unit.language is Language.CXX else "i"
-    source = f"{OURS}{os.path.basename(unit.source)}.{suffix}"
-    tree.add(os.path.join(cwd, source), text)
-    argv = (*job.argv[:-3], *((PREFIX_MAP,) if absolute else ()), source, "-o", "unit.o")
+    others = (*tree.files(), *((root_link(cwd),) if absolute else ()))
+    sent = _as_file(unit, cwd, job, text, *((PREFIX_MAP,) if absolute else ()))
     return Repeat(
-        Job(
-            argv,
-            cwd=cwd,
-            files=(*tree.files(), *((root_link(cwd),) if absolute else ())),
-            recipe="P3r" if absolute else "P3d",
-        ),
+        replace(sent, files=(*sent.files, *others), recipe="P3r" if absolute else "P3d"),
         words=restored if absolute else _unchanged,
     )
+
+
+def _as_file(unit: Unit, cwd: str, job: Job, text: bytes, *options: str) -> Job:
+    """`job` by protocol 3, in a directory that is called as the unit's own."""
+    source = f"{OURS}{os.path.basename(unit.source)}.{'ii' if unit.language is Language.CXX else 'i'}"
+    file = SentFile(os.path.join(cwd, source), text)
+    return Job((*job.argv[:-3], *options, source, "-o", "unit.o"), cwd=cwd, files=(file,), recipe="P3d")
 
 
 def _tells_of_a_macro_written_anew(text: bytes, name: bytes, content: bytes, messages: bytes) -> bool:

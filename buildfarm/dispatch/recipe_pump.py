@@ -216,7 +216,7 @@ class Pump:
         self, unit: Unit, invocation: Invocation, tool_path: str, *, node_tool: str, workdir: Path
     ) -> Prepared:
         """The unit's job.  Raises Unclear, OSError."""
-        if unit.assembler_only or not is_gcc(tool_path):
+        if unit.assembler_only or unit.stack_usage is not None or not is_gcc(tool_path):
             raise Unclear("not for this recipe")
         if unit.link_time:
             raise Unclear("its object would name the node's directory, in a compressed section")

@@ -130,12 +130,14 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     source, language = sources[0]
     output = command.output if command.output is not None else _derived_output(command, source, language)
     depfile = _depfile(command, source, output)
-    outputs = tuple(path for path in (output, depfile.path if depfile else "") if path and not is_device(path))
+    stack_usage = _with_suffix(output, ".su") if command.stack_usage and output else None
+    also = (depfile.path if depfile else "", stack_usage or "")
+    outputs = tuple(path for path in (output, *also) if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
     if is_conftest(source) or is_conftest(output):
         return _other(command, _CONFTEST_REASON, outputs)
-    unit = _unit(command, source, language, output, depfile, environment)
+    unit = _unit(command, source, language, output, depfile, environment, stack_usage)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
 
 
@@ -247,6 +249,7 @@ def _unit(
     output: str,
     depfile: Depfile | None,
     environment: Mapping[str, str],
+    stack_usage: str | None,
 ) -> Unit:
     what = _language(command, source, language)
     fortran = _fortran(command, source, language) if what is Language.FORTRAN else None
@@ -266,6 +269,7 @@ def _unit(
         full_preprocessing=command.full_preprocessing,
         fortran=fortran,
         local_reason=_local_reason(command, source, language, fortran, what, output, environment),
+        stack_usage=stack_usage,
     )
 
 
@@ -316,6 +320,8 @@ def _local_reason(
             return f"{command.link_time}: travels where C or C++ becomes an object"
         if command.seed is not None:
             return f"{command.link_time} with {command.seed}: the same bytes come from this machine only"
+    if command.stack_usage and not _tells_stack_usage(command, what):
+        return "-fstack-usage: writes files beside the object"
     if len(command.inputs) > 1:
         return "objects or libraries beside the source: the compiler warns of them"
     if is_device(output) or output == "-":
@@ -330,8 +336,18 @@ def _local_reason(
     return command.native
 
 
-def _with_suffix(path: str) -> str:
-    """`path` with the suffix of its last component replaced by `.d`, as the driver's `%.d` does."""
+def _tells_stack_usage(command: Command, what: Language) -> bool:
+    """Whether a node can be had to send the file of -fstack-usage too: gcc's, of a compile to an object."""
+    return (
+        command.mode == "c"
+        and command.tool.family == "compiler"
+        and what is not Language.FORTRAN
+        and command.link_time is None
+    )
+
+
+def _with_suffix(path: str, suffix: str = ".d") -> str:
+    """`path` with the suffix of its last component replaced, as the driver's `%.d` does."""
     directory, slash, base = path.rpartition("/")
     stem, dot, _ = base.rpartition(".")
-    return f"{directory}{slash}{stem if dot else base}.d"
+    return f"{directory}{slash}{stem if dot else base}{suffix}"

@@ -29,6 +29,7 @@ class Command:
         self.full_preprocessing = False
         self.link_time: str | None = None  # -flto
         self.seed: str | None = None  # -frandom-seed
+        self.stack_usage = False  # -fstack-usage
         self.query = False
         self.dependencies = False  # -MD or -MMD
         self.dependency_arguments: list[str] = []
@@ -101,6 +102,8 @@ class Command:
             self.link_time = arg
         elif role is Role.SEED:
             self.seed = arg
+        elif role is Role.STACK_USAGE or role is Role.NO_STACK_USAGE:
+            self.stack_usage = role is Role.STACK_USAGE
         elif role is Role.FOR_PREPROCESSOR:
             self._for_preprocessor(arg)
         elif role is Role.FOR_LINKER:
