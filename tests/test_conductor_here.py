@@ -61,6 +61,7 @@ def test_a_program_that_is_hashed_when_make_has_ended_is_checked_in(
         return hash_outputs(paths, before)
 
     monkeypatch.setattr(module, "record_outputs", slowly)
+    monkeypatch.setattr(module, "_SMALL", 0)  # bytes: as a program that takes long
 
     async def scenario() -> list[CheckOut | CheckIn]:
         stub, book = Stub(tmp_path), Book()

@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
-from pathlib import Path
 
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.loop import now
@@ -22,6 +21,8 @@ from buildfarm.graph.names import is_device
 from buildfarm.make.server import StubCall
 from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
 from buildfarm.state.digest import digest_file
+
+_SMALL = 1 << 16  # bytes: hashed before a thread is awake, and read a moment after they were written
 
 
 class Here:
@@ -98,7 +99,10 @@ class Here:
             await call.release()
             records: tuple[OutputRecord, ...] = ()
             if exit_status == 0:
-                records = await asyncio.to_thread(record_outputs, outputs, before)
+                if sum(size for size, _ in filter(None, before)) <= _SMALL:
+                    records = record_outputs(outputs, before)
+                else:
+                    records = await asyncio.to_thread(record_outputs, outputs, before)
             self._ledger.check_in(
                 CheckIn(
                     step=step,
@@ -148,7 +152,7 @@ def record_outputs(paths: tuple[str, ...], before: list[tuple[int, int] | None])
     """Hash the outputs; one that has changed since the tool ended belongs to a later recipe line and is left out."""
     records = []
     for path, seen in zip(paths, before, strict=True):
-        if seen is None or not Path(path).is_file():
+        if seen is None or not os.path.isfile(path):
             continue
         try:
             digest = digest_file(path)
