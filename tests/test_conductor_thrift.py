@@ -7,6 +7,7 @@ from buildfarm.conductor.thrift import EXPLORED, Thrift
 HEADERS = 300_000  # bytes, packed
 FILES = 150
 MANY = 256  # slots
+SOME = 64
 
 
 def chosen(thrift: Thrift, slots: int = MANY, language: str = "c") -> float:
@@ -45,10 +46,19 @@ def test_nodes_that_take_long_over_headers_are_sent_texts() -> None:
     for _ in range(20):
         thrift.compiled("c", 0.5, pumped=None)
         thrift.compiled("c", 3.5, pumped=FILES)
-    assert chosen(thrift) == 0
+    assert chosen(thrift, SOME) == 0
     for _ in range(40):
         thrift.compiled("c", 0.5, pumped=FILES)
-    assert chosen(thrift) == 1
+    assert chosen(thrift, SOME) == 1
+
+
+def test_that_the_longest_units_went_first_is_not_taken_for_what_their_headers_cost() -> None:
+    thrift = Thrift(2)
+    thrift.compiled("c", 0.1, pumped=None)
+    for _ in range(20):
+        thrift.compiled("c", 3.0, pumped=1)
+    answers = [thrift.pump_pays("c", 3_000, 1, 16) for _ in range(EXPLORED)]
+    assert all(answers[2:])
 
 
 def test_a_unit_whose_headers_stay_here_is_preprocessed_there_even_on_a_small_farm() -> None:
@@ -74,11 +84,11 @@ def test_a_choice_that_changed_is_tried_soon_again() -> None:
     thrift = Thrift(2)
     thrift.sent(1_000_000, 0.001)
     for _ in range(321):
-        thrift.pump_pays("c", HEADERS, FILES, MANY)
+        thrift.pump_pays("c", HEADERS, FILES, SOME)
     for _ in range(20):
         thrift.compiled("c", 0.5, pumped=None)
         thrift.compiled("c", 3.5, pumped=FILES)
-    answers = [thrift.pump_pays("c", HEADERS, FILES, MANY) for _ in range(321, 1281 + EXPLORED)]
+    answers = [thrift.pump_pays("c", HEADERS, FILES, SOME) for _ in range(321, 1281 + EXPLORED)]
     assert [number for number, answer in enumerate(answers, 321) if answer] == [1280, 1280 + EXPLORED]
 
 

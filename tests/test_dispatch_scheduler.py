@@ -13,6 +13,7 @@ from buildfarm.dispatch.events import (
     GiveUp,
     Join,
     LocalSlotFreed,
+    Press,
     Probe,
     Probed,
     Quarantine,
@@ -80,6 +81,19 @@ def test_what_make_waits_for_goes_before_every_lookahead_and_a_demand_moves_a_un
     scheduler.handle(Demand(3), 0.0)
     assert starts(scheduler.handle(Succeeded(1, 1, 1.0), 1.0)) == [(3, 1, "pi:3632")]
     assert starts(scheduler.handle(Succeeded(3, 1, 1.0), 2.0)) == [(2, 1, "pi:3632")]
+
+
+def test_lookahead_that_presses_goes_with_what_make_waits_for_and_never_to_a_local_slot() -> None:
+    scheduler = farm(Node("pi", slots=1), policy=Policy(local_slots=1))
+    scheduler.handle(Submit(1, "c", demanded=False), 0.0)
+    scheduler.handle(Submit(2, "c", priority=90.0, demanded=False), 0.0)
+    scheduler.handle(Submit(3, "c", priority=80.0, demanded=False, pressing=True), 0.0)
+    scheduler.handle(Press(2), 0.0)
+    kept = scheduler.handle(Submit(4, "c"), 0.0)
+    assert [action.unit for action in kept if isinstance(action, RunHere)] == [4]
+    scheduler.handle(Submit(5, "c"), 0.0)
+    for unit, following in ((1, 2), (2, 3), (3, 5)):
+        assert starts(scheduler.handle(Succeeded(unit, 1, 1.0), 1.0)) == [(following, 1, "pi:3632")]
 
 
 def test_a_lost_unit_goes_to_another_node_and_not_back() -> None:
@@ -181,7 +195,9 @@ def test_a_withdrawn_unit_is_cancelled_and_its_slot_is_free_again() -> None:
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> list[tuple[str, int, int]]:
-    verbs = st.sampled_from(["submit", "succeed", "fail", "doubt", "withdraw", "demand", "tick", "probe", "quarantine"])
+    verbs = st.sampled_from(
+        ["submit", "succeed", "fail", "doubt", "withdraw", "demand", "press", "tick", "probe", "quarantine"]
+    )
     return draw(st.lists(st.tuples(verbs, st.integers(0, 7), st.integers(0, 4)), max_size=120))
 
 
@@ -247,6 +263,8 @@ def test_whatever_happens_slots_are_respected_and_every_unit_ends_once(
             feed(Withdraw(unit))
         elif verb == "demand" and submitted:
             feed(Demand(sorted(submitted)[pick % len(submitted)]))
+        elif verb == "press" and submitted:
+            feed(Press(sorted(submitted)[pick % len(submitted)]))
         elif verb == "quarantine" and kind == 0:
             feed(Quarantine(nodes[pick % 3].key, "lied"))
         elif taken_back and kind == 0:

@@ -67,6 +67,7 @@ class Work:
     estimate: float | None = None
     priority: float = 0.0
     demanded: bool = True
+    pressing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Farm:
         """Have `work` compiled; returns when the first valid result is in or no node can take it."""
         ticket = _Ticket(work, asyncio.get_running_loop().create_future())
         self._tickets[work.unit] = ticket
-        self._feed(events.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded))
+        self._feed(events.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded, work.pressing))
         try:
             return await ticket.future
         except asyncio.CancelledError:
@@ -199,6 +200,10 @@ class Farm:
     def demand(self, unit: int) -> None:
         """Make now waits for a unit that was submitted as lookahead."""
         self._feed(events.Demand(unit))
+
+    def press(self, unit: int) -> None:
+        """A unit that was submitted as lookahead now goes with what make waits for."""
+        self._feed(events.Press(unit))
 
     async def close(self) -> None:
         """Stop the clock and every probe.  Units still in flight belong to their callers."""
@@ -242,7 +247,7 @@ class Farm:
                     probing = self._tasks.create_task(self._probe_node(self._scheduler.node(key), again))
                     self._probes.add(probing)
                     probing.add_done_callback(self._probes.discard)
-        if not isinstance(event, events.Submit | events.Succeeded | events.Demand | events.Withdraw):
+        if not isinstance(event, events.Submit | events.Succeeded | events.Demand | events.Press | events.Withdraw):
             self._tell()
 
     def _settle(self, unit: int, settlement: Settlement) -> None:

@@ -4,9 +4,10 @@ It delivers nothing (`units` does, when make's own recipe makes the very same ca
 is one thing, a guess from when it is foreseen until make asks for it, and long for all that may become of it.
 
 Theory of operation.  A foreseen unit is *known by its fingerprint*: directory, words, relevant environment.  It is
-made as soon as what it reads is there, the longest remaining path first, in a share of the slots that leaves room
-for what make asks for.  Its result goes to the store with the digests of all that it was made from.  When make asks,
-the digests are compared; any difference, and the unit is made anew.  So a wrong guess costs slots, never truth.
+made as soon as what it reads is there, the longest remaining path first, in a share of the slots that leaves room for
+what make asks for, and after that, unless it is so long that it would be the last (`outlook`).  Its result goes to
+the store with the digests of all that it was made from.  When make asks, the digests are compared; any difference,
+and the unit is made anew.  So a wrong guess costs slots, never truth.
 
 Fortran units go in two phases (`phases`), also those that make asks for before they were foreseen: others wait for
 their modules.
@@ -29,6 +30,7 @@ from buildfarm.conductor.foresight import Foreseen, View
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.making import Maker
+from buildfarm.conductor.outlook import Outlook
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.task import Compiled, Task
@@ -109,6 +111,8 @@ class Lookahead:
         self._running = 0
         self._jobs: set[asyncio.Task[None]] = set()
         self._gate = Workbench(self._share, open_to_demand=True)
+        self._outlook = Outlook()
+        self._sent: dict[_Entry, None] = {}  # in their order: those in their place on a node, or on their way there
         self._numbers = 0
         self._kept: list[Task] = []  # their private modules may be borrowed until the end
         self.delivered = 0
@@ -126,6 +130,7 @@ class Lookahead:
         if not self.enabled:
             return
         standing = view.standing if self._astray < ASTRAY else frozenset()
+        to_come: dict[str, float] = {}
         for mark, foreseen in view.units.items():
             unit = foreseen.call.call.unit
             if mark in self._asked or mark in standing:
@@ -138,6 +143,10 @@ class Lookahead:
                 entry.urgency.value = _urgency(entry, foreseen)
             elif mark not in self._store:  # a result of an earlier build is looked at when make asks
                 self._add(foreseen, unit)
+            else:
+                continue
+            to_come[mark] = foreseen.seconds
+        self._outlook.foresee(to_come)
         self.pump()
 
     def pump(self) -> None:
@@ -157,6 +166,7 @@ class Lookahead:
             self._begin_job(entry, self._make(entry))
             room -= 1
         self._gate.admit()
+        self._press()
 
     async def run(self) -> None:
         """Look again and again whether a file has come that somebody waits for, until cancelled."""
@@ -261,6 +271,7 @@ class Lookahead:
 
     def _note_asked(self, mark: str) -> None:
         self._asked.add(mark)
+        self._outlook.begun(mark)
         if mark in self._view.standing:
             self._astray += 1
             if self._astray == ASTRAY:
@@ -311,6 +322,23 @@ class Lookahead:
         self._gate.hurry(entry.urgency)
         self._maker.bench.hurry(entry.urgency)
 
+    def _send(self, entry: _Entry) -> None:
+        """It has its place: it goes to a node as soon as it is prepared and a slot is free."""
+        entry.sent = True
+        self._sent[entry] = None
+        self._press()
+
+    def _press(self) -> None:
+        """Let the longest go with what make waits for."""
+        for entry in self._sent:
+            if entry.wanted or entry.urgency.pressing:
+                continue
+            if self._outlook.presses(-entry.urgency.value, self._farm.slots):
+                entry.urgency.pressing = True
+                self._outlook.begun(entry.mark)
+                if entry.task is not None:
+                    self._maker.press(entry.task)
+
     def _begin_phases(self, entry: _Entry) -> None:
         self._phases.expect()
         self._begin_job(entry, self._make_in_phases(entry))
@@ -333,6 +361,8 @@ class Lookahead:
                 entry.result = Declined(entry.task, refusal)
         finally:
             self._running -= 1
+            self._sent.pop(entry, None)
+            self._outlook.begun(entry.mark)
             if entry.task is not None:
                 self._kept.append(entry.task)
         if not made and not entry.wanted and self._entries.get(entry.mark) is entry:
@@ -359,7 +389,7 @@ class Lookahead:
         """One C or C++ unit; False: try again later."""
         await self._witness.settled(entry.waits_for)
         async with self._gate.place(entry.urgency):
-            entry.sent = True
+            self._send(entry)
             task = await self._task(entry)
             result = await self._maker.compile(task)
         return await self._keep(entry, task, result, {})
@@ -380,7 +410,7 @@ class Lookahead:
                 entry.coding = True
                 entry.urgency.value = -entry.seconds
             async with self._gate.place(entry.urgency):
-                entry.sent = True
+                self._send(entry)
                 result = await self._maker.generate(task, modules)
         finally:
             chapter.close()

@@ -303,6 +303,10 @@ class Maker:
         """Make now waits for a task that was begun as lookahead."""
         self._farm.demand(task.step)
 
+    def press(self, task: Task) -> None:
+        """A task that was begun as lookahead now goes with what make waits for."""
+        self._farm.press(task.step)
+
     async def _dispatch(
         self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp | None] = NOTHING_KNOWN
     ) -> Compiled | Stranded | Here:
@@ -350,6 +354,7 @@ class Maker:
                 estimate=self._estimates.get(task.outputs[0]),
                 priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
                 demanded=task.urgency.value == DEMANDED,
+                pressing=task.urgency.pressing,
             )
         )
         if isinstance(settlement, Won):

@@ -23,6 +23,8 @@ FIRST_SECONDS_PER_BYTE = 8e-9  # 1 Gbit/s, until something was sent
 FIRST_SECONDS = {"c": 0.015, "c++": 0.15}  # a preprocessing, on a desktop's core
 FIRST_BYTES = {"c": 80_000.0, "c++": 400_000.0}  # its text, packed
 SECONDS_PER_FILE = 0.001  # that a node takes over each file that it is sent: distccd writes and removes them all
+SLOWEST_FILE = 0.01  # the same beyond that, on a bad SD card
+SLOWEST_NODE = 3.0  # times as long as here for a node to preprocess: a Raspberry Pi's core beside a desktop's
 
 
 @dataclass(slots=True)
@@ -35,6 +37,15 @@ class _Costs:
     last: bool | None = None  # the choice when it was tried before
     plain: float | None = None  # seconds on a node, with what was preprocessed here
     pumped: float | None = None  # and with what was not, the files' share left out
+
+    def there(self, files: int) -> float:
+        """Seconds that a node takes over it: what units took with and without, as far as that can be the reason.
+
+        Units differ by much more than that, and the longest may have gone first.
+        """
+        difference = 0.0 if self.plain is None or self.pumped is None else self.pumped - self.plain
+        most = SLOWEST_NODE * self.preprocessing + SLOWEST_FILE * files
+        return min(max(difference, -most), most) + files * SECONDS_PER_FILE
 
 
 @dataclass(slots=True)
@@ -53,10 +64,8 @@ class Thrift:
         if costs.asked <= 2:
             return costs.asked == 2
         rate = self.seconds_per_byte
-        plain = costs.plain or 0.0
-        pumped = (plain if costs.pumped is None else costs.pumped) + files * SECONDS_PER_FILE
-        here = costs.preprocessing / self.cores + costs.bytes * rate + plain / max(1, slots)
-        pays = bytes_ * rate + pumped / max(1, slots) <= here
+        here = costs.preprocessing / self.cores + costs.bytes * rate
+        pays = bytes_ * rate + costs.there(files) / max(1, slots) <= here
         if pays and costs.interval == EXPLORED and costs.last is None:
             costs.interval = costs.explored_at = RARER * EXPLORED
         if costs.asked <= costs.explored_at:

@@ -21,6 +21,7 @@ class Urgency:
     """How soon somebody is wanted: less is sooner.  It may rise while one waits, by `demand`."""
 
     value: float = DEMANDED
+    pressing: bool = False  # where nodes are concerned, it goes with what make waits for
 
     def demand(self) -> None:
         """Make waits for it now."""

@@ -21,11 +21,19 @@ class Submit:
     estimate: float | None = None  # seconds on a node of speed 1; None: unknown
     priority: float = 0.0  # remaining path, seconds
     demanded: bool = True  # make waits for it; False: lookahead
+    pressing: bool = False  # lookahead that would be the last to end: it goes with what make waits for
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Make now asks for a unit that was submitted as lookahead."""
+
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A unit submitted as lookahead has become pressing."""
 
     unit: int
 
@@ -116,6 +124,7 @@ class Tick:
 Event = (
     Submit
     | Demand
+    | Press
     | Withdraw
     | Succeeded
     | Failed

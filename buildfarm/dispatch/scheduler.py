@@ -3,11 +3,11 @@
 It knows no asyncio, socket, disk or clock; `now` (monotonic seconds) comes in with each event.  The conductor feeds
 `handle()` and performs what it returns.
 
-Theory of operation.  A unit is `WAITING` in one queue, ordered by *demanded before lookahead*, then the longest
-remaining path, then the order of arrival; or `RUNNING`, with one attempt or, for a straggler, two; or gone: a
-straggler that no other node is free for, on a node that has gone silent, is taken back to this machine.  After
-every event `_assign()` fills free slots from the head of the queue, so no event needs to know what it frees.  An
-attempt is known by (unit, attempt number); an end that names an attempt which is not in flight is stale and
+Theory of operation.  A unit is `WAITING` in one queue, ordered by *demanded or pressing before other lookahead*, then
+the longest remaining path, then the order of arrival; or `RUNNING`, with one attempt or, for a straggler, two; or
+gone: a straggler that no other node is free for, on a node that has gone silent, is taken back to this machine.
+After every event `_assign()` fills free slots from the head of the queue, so no event needs to know what it frees.
+An attempt is known by (unit, attempt number); an end that names an attempt which is not in flight is stale and
 changes nothing but the node's record.
 
 Invariants, held by the property tests: a node never has more attempts than usable slots, save while its slots
@@ -39,6 +39,7 @@ from buildfarm.dispatch.events import (
     GiveUp,
     Join,
     LocalSlotFreed,
+    Press,
     Probe,
     Probed,
     Quarantine,
@@ -78,6 +79,7 @@ class _Flight:
 class _Entry:
     submit: Submit
     demanded: bool
+    pressing: bool
     arrived: int
     since: float
     life: _Life = _Life.WAITING
@@ -88,7 +90,7 @@ class _Entry:
     last_reason: str = ""
 
     def key(self) -> tuple[bool, float, int]:
-        return (not self.demanded, -self.submit.priority, self.arrived)
+        return (not (self.demanded or self.pressing), -self.submit.priority, self.arrived)
 
 
 @dataclass(slots=True)
@@ -217,6 +219,8 @@ class Scheduler:
                 self._submit(event, now)
             case Demand(unit):
                 self._demand(unit)
+            case Press(unit):
+                self._press(unit)
             case Withdraw(unit):
                 self._withdraw(unit, actions)
             case Succeeded():
@@ -258,7 +262,7 @@ class Scheduler:
     def _submit(self, event: Submit, now: float) -> None:
         assert event.unit not in self._units, f"BUG: unit {event.unit} submitted twice"
         self._arrivals += 1
-        entry = _Entry(event, event.demanded, self._arrivals, now)
+        entry = _Entry(event, event.demanded, event.pressing, self._arrivals, now)
         self._units[event.unit] = entry
         self._enqueue(event.unit, entry)
 
@@ -271,6 +275,14 @@ class Scheduler:
         if entry is None or entry.demanded:
             return
         entry.demanded = True
+        if entry.life is _Life.WAITING and not entry.pressing:  # else it has its place
+            heapq.heappush(self._queue, (entry.key(), unit))
+
+    def _press(self, unit: int) -> None:
+        entry = self._units.get(unit)
+        if entry is None or entry.demanded or entry.pressing:
+            return
+        entry.pressing = True
         if entry.life is _Life.WAITING:
             heapq.heappush(self._queue, (entry.key(), unit))
 
@@ -548,18 +560,22 @@ class Scheduler:
 
     def _keep(self, actions: list[Action]) -> None:
         """Give what make waits for to free local slots, once the nodes are full."""
+        passed = []
         while self._queue and self._local < self.policy.local_slots:
-            key, unit = self._queue[0]
+            key, unit = heapq.heappop(self._queue)
             entry = self._units.get(unit)
             if entry is None or entry.life is not _Life.WAITING or entry.key() != key:
-                heapq.heappop(self._queue)
                 continue
-            if not entry.demanded:
-                return
-            heapq.heappop(self._queue)
-            del self._units[unit]
-            self._local += 1
-            actions.append(RunHere(unit, "all nodes are full and localhost has a slot", slot=True))
+            if entry.demanded:
+                del self._units[unit]
+                self._local += 1
+                actions.append(RunHere(unit, "all nodes are full and localhost has a slot", slot=True))
+                continue
+            passed.append((key, unit))
+            if not entry.pressing:
+                break
+        for item in passed:
+            heapq.heappush(self._queue, item)
 
     def _strand(self, now: float, actions: list[Action]) -> None:
         """Send away units that no node can take: to the master, or with no fallback, after a while, nowhere."""
