@@ -42,9 +42,9 @@ def test_who_wants_no_local_compile_gets_the_reason(makefile: Path) -> None:
     assert "make the directory writable" in result.stderr and not makefile.with_name("a.o").exists()
 
 
-def _readonly(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`buildfarm WORDS` in the tree whose state can't be written."""
-    state = tree / ".buildfarm"
+def _readonly(tree: Path, *words: str, part: str = "") -> subprocess.CompletedProcess[str]:
+    """`buildfarm WORDS` in the tree whose state, or a part of that, can't be written."""
+    state = tree / ".buildfarm" / part
     closed = f"mount --bind '{state}' '{state}' && mount -o remount,bind,ro '{state}'"
     return subprocess.run(
         within(closed, *command(*words, "-C", str(tree))),
@@ -74,6 +74,14 @@ def test_make_runs_alone_where_the_state_that_is_there_can_not_be_written(tree: 
     (line,) = result.stderr.splitlines()
     assert "Read-only file system: make runs alone, without nodes" in line
     assert _readonly(tree, "run", "--hosts", "", "--fallback", "never").returncode == 71
+
+
+def test_a_private_directory_that_another_users_dead_build_has_left_is_in_nobodys_way(tree: Path) -> None:
+    """`sudo buildfarm run`, killed; then `buildfarm run`."""
+    (tree / ".buildfarm" / "work" / "words").mkdir(parents=True)
+    result = _readonly(tree, "run", "--hosts", "localhost/2", part="work")
+    assert result.returncode == 0 and "1 unit" in result.stderr, result.stderr
+    assert [path.name for path in (tree / ".buildfarm").glob("work*")] == ["work"]
 
 
 def test_the_line_names_the_interrupted_build_that_is_not_swept(tree: Path) -> None:

@@ -282,10 +282,12 @@ class Build:
 
     @contextmanager
     def _workroom(self) -> Iterator[Path]:
-        """A private directory of this build, on the tree's file system; those of dead builds go."""
-        room = self._state_dir / "work"
-        print_left(room)
-        shutil.rmtree(room, ignore_errors=True)
+        """A private directory of this build, on the tree's file system; those of dead builds go, if they are ours."""
+        ours, others = (self._state_dir / name for name in ("work", f"work-{os.geteuid()}"))
+        for room in (ours, others):
+            print_left(room)
+            shutil.rmtree(room, ignore_errors=True)
+        room = others if ours.exists() else ours  # of a `sudo buildfarm run` that was killed
         room.mkdir(mode=0o700)
         try:
             yield room
