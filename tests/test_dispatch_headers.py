@@ -109,3 +109,29 @@ def test_a_header_that_comes_while_others_are_looked_for_is_found_by_the_next_so
     monkeypatch.setattr(Listings, "names", come_late)
     tree.names("s.c")
     assert tree.names("s.c") == {"s.c", "first/deep.h", "second/more/z.h"}
+
+
+def test_headers_that_include_one_another_through_the_directory_above_are_followed_once(tree: Tree) -> None:
+    """vim.h and xdiff.h do, under a name that grew with each turn: 4,096 characters took a second for each unit."""
+    (tree.root / "second/sub").mkdir()
+    tree.write("second/around.h", '#pragma once\n#include "sub/turn.h"\n')
+    tree.write("second/sub/turn.h", '#include "../around.h"\n#include "../deep.h"\n')
+    tree.write("around.c", '#include "around.h"\n')
+    names = tree.closure("around.c").names.values()
+    assert {os.path.normpath(name) for name in names} == {
+        str(tree.root / name) for name in ("around.c", "second/around.h", "second/sub/turn.h", "second/deep.h")
+    }
+    assert len(tree.closure("around.c").files) == 5  # around.h by two names
+
+
+def test_a_directory_behind_a_link_is_not_taken_for_another(tree: Tree) -> None:
+    """`link/../x.h` is not `x.h`, though both are links to one file: what they include is searched beside them."""
+    for place in ("second/here", "second/elsewhere", "second/elsewhere/sub"):
+        (tree.root / place).mkdir()
+    tree.write("second/common.h", "int common;\n")
+    (tree.root / "second/here/link").symlink_to("../elsewhere/sub")
+    for place in ("here", "elsewhere"):
+        (tree.root / f"second/{place}/x.h").symlink_to("../common.h")
+    tree.write("linked.c", '#include "here/link/../x.h"\n')
+    with pytest.raises(Unclear, match="behind a link"):
+        tree.closure("linked.c")

@@ -126,7 +126,7 @@ class Reach:
     @cached_property
     def far(self) -> tuple[tuple[Header, ...], tuple[Looked, ...]]:
         """The system's."""
-        headers, directories = self.near
+        headers, directories = map(frozenset, self.near)
         return (
             tuple(header for header in self.led.headers if header not in headers),
             tuple(seen for seen in self.directories if seen not in directories),

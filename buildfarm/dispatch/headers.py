@@ -143,8 +143,12 @@ class Headers:
         return reach
 
     def _step(self, header: Header, search: SearchPath) -> Step:
-        """Where the header's own directives lead."""
-        directory = os.path.dirname(header.path)
+        """Where the header's own directives lead.
+
+        They are looked up beside its normal name: by the name that it was found by, two headers that include one
+        another as `../a.h` and `sub/b.h` would lead to longer and longer ones.
+        """
+        directory = os.path.dirname(header.sent.name)
         own = header.path.startswith(search.own) if search.own else False
         looked: dict[str, set[str]] = {}
         notes = NOTHING
@@ -166,8 +170,8 @@ class Headers:
         self, files: Mapping[str, Header], looked: Mapping[str, set[str]], notes: Notes, search: SearchPath
     ) -> Reach:
         unclear = next((f"{header.path}: {header.unclear}" for header in files.values() if header.unclear), None)
-        once = [header.once for header in files.values() if header.once is not None]
-        if len(set(once)) != len(once):
+        once = {header.sent.name: header.once for header in files.values() if header.once is not None}
+        if len(set(once.values())) != len(once):
             unclear = unclear or "two of its headers have the same bytes and `#pragma once`"
         return Reach(Led(tuple(files.values()), search.own), self._seen(looked), unclear, notes)
 
@@ -303,7 +307,7 @@ def _scanned(path: str, stamp: Stamp, content: bytes) -> Header:
     found = directives.read(content)
     unclear = found.unclear
     name = os.path.normpath(path)
-    if name != path and not _same(name, path):
+    if name != path and not _same(os.path.dirname(name), os.path.dirname(path)):
         unclear = "`..` behind a link"
     once = hashlib.blake2b(content, digest_size=16).digest() if _ONCE.search(content) else None
     system = b"system_header" in content
