@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.conductor.delivery import ordinary, place
+from buildfarm.conductor.delivery import last_by_its_time, ordinary, place
 from buildfarm.dispatch.prepared import Made
 from tests.farm import Farm
 from tests.tool import buildfarm
@@ -36,15 +37,26 @@ class _MadeATickLater(Made):
         return b"made"
 
 
-def test_an_object_is_no_older_than_its_depfile(tmp_path: Path) -> None:
+def test_an_object_comes_last_and_is_no_older_than_its_depfile(tmp_path: Path) -> None:
     """As after a compile; `a.o: a.d` would have make compile it again."""
     made = [_MadeATickLater("", str(tmp_path / "a.d")), Made("", str(tmp_path / "m.mod"), content=b"module")]
     placement = place(str(tmp_path / "a.o"), b"new", made, "token", 1)
     for temporary, final in placement.renames:
         os.replace(temporary, final)
     depfile, built, module = (tmp_path / name for name in ("a.d", "a.o", "m.mod"))
-    assert depfile.stat().st_mtime_ns <= built.stat().st_mtime_ns <= module.stat().st_mtime_ns
+    assert depfile.stat().st_mtime_ns <= module.stat().st_mtime_ns <= built.stat().st_mtime_ns
+    assert [final for _, final in placement.renames] == [str(depfile), str(module), str(built)]
     assert [record.path for record in placement.records] == [str(built), str(depfile), str(module)]
+
+
+def test_an_object_is_younger_than_its_modules(tmp_path: Path) -> None:
+    """As after a compile, so that `m.mod: a.o` is out of date, and `a.o: m.mod` is not."""
+    built, module = tmp_path / "a.o", tmp_path / "m.mod"
+    placed = place(str(built), b"new", [Made("", str(module), content=b"module")], "token", 1)
+    placement = asyncio.run(last_by_its_time(placed))
+    for temporary, final in placement.renames:
+        os.replace(temporary, final)
+    assert module.stat().st_mtime_ns < built.stat().st_mtime_ns == placement.records[0].mtime_ns <= time.time_ns()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

@@ -173,6 +173,39 @@ def test_an_unchanged_module_keeps_its_time_and_make_rebuilds_what_it_always_doe
     assert status(tree.root)["units"]["local"] == 0
 
 
+MODULE_RULES = {
+    "a target of its own": "%.o: %.f90\n\tgfortran -c $<\n%.mod: %.o ;\nb.o: a.mod\nc.o: b.mod\n",
+    "told as made": "%.o: %.f90\n\tgfortran -c $<\n%.mod: %.o\n\t@true\nb.o: a.mod\nc.o: b.mod\n",
+    "touched": "%.o: %.f90\n\tgfortran -c $<\n%.mod: %.o\n\t@touch $@\nb.o: a.mod\nc.o: b.mod\n",
+    "what is compiled": "%.mod: %.f90\n\tgfortran -c $<\n%.o: %.mod ;\nb.mod: a.mod\nc.mod: b.mod\n",
+    "with the object": "%.o %.mod: %.f90\n\tgfortran -c $<\nb.o b.mod: a.mod\nc.o c.mod: b.mod\n",
+}
+
+
+@pytest.mark.parametrize("rules", MODULE_RULES.values(), ids=MODULE_RULES)
+def test_rules_for_modules_leave_make_as_much_to_do_as_after_its_own_build(tmp_path: Path, rules: str) -> None:
+    def left(build: Callable[[Path], int]) -> list[str]:
+        root = tmp_path / "p"
+        root.mkdir()
+        (root / "Makefile").write_text(f"prog: c.o b.o a.o\n\tgfortran -o $@ $^\n{rules}")
+        for before, name in (("", "a"), ("a", "b"), ("b", "c")):
+            use = f"use {before}, only: f_{before}\n" if before else ""
+            text = f"module {name}\n{use}contains\nsubroutine f_{name}\nend subroutine\nend module\n"
+            (root / f"{name}.f90").write_text(text + "end program\n" * (name == "c"))
+        assert build(root) == 0
+        modules = {name: (root / f"{name}.mod").stat().st_mtime_ns for name in "abc"}
+        order = [modules[name] < (root / f"{name}.o").stat().st_mtime_ns for name in "abc"]
+        words = ["make", "-n"]
+        said = subprocess.run(words, cwd=root, env=environment(), capture_output=True, text=True, check=True).stdout
+        shutil.rmtree(root)
+        return [*map(str, order), *said.splitlines()]
+
+    expected = left(lambda root: subprocess.run(["make", "-j2"], cwd=root, env=environment()).returncode)
+    with Farm(count=1, jobs=4) as farm:
+        assert left(lambda root: buildfarm("run", "--hosts", farm.hosts, cwd=root).code) == expected
+        assert len(farm.compiles()) == 3
+
+
 def module_times(root: Path) -> dict[str, int]:
     return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*.*mod")}
 

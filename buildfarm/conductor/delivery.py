@@ -5,9 +5,11 @@ It neither renames (the stub does, so that a stub that dies leaves no half deliv
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.dispatch import modules
@@ -19,13 +21,14 @@ from buildfarm.value import dataclass
 
 UNORDINARY = "its output is a link, no regular file, not ours to write, or in a directory that is not there"
 ELF = b"\x7fELF"  # begins an object
+TICK, TICKS = 0.004, 4  # seconds (CONFIG_HZ=250, the slowest common one 100); how many are waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Results under temporary names on the right file systems, and what they will be once renamed.
 
-    The object's record is the first.
+    The object's record is the first, its rename the last.
     """
 
     renames: tuple[tuple[str, str], ...]
@@ -69,12 +72,12 @@ def _can_be_given(status: os.stat_result) -> bool:
 
 
 def place(output: str, content: bytes, made: Sequence[Made], token: str, step: int) -> Placement:
-    """Write `content` beside `output`, and the files already made: depfiles before it, modules after it.
+    """Write `content` beside `output`, and before it the files already made, which are renamed before it too.
 
-    An object is the last file that a compiler writes, so make finds `a.o: a.d` up to date.  With gfortran, though, it
-    never finds `a.mod: a.o ;` so, and here it does.  A module file that says the same as the one in place is left
-    untouched, as gfortran leaves it: its time matters to make.  Raises OSError (disk full, no permission); nothing
-    stays behind then.
+    An object is the last file that a compiler writes, so make finds `a.o: a.d` up to date, and `a.mod: a.o ;` not; and
+    a make that runs after a kill, without us, does not take an object for done whose module has not come.  A module
+    file that says the same as the one in place is left untouched, as gfortran leaves it: its time matters to make.
+    Raises OSError (disk full, no permission); nothing stays behind then.
     """
     renames: list[tuple[str, str]] = []
     records: list[OutputRecord] = []
@@ -89,20 +92,38 @@ def place(output: str, content: bytes, made: Sequence[Made], token: str, step: i
 
     try:
         for item in made:
-            if not item.final.endswith(MODULE_SUFFIXES):
+            if not item.final.endswith(MODULE_SUFFIXES) or modules.changed((item,)):
                 add(item.final, item.read())
+            else:
+                records.append(_record(item.final, item.final, digest_file(item.final)))
         add(output, content)
-        for item in made:
-            if item.final.endswith(MODULE_SUFFIXES):
-                if modules.changed((item,)):
-                    add(item.final, item.read())
-                else:
-                    records.append(_record(item.final, item.final, digest_file(item.final)))
     except OSError:
         Placement(tuple(renames), ()).discard()
         raise
     records.sort(key=lambda record: record.path != output)  # the object first
     return Placement(tuple(renames), tuple(records))
+
+
+async def last_by_its_time(placement: Placement) -> Placement:
+    """The placement, the object younger than its modules by their times too, as after a compile.
+
+    The clock that gives files their times goes by ticks, and writing takes less than one.  Where the file system counts
+    in more than ticks, the times stay equal.  Raises OSError; nothing stays behind then, or when cancelled.
+    """
+    built, *others = placement.records
+    youngest = max((other.mtime_ns for other in others if other.path.endswith(MODULE_SUFFIXES)), default=0)
+    beside, final = placement.renames[-1]
+    try:
+        for _ in range(TICKS):
+            if built.mtime_ns != youngest:
+                break
+            await asyncio.sleep(TICK)
+            os.utime(beside)
+            built = _record(beside, final, built.digest)
+    except BaseException:
+        placement.discard()
+        raise
+    return replace(placement, records=(built, *others))
 
 
 def write(path: str, content: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from buildfarm.conductor.delivery import UNORDINARY, Placement, ordinary, place
+from buildfarm.conductor.delivery import UNORDINARY, Placement, last_by_its_time, ordinary, place
 from buildfarm.conductor.evidence import appearance
 from buildfarm.conductor.farm import Farm, Stranded
 from buildfarm.conductor.farm import Here as TakenHere
@@ -153,6 +153,7 @@ class Units:
             if words := await self._maker.words_at_delivery(task):
                 compiled = replace(compiled, stderr=words + compiled.stderr)
             placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
+            placement = await last_by_its_time(placement)
             if not same(compiled.seen):
                 # An edit before this moment makes the result stale; one after it makes the source newer for make.
                 placement.discard()
