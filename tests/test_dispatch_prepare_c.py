@@ -150,9 +150,17 @@ def test_macros_of_the_compile_itself_are_expanded_here(
     assert (result.recipe, result.raw) == ("P2", True)
 
 
-def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: Trip) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "int named; // __TIMESTAMP__\n",
+        'int named; // "R" is what `1\'a` and //** are not\n',
+        'const char *named = "\\033O*R";\n',
+    ],
+)
+def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: Trip, text: str) -> None:
     """vim's config.h: `/* Define when __DATE__ " " __TIME__ can be used */`, and no unit travelled without -O."""
-    trip.write("named.c", '/* Define when __DATE__ " " __TIME__ can be used */\nint named; // __TIMESTAMP__\n')
+    trip.write("named.c", f'/* Define when __DATE__ " " __TIME__ can be used */\n{text}')
     result = trip.go("gcc -c named.c")
     assert (result.recipe, result.raw) == ("P2d", True)
 
@@ -164,6 +172,9 @@ def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: 
         "/* that ends *\\\n/ const char *when = __DATE__; /**/\n",
         "//*** a title ***\nconst char *when = __DATE__; /**/\n",
         "#define APOSTROPHE can't /*\nconst char *when = __DATE__; /**/\n",
+        'const char *raw = R"x(/* ")x", *when = __DATE__; /**/\n',
+        'const char *raw = R"(/*)" __DATE__ "*/";\n',
+        "enum { one = 1 //* this */ 1\n}; const char *when = __DATE__;\n",
     ],
 )
 def test_a_macro_of_the_compile_behind_an_odd_comment_is_expanded_here(trip: Trip, text: str) -> None:

@@ -42,13 +42,15 @@ _ASSEMBLED_FILE = re.compile(
         (?! [ ]*(?:\\+")?" \s* (?: ,\s*(?:[0-9]|sizeof\b) | \)(?!\s*["\w]) ) )""",
     re.VERBOSE,
 )
-# Literals are passed over, open ones as far as their line goes (lex.cc: lex_string).  Raw strings, `1'000` and `//*`,
-# a division before C99, need a better reader.
+# Literals are passed over, open ones as far as their line goes (lex.cc: lex_string), and numbers with their `'`.
 _SPLICE = re.compile(rb"\\[ \t\f\v\r]*\n")
 _LITERAL_OR_COMMENT = re.compile(
-    rb"""("(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'?) | /\*.*?\*/ | //[^\n]*""", re.VERBOSE | re.DOTALL
+    rb"""( (?<!\w)(?:u8|[uUL])?R"([^ ()\\\s]{0,16})\(.*?\)\2" | "(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'?
+         | (?<!\w)\.?[0-9](?:'?\w|\.)* )
+       | /\*.*?\*/ | //[^\n]*""",
+    re.VERBOSE | re.DOTALL,
 )
-_MISREAD = re.compile(rb"""\b(?:u8|[uUL])?R"|\b[0-9][0-9a-fA-FxX]*'[0-9a-fA-F]|//\*""")
+_DIVIDED = re.compile(rb"//\*[^\n]*\*/")  # before C99 it may be a division and a comment
 _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
@@ -135,7 +137,7 @@ def _stands_in_code(words: re.Pattern[bytes], text: bytes) -> bool:
     """Whether `words` are found elsewhere than in comments, which -fdirectives-only leaves (vim's config.h)."""
     if not words.search(text):
         return False
-    bare = text if _MISREAD.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", _SPLICE.sub(b"", text))
+    bare = text if _DIVIDED.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", _SPLICE.sub(b"", text))
     return words.search(bare) is not None
 
 
