@@ -395,3 +395,17 @@ def test_the_closing_line_says_why_no_node_had_a_unit(capfd: pytest.CaptureFixtu
             reporters.finished(summary)
         last = capfd.readouterr().err.splitlines()[-1]
         assert last.partition(")")[2] == why
+
+
+def test_what_is_no_unit_and_no_link_step_is_told_only_if_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    """ccache preprocesses into files of its own."""
+    step = UnitDone(1, "/ccache/tmp/x.i", None, 1, 101.0, 0.1, kind=Kind.OTHER)
+    with open_reporters() as reporters:
+        reporters.started(BuildStarted(build=3, directory="/p", time=100.0, goals=("all",), nodes=(PI3,)))
+        reporters.unit_done(step)
+        reporters.unit_done(replace(step, step=2, output="/p/a", kind=Kind.LINK))
+        reporters.unit_done(replace(step, step=3, exit_status=1))
+    assert capfd.readouterr().err.splitlines() == [
+        "[step 1] a linked here in 0.1 s",
+        "[step 1] /ccache/tmp/x.i FAILED here with status 1",
+    ]

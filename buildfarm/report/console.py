@@ -60,8 +60,8 @@ class Narrator:
         return printable(relative(output, self._directory))
 
     def _unit_done(self, event: UnitDone) -> str | None:
-        if not self._every_unit:
-            return None
+        if not self._every_unit or (event.kind is Kind.OTHER and not event.exit_status):
+            return None  # what is no unit and no link step (`-E`, ccache's) counts as nothing
         where = f"on {event.node}" if event.node else "here"
         what = f"[{self._counter()}] {self._path(event.output)}"
         if event.exit_status == NO_HOSTS and event.node is None:

@@ -115,7 +115,7 @@ class Progress:
         for key in [key for key in self._in_flight if key[0] == event.step]:
             del self._in_flight[key]
         if event.kind is not Kind.COMPILE:
-            self.links += 1
+            self.links += event.kind is not Kind.OTHER
             return
         tally = self._nodes.get(event.node)
         if event.exit_status:
