@@ -92,3 +92,13 @@ def test_native_options_are_what_the_driver_makes_of_them(tmp_path: Path, option
     for arguments, output in ((unit.compile_arguments, "native.o"), (expanded, "expanded.o")):
         subprocess.run([gcc, *arguments, "-c", "a.c", "-o", output], cwd=tmp_path, check=True)
     assert (tmp_path / "native.o").read_bytes() == (tmp_path / "expanded.o").read_bytes()
+
+
+def test_a_unit_stays_whose_native_options_the_driver_warns_of(tmp_path: Path) -> None:
+    """`-mcpu=` is deprecated on x86, and a node gets what it stands for."""
+    gcc = tmp_path / "gcc"
+    warning = "gcc: warning: '-mcpu=' is deprecated; use '-mtune=' or '-march=' instead"
+    gcc.write_text(f'#!/bin/sh\necho "{warning}" >&2\nexec {shutil.which("gcc")} "$@"\n')
+    gcc.chmod(0o755)
+    with pytest.raises(CannotTravel, match="warns of -march=native"):
+        asyncio.run(Wrappers().native_options(str(gcc), ["-march=native"], cwd="/", env={"PATH": os.defpath}))

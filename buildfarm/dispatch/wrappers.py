@@ -65,7 +65,7 @@ class Wrappers:
     ) -> tuple[str, ...]:
         """What `-march=native`, `-mtune=native` and `-mcpu=native` among `arguments` stand for on this machine.
 
-        All operands are joined.  Raises CannotTravel when the driver does not tell.
+        All operands are joined.  Raises CannotTravel when the driver does not tell, or has something to say of them.
         """
         asked = tuple(arg for arg in arguments if arg.startswith(_MACHINE))
         key = (tool_path, *asked)
@@ -76,7 +76,10 @@ class Wrappers:
     async def _ask(self, tool_path: str, asked: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
         argv = [tool_path, *asked, "-###", "-E", "-x", "c", os.devnull]
         told = await local.run(argv, cwd=cwd, env=env)
-        for line in os.fsdecode(told.stderr).splitlines():
+        said = os.fsdecode(told.stderr).splitlines()
+        if any(line.startswith(f"{os.path.basename(tool_path)}: ") for line in said):
+            raise CannotTravel(f"{tool_path} warns of {' '.join(asked)}, and no node would")
+        for line in said:
             words = shlex.split(line) if line.startswith(" ") else []
             if words and os.path.basename(words[0]) == "cc1":
                 return _machine_options(words, arch="-march=native" in asked or "-mcpu=native" in asked)
