@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.farm import Farm
 from tests.tool import buildfarm
 
 MAKEFILE = """\
@@ -95,3 +96,15 @@ def test_a_complete_makefile_lacks_nothing(tree: Path) -> None:
         makefile.write("user.o: maker.o\n")
     text = buildfarm("export", "missing", "-C", str(tree)).stdout
     assert text.startswith("# no prerequisite is missing")
+
+
+def test_a_link_that_fails_says_how_to_tell_whose_object_it_is(tmp_path: Path) -> None:
+    """One that a node damaged may have its structure whole, and then only the linker finds it."""
+    (tmp_path / "Makefile").write_text("program: a.o\n\t$(CC) -o $@ $^\n")
+    (tmp_path / "a.c").write_text("int missing(void);\nint main(void) { return missing(); }\n")
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts)
+    assert result.code == 2
+    assert "if the linker calls an object damaged, `buildfarm explain OBJECT` names the node" in result.stderr
+    (tmp_path / "a.o").unlink()
+    assert "damaged" not in buildfarm("run", "-C", str(tmp_path), "--hosts", "").stderr

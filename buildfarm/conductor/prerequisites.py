@@ -35,6 +35,7 @@ IN_ORDER = (
     "no compile has failed: if plain make builds this, its Makefile needs make's own order;"
     " --serial-order keeps it as with -j1, and compiles ahead all the same"
 )
+FROM_A_NODE = "; if the linker calls an object damaged, `buildfarm explain OBJECT` names the node that made it"
 
 _WORDS = (
     r"Cannot open module file ['‘`](?P<module>[^'’]+)['’]",  # gfortran, module.c

@@ -21,7 +21,7 @@ from buildfarm.conductor.drafting import Drafts
 from buildfarm.conductor.farm import Farm
 from buildfarm.conductor.foresight import Foresight
 from buildfarm.conductor.here import Here
-from buildfarm.conductor.ledger import Ledger
+from buildfarm.conductor.ledger import Ledger, Tally
 from buildfarm.conductor.lending import Lending
 from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.loop import Loop
@@ -103,17 +103,19 @@ class Workshop:
         writer.submit(lambda journal: record(journal, begun.build, found, self._blind), durable=False)
         return len(found)
 
-    def _hints(self, *, compiled: bool) -> list[str]:
-        """What may explain a failure, such as what the Makefiles lack; `compiled`: every unit was."""
-        from buildfarm.conductor.prerequisites import IN_ORDER, of_failed_build
+    def _hints(self, tally: Tally) -> list[str]:
+        """What may explain a failure, such as what the Makefiles lack."""
+        from buildfarm.conductor.prerequisites import FROM_A_NODE, IN_ORDER, of_failed_build
 
         request = self._request
+        compiled = not tally.failed
         if compiled and self._condemned:
             return [DAMAGED.format(nodes=", ".join(self._condemned))]
         if request.keeps_order:
             return []
         if compiled:
-            return [] if request.jobs is not None else [IN_ORDER]
+            damaged = FROM_A_NODE if tally.links_failed and tally.remote else ""
+            return [] if request.jobs is not None else [IN_ORDER + damaged]
         return of_failed_build(request.directory, self._begun.state_dir, request.make_words, request.environment)
 
     def _trouble(self, text: str) -> None:
@@ -138,7 +140,7 @@ class Workshop:
         await asyncio.wrap_future(closing)
         ledger.tell_all()
         if state is BuildState.FAILED and code == MAKE_ERRORS:
-            for line in await asyncio.to_thread(self._hints, compiled=not ledger.tally.failed):
+            for line in await asyncio.to_thread(self._hints, ledger.tally):
                 self._reporters.note(line)
         self._reporters.finished(self._summary(ledger, code, state))
         return code
