@@ -93,6 +93,8 @@ def test_a_host_that_ssh_can_not_enter_is_down_in_sshs_own_words(tmp_path: Path,
     assert result.code == 0
     (node,) = status(tree)["nodes"]
     assert node["state"] == "down" and "Permission denied" in node["reason"]
+    told = buildfarm("status", "-C", str(tree)).stdout + buildfarm("nodes", "--hosts", "@127.0.0.1/2").stdout
+    assert told.count("    @127.0.0.1  down") == 1 and told.count("\n  @127.0.0.1  down") == 1, told
 
 
 def test_the_command_is_distccs() -> None:

@@ -290,7 +290,8 @@ def test_a_build_without_units_is_not_counted_in_noughts() -> None:
 
 
 def test_an_ipv6_address_is_shown_in_brackets_as_the_host_list_has_it() -> None:
-    nodes = (NodeLine("fd00::1", 3632, "up", 4), NodeLine("pi3", 3633, "up", 4), NodeLine("me@pi4", 0, "up", 4))
+    by_ssh = NodeLine("pi4", 3632, "up", 4, by_ssh="me@pi4")
+    nodes = (NodeLine("fd00::1", 3632, "up", 4), NodeLine("pi3", 3633, "up", 4), by_ssh)
     shown = [line.split()[0] for line in report.node_table(nodes)]
     assert shown == ["[fd00::1]:3632", "pi3:3633", "me@pi4"]
 

@@ -109,6 +109,7 @@ def nodes(ctx: click.Context, directory: str, config: Path | None, hosts: str | 
             slots=finding.node.slots,
             compiler=", ".join(filter(None, (finding.compiler, " ".join(finding.languages)))) or None,
             reason=finding.fault or _useful_for(finding),
+            by_ssh=finding.node.key if finding.node.ssh else None,
         )
         for finding in findings
     ]

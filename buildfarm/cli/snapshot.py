@@ -85,6 +85,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 reason=node.reason,
                 retry_in_seconds=max(0.0, node.retry_at - now) if running and node.retry_at is not None else None,
                 mean_seconds=node.mean_seconds,
+                by_ssh=node.key if "@" in node.key else None,
             )
             for node in rows.nodes
         ),

@@ -83,12 +83,13 @@ class NodeLine(NamedTuple):
     reason: str | None = None
     retry_in_seconds: float | None = None
     mean_seconds: float | None = None
+    by_ssh: str | None = None  # the node's key, where there is no port: `pi@pi3`
 
     @property
     def key(self) -> str:
         """As `model.Node.key`: `pi3:3632`, `[fd00::1]:3632`, `@pi3`."""
-        if not self.port:
-            return self.name
+        if self.by_ssh is not None:
+            return self.by_ssh
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
