@@ -42,6 +42,7 @@ def trip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trip]:
         "clang -O0 -Wall -Qunused-arguments -I{root}/inc -isystem inc -c {root}/a.c -o a.o",
         "clang -Iinc -MD -MF a.d -c a.c",
         "clang++ -std=c++17 -Iinc -c t.cc",
+        "clang -O1 -Iinc -c a.c -lm -L. -Wl,-z,now -s",  # which it says are unused
     ],
 )
 def test_objects_are_identical_and_after_stripping_with_debug_information(trip: Trip, command: str, debug: str) -> None:

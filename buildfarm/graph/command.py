@@ -11,6 +11,9 @@ from buildfarm.graph.names import Tool
 from buildfarm.graph.options import NATIVE_REASON, PREPROCESS, Option, Role, look_up
 
 
+_LINKERS = (Role.PLAIN, Role.LIBRARY, Role.FOR_LINKER)  # what goes to neither step is for a link
+
+
 class Command:
     """One compiler command, read in a single pass; `local_reason` is the first that an argument gave."""
 
@@ -62,9 +65,11 @@ class Command:
                 if not value and self.local_reason is None:
                     self.local_reason = f"{arg}: without an operand"
                 arg = option.name + value
+            role = option.role
             if option.to:
                 flags.append((option.to, arg))
-            role = option.role
+            elif role in _LINKERS and self.tool.family == "clang":
+                flags.append((PREPROCESS, arg))  # clang says that it does not use it
             if role:
                 if role is Role.LANGUAGE:
                     language = "" if value == "none" else value
