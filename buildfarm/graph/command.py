@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from buildfarm.graph.names import Tool
 from buildfarm.graph.options import NATIVE_REASON, PREPROCESS, Option, Role, look_up
 
-
 _LINKERS = (Role.PLAIN, Role.LIBRARY, Role.FOR_LINKER)  # what goes to neither step is for a link
 
 
