@@ -45,7 +45,7 @@ from buildfarm.value import dataclass
 
 TICK = 0.2  # seconds between looks at what waits for a file
 TRIES = 4
-RESERVE = 8  # one slot in so many is left to what make asks for
+RESERVE = 16  # one slot in so many is left to what make asks for
 ASTRAY = 4  # units that stood and that make asked for all the same, before the plan is believed again
 WASTE_TOLERATED = 12  # results thrown away before lookahead asks itself whether it pays
 
@@ -112,7 +112,7 @@ class Lookahead:
         self._jobs: set[asyncio.Task[None]] = set()
         self._gate = Workbench(self._share, open_to_demand=True)
         self._outlook = Outlook()
-        self._sent: dict[_Entry, None] = {}  # in their order: those in their place on a node, or on their way there
+        self._sent: dict[_Entry, None] = {}  # those sent that don't press, mostly the longest first
         self._numbers = 0
         self._kept: list[Task] = []  # their private modules may be borrowed until the end
         self.delivered = 0
@@ -266,8 +266,7 @@ class Lookahead:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        for task in self._kept:
-            self._maker.discard(task)
+        await self._maker.discard(*self._kept)
 
     def _note_asked(self, mark: str) -> None:
         self._asked.add(mark)
@@ -316,6 +315,7 @@ class Lookahead:
     def _want(self, entry: _Entry) -> None:
         """Make waits for an entry that is under way: nothing goes before it any more."""
         entry.wanted = True
+        self._sent.pop(entry, None)
         entry.urgency.demand()
         if entry.task is not None:
             self._maker.demand(entry.task)
@@ -325,19 +325,23 @@ class Lookahead:
     def _send(self, entry: _Entry) -> None:
         """It has its place: it goes to a node as soon as it is prepared and a slot is free."""
         entry.sent = True
-        self._sent[entry] = None
-        self._press()
+        if not entry.wanted and not self._presses(entry):
+            self._sent[entry] = None
 
     def _press(self) -> None:
         """Let the longest go with what make waits for."""
-        for entry in self._sent:
-            if entry.wanted or entry.urgency.pressing:
-                continue
-            if self._outlook.presses(-entry.urgency.value, self._farm.slots):
-                entry.urgency.pressing = True
-                self._outlook.begun(entry.mark)
-                if entry.task is not None:
-                    self._maker.press(entry.task)
+        while self._sent and self._presses(entry := next(iter(self._sent))):
+            del self._sent[entry]
+
+    def _presses(self, entry: _Entry) -> bool:
+        """Whether it is so long that it goes with what make waits for; it does then."""
+        if not self._outlook.presses(-entry.urgency.value, self._farm.slots):
+            return False
+        entry.urgency.pressing = True
+        self._outlook.begun(entry.mark)
+        if entry.task is not None:
+            self._maker.press(entry.task)
+        return True
 
     def _begin_phases(self, entry: _Entry) -> None:
         self._phases.expect()

@@ -5,6 +5,7 @@ It serves what make asks for and what lookahead asks for alike, and knows no stu
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
@@ -151,11 +152,14 @@ class Maker:
             unit = with_native_expansion(unit, options)
         return await self._palette.coloured(unit, tool_path, env), tool_path
 
-    def discard(self, task: Task) -> None:
-        """The task is over: its private files go."""
-        if task.step in self._rooms:
-            self._rooms.discard(task.step)
-            shutil.rmtree(task.workdir, ignore_errors=True)
+    async def discard(self, *tasks: Task) -> None:
+        """The tasks are over: their private files go.
+
+        Each removal waits for the disk, for milliseconds, so they go in threads, and together they wait once.
+        """
+        over = [task for task in tasks if task.step in self._rooms]
+        self._rooms.difference_update(task.step for task in over)
+        await asyncio.gather(*(asyncio.to_thread(shutil.rmtree, task.workdir, ignore_errors=True) for task in over))
 
     def _make_room(self, step: int) -> Path:
         """The step's private directory, made if it is not there: most units need none.  Raises OSError."""
@@ -206,7 +210,7 @@ class Maker:
             self._ledger.attempt_ended(
                 task.step, result.attempt, result.node, "stale", "a source changed while it was compiled"
             )
-            self.discard(task)
+            await self.discard(task)
         return Here("its sources keep changing")
 
     async def _prepared(self, task: Task, *, pumps: bool) -> Prepared:

@@ -91,7 +91,7 @@ class Units:
         try:
             await self._make(call, tool_call, task)
         finally:
-            self._maker.discard(task)
+            await self._maker.discard(task)
 
     async def _look_ahead(
         self, call: StubCall, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat
