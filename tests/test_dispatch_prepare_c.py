@@ -182,6 +182,31 @@ def test_a_macro_of_the_compile_behind_an_odd_comment_is_expanded_here(trip: Tri
     assert trip.go("gcc -O1 -c odd.c").recipe == "P2"
 
 
+@pytest.mark.parametrize("pumped", [False, True])
+@pytest.mark.parametrize("flags", ["gcc -O2 -fopenmp", "gcc -O1 -fopenmp-simd -Wall", "g++ -O2 -g -fopenmp"])
+def test_pragmas_of_openmp_reach_the_node(trip: Trip, flags: str, pumped: bool) -> None:
+    """-fdirectives-only leaves them out, and the loop would be serial."""
+    suffix = "cc" if flags.startswith("g++") else "c"
+    text = '#define LOOP _Pragma("omp parallel for")\nint a[99];\nvoid f(void) {\n#pragma omp parallel for simd\n'
+    text += "  for (int i = 0; i < 99; i++) a[i] += i;\n  LOOP\n  for (int i = 0; i < 99; i++) a[i] += i;\n}\n"
+    trip.write(f"parallel.{suffix}", text)
+    result = trip.go(f"{flags} -c parallel.{suffix}", pumped=pumped)
+    assert (result.status, result.local_status) == (0, 0)
+    assert result.stripped
+
+
+@pytest.mark.parametrize("pumped", [False, True])
+def test_pragmas_of_openmp_reach_the_node_without_optimization(trip: Trip, pumped: bool) -> None:
+    trip.write(
+        "loop.c", "int a[9];\nvoid f(void) {\n#pragma omp parallel for\n  for (int i = 0; i < 9; i++) a[i] = i;\n}\n"
+    )
+    if pumped:
+        assert trip.go("gcc -fopenmp -c loop.c", pumped=True).raw
+    else:
+        with pytest.raises(CannotTravel, match="without -O"):
+            trip.prepare("gcc -fopenmp -c loop.c")
+
+
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):

@@ -143,6 +143,8 @@ _EXACT: Final[dict[str, tuple[Role, int]]] = {
     "-ggdb0": (Role.NO_DEBUG, BOTH),
     "-Wunused-macros": (Role.FULL_PREPROCESSING, BOTH),
     "-frecord-gcc-switches": (Role.FULL_PREPROCESSING, BOTH),
+    # -fdirectives-only leaves their pragmas out (GCC 12: `#pragma omp`, `#pragma acc`).
+    **dict.fromkeys(("-fopenmp", "-fopenmp-simd", "-fopenacc"), (Role.FULL_PREPROCESSING, BOTH)),
     "-fworking-directory": (Role.PLAIN, PREPROCESS),
     "-fno-working-directory": (Role.PLAIN, PREPROCESS),
     "-fpch-deps": (Role.PLAIN, PREPROCESS),
