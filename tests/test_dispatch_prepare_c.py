@@ -207,6 +207,23 @@ def test_pragmas_of_openmp_reach_the_node_without_optimization(trip: Trip, pumpe
             trip.prepare("gcc -fopenmp -c loop.c")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#pragma redefine_extname foo bar\nint foo(void); int g(void) { return foo(); }\n",
+        '#include "a.h"\nint X = 3;\n#include "x.h"\n#pragma push_macro("X")\n#undef X\n'
+        '#pragma pop_macro("X")\nint f(void) { return X; }\n',
+    ],
+    ids=["redefine_extname", "pop_macro"],
+)
+def test_pragmas_for_names_reach_the_node(trip: Trip, text: str) -> None:
+    """-fdirectives-only leaves them out, and the code would be another one."""
+    trip.write("x.h", "#define X 1\n")
+    trip.write("names.c", text)
+    result = trip.go("gcc -O1 -Iinc -I. -c names.c")
+    assert (result.status, result.raw) == (0, True)
+
+
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):

@@ -16,6 +16,7 @@ Carrying on without a second compile was rejected: carets can't be guessed from 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
 from buildfarm.dispatch.stack_usage import StackUsage, asked_for
+from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
 from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, SentFile, Text, Unit
 from buildfarm.value import dataclass
@@ -51,6 +53,7 @@ _LITERAL_OR_COMMENT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DIVIDED = re.compile(rb"//\*[^\n]*\*/")  # before C99 it may be a division and a comment
+_LOST_PRAGMA = re.compile(rb"(?:pragma|Pragma)\W+(?:push_macro|pop_macro|redefine_extname)\b")  # GCC 12
 _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
@@ -79,6 +82,7 @@ async def prepare(
     if not plain and (
         (not result.succeeded and b"-fdirectives-only" in result.stderr)
         or _stands_in_code(_COMPILE_TIME_MACRO, result.stdout)
+        or _loses_pragmas(unit, invocation.cwd, result.stdout)
     ):
         plain = True
         result = await _preprocess(unit, invocation, tool_path, depfile, plain=True)
@@ -184,6 +188,24 @@ async def _preprocess(
 def _spelled(argument: str) -> str:
     """distccd 3.4 refuses `-flto` (arg.c: dcc_scan_args), and no other name of it (opts-common.cc: option_map)."""
     return "--lto" if argument == "-flto" else argument
+
+
+def _loses_pragmas(unit: Unit, cwd: str, text: bytes) -> bool:
+    """Whether a file that went into `text` has a pragma that -fdirectives-only leaves out."""
+    names = (unit.source, *map(os.fsdecode, entered_files(text)))
+    for path in (os.path.join(cwd, name) for name in names):
+        if _has_lost_pragma(path, None if path.startswith(SYSTEM) else stamp(path)):
+            return True
+    return False
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _has_lost_pragma(path: str, _: Stamp | None) -> bool:
+    """Looked up once a file; what packages have installed stays as it is in a build."""
+    try:
+        return _LOST_PRAGMA.search(Path(path).read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _has_columns(arguments: Sequence[str]) -> bool:
