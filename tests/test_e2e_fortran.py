@@ -97,6 +97,7 @@ def test_every_unit_is_compiled_by_a_node_and_the_tree_is_makes_own(
     tree: Project, options: str, ahead: tuple[str, ...]
 ) -> None:
     plain = made_by_make(tree, "-j2")
+    left_by_make = made_by_make(tree, "-n").stdout  # not nothing: gfortran writes a module before its object
     expected = project.digests(tree.root)
     clean(tree)
     with Farm(count=1, jobs=4, options=options) as farm:
@@ -112,7 +113,7 @@ def test_every_unit_is_compiled_by_a_node_and_the_tree_is_makes_own(
     assert commands(result) == commands(plain)
     units = status(tree.root)["units"]
     assert units["remote"] == units["done"] == units["total"] == tree.units
-    assert made_by_make(tree, "-q").code == 0
+    assert made_by_make(tree, "-n").stdout == left_by_make
 
 
 @AHEAD
