@@ -86,3 +86,19 @@ def test_a_draft_changes_nothing(tmp_path: Path) -> None:
         assert {path: path.stat().st_mtime_ns for path in tree.rglob("*.F")} == times
         (tree / "go").touch()
         assert build.wait().code == 0
+
+
+def test_a_draft_meets_no_temporary_file_of_makes_own_recipe(tmp_path: Path) -> None:
+    recipe = "cp $< $(TMPDIR)/$*.i\n\tuntil test -e ../go; do sleep 0.05; done\n\t"
+    recipe += "$(CPP) $< > $*.f90\n\t$(FC) -c -I../share $*.f90"
+    tree = weather(tmp_path / "p", recipe)
+    (tmp_path / "tmp").mkdir()
+    surroundings = environment(TMPDIR=str(tmp_path / "tmp"))
+    with (
+        Farm(count=1, jobs=16) as farm,
+        Running(("run", "-C", str(tree), "--hosts", farm.hosts), env=surroundings) as build,
+    ):
+        wait_until(held(tree, 8), "results to be made ahead")
+        assert [path.name for path in tmp_path.glob("tmp/*.i")] == ["a.i"]  # make's own first
+        (tree / "go").touch()
+        assert build.wait().code == 0

@@ -48,7 +48,7 @@ class Drafts:
 
     async def _run(self, script: str, cwd: str, environment: Mapping[str, str]) -> tuple[int | None, bytes, str]:
         private = tempfile.mkdtemp(prefix="buildfarm-plan-")
-        own = dict(environment)
+        own = {**environment, "TMPDIR": private}  # in the common place the recipe's own run might meet its files
         pieces: list[bytes] = []
         try:
             words = [*confining.words(cwd, self._tree, private, own), "", SHELL, "sh", "-c", script]
