@@ -99,7 +99,7 @@ def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
     [
         "gcc -O2 -fstack-usage -Iinc -c stack.c",
         "gcc -fstack-usage -MMD -Iinc -c {root}/stack.c -o sub/stack.x.o",
-        "gcc -O2 -fstack-usage -DT4=__DATE__ -Wunused-macros -c data.c -o data",
+        "gcc -O2 -fstack-usage -c data.c -o data",
         "g++ -O1 -Wall -Wextra -fstack-usage -Iinc -c t.cc",
     ],
 )
@@ -228,6 +228,13 @@ def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: T
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):
         trip.prepare("gcc -fsanitize=undefined -c both.c")
+
+
+def test_a_unit_whose_stack_usage_is_told_does_not_travel_fully_preprocessed(trip: Trip) -> None:
+    """The file of -fstack-usage tells the column of each function's name."""
+    trip.write("told.c", "#define LOCAL __attribute__((noinline)) static\nLOCAL int f(void) { return 1; }\n")
+    with pytest.raises(CannotTravel, match="columns"):
+        trip.prepare("gcc -O2 -fstack-usage -Wunused-macros -c told.c")
 
 
 def test_a_unit_without_optimization_does_not_travel_fully_preprocessed(trip: Trip) -> None:

@@ -6,7 +6,7 @@ It runs the unit's one preprocessing on this machine and sends nothing; Fortran 
 expanded on the node, so that columns in messages, debug information and sanitizers' data are those of the
 source.  It fails to mean the same where a macro's value is the compile's own: dates and times (the master's are
 right), `__BASE_FILE__` (the node's temporary name).  Then P2 sends plain `-E`, whose columns are wrong; units
-whose object contains columns are compiled here in that case.
+whose outputs contain columns are compiled here in that case.
 
 A node knows no source file, so its messages have no source lines and carets.  P3d sends the same text by
 protocol 3 with the files that the first answer named.  Names in messages are opened as they are spelled, and
@@ -93,8 +93,13 @@ async def prepare(
     first = next((os.fsdecode(name) for name in entered if os.path.basename(name) != _PREINCLUDED), None)
     if _PRECOMPILED.may_be_used(unit, invocation, first):
         raise CannotTravel(REASON)
-    if plain and (unit.link_time or _has_columns(unit.compile_arguments) or _COLUMN_MACRO.search(text)):
-        raise NotAsText("its object contains columns, which full preprocessing changes")
+    if plain and (
+        unit.link_time
+        or unit.stack_usage is not None
+        or _has_columns(unit.compile_arguments)
+        or _COLUMN_MACRO.search(text)
+    ):
+        raise NotAsText("its outputs contain columns, which full preprocessing changes")
     if plain and not clang and not _optimizes(unit.compile_arguments):
         raise NotAsText("without -O its code depends on columns, which full preprocessing changes")
     if _may_assemble_a_file(text):
