@@ -14,7 +14,7 @@ from tests import project
 from tests.farm import Farm
 from tests.test_dispatch_prepare_c import HEADER, MAIN, TEMPLATES, WARNED
 from tests.test_nodes_e2e import built_by_make
-from tests.tool import buildfarm
+from tests.tool import buildfarm, environment
 from tests.travel import Trip
 
 pytestmark = [
@@ -80,6 +80,41 @@ def test_a_precompiled_header_in_use_stays(trip: Trip) -> None:
     subprocess.run(["clang", "-x", "c-header", header, "-o", f"{header}.pch"], check=True)
     with pytest.raises(CannotTravel, match="precompiled"):
         trip.prepare("clang -Iinc -include pre.h -c a.c")
+
+
+LAUNCHER = """#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    char path[4096];
+    const char *slash = strrchr(words[0], '/');
+    (void)count;
+    snprintf(path, sizeof path, "/usr/bin/%s", slash ? slash + 1 : words[0]);
+    words[0] = path;
+    return execv(path, words);
+}
+"""
+
+
+def test_compilers_behind_one_launcher_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    """As ccache's links on PATH: gcc and clang are the same file then."""
+    tree, links = tmp_path / "p", tmp_path / "links"
+    tree.mkdir()
+    links.mkdir()
+    subprocess.run(["gcc", "-x", "c", "-", "-o", tmp_path / "launcher"], input=LAUNCHER, text=True, check=True)
+    for name in ("gcc", "clang"):
+        (links / name).symlink_to("../launcher")
+    (tree / "Makefile").write_text("program: a.o b.o; gcc -o $@ $^\na.o: a.c; gcc -O1 -c $<\nb.o: b.c; clang -g -c $<\n")
+    (tree / "a.c").write_text("int b(void);\nint main(void) { return b(); }\n")
+    (tree / "b.c").write_text("int b(void) { return 0; }\n")
+    surroundings = environment()
+    surroundings["PATH"] = f"{links}:{surroundings['PATH']}"
+    with Farm(count=1, jobs=2) as farm:
+        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "--fallback", "never", env=surroundings)
+        assert result.code == 0, result.stderr
+        assert [(one.compiler, one.source) for one in farm.compiles()] == [("gcc", "unit.c"), ("clang", "unit.c")]
+    assert str(tree).encode() in (tree / "b.o").read_bytes()
 
 
 def test_a_project_of_clangs_is_built_on_nodes(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from buildfarm.dispatch.probe import NodeIdentity
 from buildfarm.dispatch.probe import ask as ask_tool
 from buildfarm.dispatch.probe import probe as ask
 from buildfarm.errors import MachineError
+from buildfarm.graph.names import tool_of
 from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
 from buildfarm.value import dataclass
@@ -148,10 +149,14 @@ class Prober:
             raise
 
     def _is_plain(self, tool_path: str) -> bool:
-        """Whether this is one of the compilers whose canaries the nodes repeat: `cc` and `gcc-12` usually are gcc."""
+        """Whether this is one of the compilers whose canaries the nodes repeat: `cc` and `gcc-12` usually are gcc.
+
+        A launcher's links (ccache's `gcc` and `clang`) are all one file, and not one compiler.
+        """
         if not self._plain:
             compilers = self._toolbox.compilers(self._toolbox.clean(self._request.environment))
-            self._plain = {os.path.realpath(path): True for path in compilers.values()}
+            files = filter(_goes_by_its_name, map(os.path.realpath, compilers.values()))
+            self._plain = dict.fromkeys((*compilers.values(), *files), True)
         if tool_path not in self._plain:
             self._plain[tool_path] = os.path.realpath(tool_path) in self._plain
         return self._plain[tool_path]
@@ -166,6 +171,10 @@ class Prober:
             if there != here:
                 return f"the {name} of {node.key} says {there or 'nothing'} to {question}, here it is {here}"
         return None
+
+
+def _goes_by_its_name(path: str) -> bool:
+    return tool_of(os.path.basename(path)).family == "compiler"
 
 
 def _settle(future: Future[ProbeReport], outcome: ProbeReport | BaseException) -> None:

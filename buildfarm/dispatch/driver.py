@@ -154,8 +154,8 @@ def is_gcc(path: str) -> bool:
 
 
 def is_clang(path: str) -> bool:
-    """Whether `path` is clang, also where it is called `cc`."""
-    return "clang" in os.path.basename(os.path.realpath(path))
+    """Whether `path` is clang, also where it is called `cc`, or a launcher is called `clang`."""
+    return any("clang" in os.path.basename(name) for name in (path, os.path.realpath(path)))
 
 
 async def _ask(argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
