@@ -21,6 +21,7 @@ def own_directory(kind: Literal["cache", "config", "state"], environment: Mappin
     import platformdirs  # 8 ms
 
     try:
-        return Path(getattr(platformdirs, f"user_{kind}_dir")("buildfarm"))
+        path = Path(getattr(platformdirs, f"user_{kind}_dir")("buildfarm"))
     except RuntimeError:
         return NOWHERE
+    return path if path.is_absolute() else NOWHERE  # older ones give `~/...`

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from buildfarm.home import NOWHERE, own_directory
 from buildfarm.make.cache import cache_directory
 from tests.namespaces import within
 from tests.tool import buildfarm, command, environment
@@ -36,6 +37,13 @@ def test_a_directory_that_others_can_write_is_not_taken(tmp_path: Path) -> None:
     squatted.mkdir()
     squatted.chmod(0o777)
     assert cache_directory() == tmp_path / "file" / "cache" / "buildfarm"
+
+
+def test_a_home_that_is_not_known_is_not_looked_for_in_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As platformdirs 4.0 tells where there is neither HOME nor an entry in passwd(5)."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: f"~/.cache/{name}")
+    assert own_directory("cache") == NOWHERE
 
 
 @pytest.mark.timeout(60)
