@@ -22,13 +22,14 @@ FILTERS = frozenset((*_PREPROCESSORS.split(), *_OF_FILES.split()))
 _UP_TO_COMPILE = """\
 {name}() {{ case " $* " in *" -E "*) command {name} "$@" ;; *) exit ;; esac; }}
 {line}"""
+_WRITING = re.compile(r">|\s-o|\b(?:cp|mv|cpp|fpp|fypp)\s")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def writes(lines: Sequence[str], source: str) -> bool:
     """Whether one of these recipe lines seems to write `source`."""
-    if not any(source in line for line in lines[:-1]) and ">" not in lines[-1]:
-        return False
+    if not any(source in line and _WRITING.search(line) for line in lines[:-1]) and ">" not in lines[-1]:
+        return False  # nearly always: to compile the rest takes longer than all else that is asked of a line
     name = rf"{re.escape(source)}(?![\w./-])"
     last_of_two = rf"\b(?:cp|mv|cpp|fpp|fypp)\s(?:[^;&|\n]*\s)?[^-;&|<>\s][^;&|<>\s]*\s+{name}(?!\s+[^-;&|<>\s])"
     written = re.compile(rf"(?:>|\s-o)\s*{name}|{last_of_two}")
