@@ -105,7 +105,8 @@ def test_compilers_behind_one_launcher_are_not_taken_for_one_another(tmp_path: P
     subprocess.run(["gcc", "-x", "c", "-", "-o", tmp_path / "launcher"], input=LAUNCHER, text=True, check=True)
     for name in ("gcc", "clang"):
         (links / name).symlink_to("../launcher")
-    (tree / "Makefile").write_text("program: a.o b.o; gcc -o $@ $^\na.o: a.c; gcc -O1 -c $<\nb.o: b.c; clang -g -c $<\n")
+    rules = "program: a.o b.o; gcc -o $@ $^\na.o: a.c; gcc -O1 -c $<\nb.o: b.c; clang -g -c $<\n"
+    (tree / "Makefile").write_text(rules)
     (tree / "a.c").write_text("int b(void);\nint main(void) { return b(); }\n")
     (tree / "b.c").write_text("int b(void) { return 0; }\n")
     surroundings = environment()
