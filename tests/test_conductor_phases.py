@@ -139,3 +139,32 @@ def test_an_object_that_is_asked_for_twice_at_once_waits_twice(tmp_path: Path) -
             phases.in_tree(first.outputs[0])
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+def test_a_module_of_before_is_not_used_before_all_that_make_asked_for_are_known(
+    tmp_path: Path, in_store: bool
+) -> None:
+    """Make has begun both; the one that writes the module comes to be read later than the one that uses it."""
+    (tmp_path / "a.mod").write_bytes(b"old")
+    maker = FakeMaker(tmp_path)
+
+    async def story() -> None:
+        phases = Phases(cast(Maker, maker))
+        first, user = task(tmp_path, "a", "module a\nend module\n"), task(tmp_path, "b", "use a\nend\n")
+        for work in (first, user):
+            phases.asked(work.outputs[0])
+        chapter = Chapter(user.outputs[0])
+        used = asyncio.create_task(phases.make_modules(chapter, user, await phases.read(chapter, user), ahead=False))
+        await asyncio.sleep(0.05)
+        if in_store:
+            phases.in_store(first.outputs[0], [str(tmp_path / "a.mod")])
+        else:
+            await phases.read(Chapter(first.outputs[0]), first)
+        await asyncio.sleep(0.05)
+        assert not maker.lent, "made of the module of before"
+        phases.in_tree(first.outputs[0])
+        async with asyncio.timeout(5):
+            await used
+
+    asyncio.run(story())

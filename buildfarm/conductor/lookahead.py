@@ -483,13 +483,15 @@ class Lookahead:
         stored = self._store.recent(mark) or await asyncio.to_thread(self._store.get, mark)
         if stored is None:
             return None
-        await self._in_order(unit, next(iter(stored.outputs)), stored.inputs, seat)
+        main, *others = stored.outputs
+        if unit.fortran is not None:
+            self._phases.in_store(main, others)
+        await self._in_order(unit, main, stored.inputs, seat)
         seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs, named=unit.depfile is not None):
             self._store.discard(mark)
             self._waste()
             return None
-        main, *others = stored.outputs
         task = self._maker.stored_task(invocation, tuple(stored.outputs), mark)
         made = []
         for number, path in enumerate(others):

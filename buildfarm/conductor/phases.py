@@ -96,14 +96,24 @@ class Phases:
         read = await self._maker.read(task)
         assert read.text is not None, "BUG: a unit was read to no text"
         directory = final_directory(task.unit, task.invocation.cwd)
-        for name in read.text.scanned.possible_module_files:
-            path = os.path.join(directory, name)
+        self._writes(chapter, (os.path.join(directory, name) for name in read.text.scanned.possible_module_files))
+        return read
+
+    def in_store(self, output: str, modules: Iterable[str]) -> None:
+        """`output` is not read, for a result is there that an earlier build made, with these module files."""
+        if output not in self._read:
+            chapter = Chapter(output)
+            chapter.close()
+            self._writes(chapter, modules)
+
+    def _writes(self, chapter: Chapter, modules: Iterable[str]) -> None:
+        """It is known which module files, by final path, the unit may write."""
+        for path in modules:
             self._definers[path] = chapter
             self._paths.setdefault(chapter.output, []).append(path)
         self._read.add(chapter.output)
         if chapter.output in self._calls:
             self._calls[chapter.output].read.set()
-        return read
 
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
         """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet."""
@@ -114,7 +124,7 @@ class Phases:
             borrowed = await self._borrow(chapter, needed)
         else:
             for paths in needed:
-                if self._definer(paths, chapter) is None and not any(map(os.path.exists, paths)):
+                if self._definer(paths, chapter) is None:  # a file that is there may be the one of before
                     await self._calls_read()
                 await self.in_order(chapter.output, paths, task.seat)
         modules = await self._maker.make_modules(task, read, borrowed)
@@ -136,7 +146,7 @@ class Phases:
 
     async def _calls_read(self) -> None:
         """Wait until it is known which modules the units write that make has asked for by now."""
-        with contextlib.suppress(TimeoutError):  # one that is delivered from the store is never read
+        with contextlib.suppress(TimeoutError):  # one whose source is not to be had is never read
             async with asyncio.timeout(OVERTAKEN):
                 for call in tuple(self._calls.values()):
                     if call.came.is_set():
