@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.farm import Farm
-from tests.tool import buildfarm, command
+from tests.tool import buildfarm, command, environment
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -122,3 +123,21 @@ def test_an_object_that_is_named_through_the_directory_above_was_seen(tmp_path: 
     with Farm(count=1, jobs=2) as farm:
         result = buildfarm("run", "-C", str(tree / "src"), "--hosts", farm.hosts)
     assert result.code == 0 and "unseen" not in result.stderr, result.stderr
+
+
+@pytest.mark.skipif(not shutil.which("ccache"), reason="ccache is missing: install it")
+@pytest.mark.parametrize("cache", ["ccache cc", "/usr/bin/ccache /usr/bin/cc", "/usr/lib/ccache/cc"])
+def test_what_ccache_had_was_compiled_by_nobody(tmp_path: Path, cache: str) -> None:
+    makefile = (
+        f"all: a.o\na.o: a.c wait\n\t{cache} -c a.c -o a.o\n"
+        "wait:\n\t$(CC) -c first.c; until $(STATUS) | grep -q '\"total_is_final\": true'; do :; done\n"
+    )
+    tree = write(tmp_path / "p", makefile, "first", "a")
+    surroundings = environment() | {"CCACHE_DIR": str(tmp_path / "cache")}
+    surroundings.pop("CCACHE_DISABLE", None)
+    status = f"STATUS={shlex.join(command('status', '--json'))}"
+    for expected in ("2 units", "1 unit"):
+        result = buildfarm("run", "-C", str(tree), status, env=surroundings)
+        assert result.code == 0 and f"buildfarm: {expected} in" in result.stderr, result.stderr
+        assert "unseen" not in result.stderr
+        (tree / "a.o").unlink()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.25  # seconds
 MOST_INSTANCES = 2000  # a Makefile that calls itself without end must not plan without end
 _COMPILER = re.compile(r"(?:^|[\s/;&|(@-])(?:cc|c\+\+|gcc|g\+\+|gfortran|clang|clang\+\+)(?:-\d+)?\s", re.MULTILINE)
+_CACHE = re.compile(r"(?:^|[\s;&|(@-])(?:/\S*/)?s?ccache(?:/\S+)?\s", re.MULTILINE)
 UNKNOWN_SECONDS = 1.0  # of a unit that nobody has compiled yet and whose size says nothing
 
 
@@ -151,8 +152,11 @@ class Foresight:
             if not target.remade or not target.key.endswith(".o") or target.key in self._seen_outputs:
                 continue
             planned = {path for call in target.calls for path in call.outputs}
-            if planned & self._seen_outputs or not (planned or _COMPILER.search("\n".join(target.recipe))):
+            recipe = "\n".join(target.recipe)
+            if planned & self._seen_outputs or not (planned or _COMPILER.search(recipe)):
                 continue
+            if _CACHE.search(recipe):
+                continue  # what it had, nobody has compiled
             if _written(target.key) >= since:
                 found.add(target.key)
         return tuple(sorted(found))
