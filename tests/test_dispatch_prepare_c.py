@@ -224,6 +224,16 @@ def test_pragmas_for_names_reach_the_node(trip: Trip, text: str) -> None:
     assert (result.status, result.raw) == (0, True)
 
 
+def test_what_a_pragma_tells_is_left_to_a_local_compile(trip: Trip) -> None:
+    trip.write("tells.c", '#pragma message "told"\nint x;\n')
+    assert trip.go("gcc -O1 -c tells.c").words == "local"
+
+
+def test_a_pragma_that_does_not_count_changes_nothing(trip: Trip) -> None:
+    trip.write("silent.c", '#ifdef OLD\n#pragma message "told"\n#endif\nint x;\n')
+    assert trip.go("gcc -c silent.c").recipe == "P2d"
+
+
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:
     trip.write("both.c", "const char *when = __DATE__; int f(int x) { return x << 31; }\n")
     with pytest.raises(CannotTravel, match="columns"):

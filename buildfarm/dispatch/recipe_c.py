@@ -53,7 +53,8 @@ _LITERAL_OR_COMMENT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DIVIDED = re.compile(rb"//\*[^\n]*\*/")  # before C99 it may be a division and a comment
-_LOST_PRAGMA = re.compile(rb"(?:pragma|Pragma)\W+(?:push_macro|pop_macro|redefine_extname)\b")  # GCC 12
+_LOST_PRAGMA = re.compile(rb"[pP]ragma\W+(push_macro|pop_macro|redefine_extname|message)\b")  # GCC 12
+_MESSAGE = re.compile(rb"^#pragma message\b", re.MULTILINE)
 _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
@@ -79,13 +80,18 @@ async def prepare(
         raise CannotTravel("-fstack-usage: writes files beside the object")
     plain = recipe == "P2" or unit.full_preprocessing or clang
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
+    lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, result.stdout)
     if not plain and (
         (not result.succeeded and b"-fdirectives-only" in result.stderr)
         or _stands_in_code(_COMPILE_TIME_MACRO, result.stdout)
-        or _loses_pragmas(unit, invocation.cwd, result.stdout)
+        or not lost <= {b"message"}
     ):
         plain = True
         result = await _preprocess(unit, invocation, tool_path, depfile, plain=True)
+    elif lost:
+        whole = await _preprocess(unit, invocation, tool_path, depfile, plain=True)
+        if _MESSAGE.search(whole.stdout):  # most are in an `#if` that does not hold
+            plain, result = True, whole
     if not result.succeeded:
         raise CannotTravel("preprocessing failed")
     text = result.stdout
@@ -195,22 +201,20 @@ def _spelled(argument: str) -> str:
     return "--lto" if argument == "-flto" else argument
 
 
-def _loses_pragmas(unit: Unit, cwd: str, text: bytes) -> bool:
-    """Whether a file that went into `text` has a pragma that -fdirectives-only leaves out."""
+def _lost_pragmas(unit: Unit, cwd: str, text: bytes) -> frozenset[bytes]:
+    """Names of pragmas that -fdirectives-only leaves out and that stand in files that went into `text`."""
     names = (unit.source, *map(os.fsdecode, entered_files(text)))
-    for path in (os.path.join(cwd, name) for name in names):
-        if _has_lost_pragma(path, None if path.startswith(SYSTEM) else stamp(path)):
-            return True
-    return False
+    paths = (os.path.join(cwd, name) for name in names)
+    return frozenset().union(*(_lost_in(path, None if path.startswith(SYSTEM) else stamp(path)) for path in paths))
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _has_lost_pragma(path: str, _: Stamp | None) -> bool:
+def _lost_in(path: str, _: Stamp | None) -> frozenset[bytes]:
     """Looked up once a file; what packages have installed stays as it is in a build."""
     try:
-        return _LOST_PRAGMA.search(Path(path).read_bytes()) is not None
+        return frozenset(_LOST_PRAGMA.findall(Path(path).read_bytes()))
     except OSError:
-        return False
+        return frozenset()
 
 
 def _has_columns(arguments: Sequence[str]) -> bool:
