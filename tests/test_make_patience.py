@@ -26,6 +26,10 @@ def test_who_only_waits_is_ended() -> None:
     assert looks((60, 30), (90, 30.2)) == [30, 0]
 
 
+def test_who_has_lost_the_time_of_a_process_that_nobody_waited_for_has_got_on() -> None:
+    assert looks((60, 40), (80, 35)) == [20, 25]
+
+
 def test_who_does_a_little_for_ever_is_ended() -> None:
     patience = Patience(60)
     elapsed = 60.0

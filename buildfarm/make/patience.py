@@ -26,7 +26,8 @@ class Patience:
 
         `elapsed` is in seconds since its start, `used` in seconds of processor time.
         """
-        waited, got_on = elapsed - self._elapsed, used - self._used
+        waited = elapsed - self._elapsed
+        got_on = abs(used - self._used)  # less than before: a process has ended that nobody waited for
         self._elapsed, self._used = elapsed, used
         left = min(self._seconds - used, LONGEST * self._seconds - elapsed)
         if left <= 0 or got_on < STANDSTILL * waited:
