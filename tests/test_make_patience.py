@@ -42,9 +42,7 @@ def test_the_time_of_a_session_is_that_of_all_its_processes() -> None:
 
     def session(first: float, second: float) -> subprocess.Popen[bytes]:
         words = ["sh", "-c", f"{busy(first)}; ({busy(second)}) & wait; echo; read _"]
-        return subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0
-        )
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0)
 
     with session(0.2, 0.3) as one, session(2, 0.1) as other:
         for process in (one, other):
