@@ -17,6 +17,7 @@ CARRIED = (
     "buildfarm/make/stub.py",
     "buildfarm/make/hook.c",
     "buildfarm/make/preload.h",
+    "buildfarm/make/distribution.h",
     "buildfarm/make/program.h",
     "buildfarm/make/surroundings.h",
     "buildfarm/make/tool.h",

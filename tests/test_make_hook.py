@@ -224,6 +224,23 @@ def test_a_link_to_ccache_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     assert bench.run(bench.caller, "execv", tmp_path / "tool") == "one two"
 
 
+@pytest.mark.parametrize("how", WAYS)
+def test_the_compiler_behind_distcc_is_caught_and_distcc_is_not_run(bench: Bench, tmp_path: Path, how: str) -> None:
+    shutil.copy("/bin/false", tmp_path / "distcc")
+    (tmp_path / "tool").symlink_to("distcc")
+    path = f"{tmp_path}:{bench.environment()['PATH']}"
+    assert bench.run(bench.caller, how, tmp_path / "tool", PATH=path) == f"stub for {bench.bin}/tool: one two"
+    for words in ("distcc tool", f"distcc {bench.bin}/tool", f"env -i PATH={path} distcc tool"):
+        assert bench.run("sh", "-c", f"{words} 1; true", PATH=path) == f"stub for {bench.bin}/tool: 1"
+
+
+def test_what_distcc_is_asked_itself_it_answers(bench: Bench, tmp_path: Path) -> None:
+    shutil.copy("/bin/echo", tmp_path / "distcc")
+    for words in ("--show-hosts", "-c a.c", "unknown -c a.c"):
+        assert bench.run("sh", "-c", f"{tmp_path}/distcc {words}; true") == words
+    assert bench.run(tmp_path / "distcc", "tool", BUILDFARM_SOCKET="") == "tool"
+
+
 def test_a_missing_program_is_the_callers_error(bench: Bench) -> None:
     assert bench.run("sh", "-c", "/nonexistent/tool 2> /dev/null; echo $?") == "127"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.graph.fingerprint import fingerprint_in, relevant_environment
+from buildfarm.graph.names import is_distributor
 from buildfarm.graph.options import NATIVE
 from buildfarm.make.masquerade import HOOK
 from buildfarm.model import Invocation, Language, Unit
@@ -28,11 +29,18 @@ _PLAIN = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
 
 
 def _executables(name: str, search: str, cwd: str) -> Iterator[str]:
-    """Where the directories of `search` (a PATH) have it, the first first."""
+    """Where the directories of `search` (a PATH) have it, the first first; not as a link to distcc."""
     for directory in search.split(os.pathsep):
         candidate = os.path.join(directory or cwd, name)
-        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate) and not _links_to_distributor(candidate):
             yield candidate
+
+
+def _links_to_distributor(path: str) -> bool:
+    try:
+        return is_distributor(os.readlink(path))
+    except OSError:
+        return False
 
 
 @cache
@@ -117,7 +125,8 @@ class Toolbox:
         """The absolute path of the tool that `called_as` means there; None: it is not to be found."""
         if os.sep in called_as:
             path = os.path.join(invocation.cwd, called_as)
-            if os.path.dirname(os.path.realpath(os.path.dirname(path))) != self._masquerade:
+            masqueraded = os.path.dirname(os.path.realpath(os.path.dirname(path))) == self._masquerade
+            if not masqueraded and not _links_to_distributor(path):
                 return path if os.access(path, os.X_OK) else None
             called_as = os.path.basename(path)
         search = self.clean(invocation.env)["PATH"]

@@ -7,6 +7,7 @@ It knows no options and reads no file.  Source of the suffixes: the GCC manual, 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -19,6 +20,7 @@ _COMPILER: Final = re.compile(
 _MPI: Final = re.compile(r"mpi(?P<name>cc|cxx|c\+\+|CC|f77|f90|fort)(?:[.-]\w+)?")
 _BINUTILS: Final = re.compile(r"(?:[\w.]+-)*?(?:gcc-)?(?P<name>ar|ranlib|ld)(?:[.-](?:bfd|gold|lld|mold|\d[\d.]*))?")
 
+_DISTRIBUTORS: Final = frozenset(("distcc", "icecc"))
 _CXX_NAMES: Final = frozenset(("g++", "c++", "clang++", "cxx", "CC"))
 _SUFFIX_TABLE: Final = {
     Language.C: ".c",
@@ -65,6 +67,18 @@ def tool_of(name: str) -> Tool:
     if match := _BINUTILS.fullmatch(name):
         return Tool({"ar": "archiver", "ranlib": "ranlib", "ld": "linker"}[match["name"]])
     return Tool("other")
+
+
+def is_distributor(path: str) -> bool:
+    """Whether a program of that path distributes compiles, as the exec hook takes it (`make/distribution.h`)."""
+    return path.rpartition("/")[2] in _DISTRIBUTORS
+
+
+def without_distributor(argv: Sequence[str]) -> Sequence[str]:
+    """The compiler's words of `distcc gcc -c a.c`, which is what is executed; other commands as they are."""
+    if len(argv) > 1 and is_distributor(argv[0]) and tool_of(argv[1].rpartition("/")[2]).family != "other":
+        return argv[1:]
+    return argv
 
 
 def is_device(path: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from buildfarm.graph import shell
+from buildfarm.graph.names import without_distributor
 from buildfarm.model import Kind, ToolCall
 
 TOOL_KINDS = frozenset({Kind.COMPILE, Kind.LINK, Kind.ARCHIVE})
@@ -53,7 +54,7 @@ class PlainLines:
         if words is None or words[0].rpartition("/")[2] in MAKES or words[0].endswith("libtool"):
             return None
         share = self.words.setdefault
-        argv = tuple([share(word, word) for word in words])
+        argv = tuple([share(word, word) for word in without_distributor(words)])
         call = self.classify(argv)
         if call.kind not in TOOL_KINDS:
             return None

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from buildfarm.graph import drafts, libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule
+from buildfarm.graph.names import without_distributor
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
 from buildfarm.graph.trace import Step
 from buildfarm.model import ToolCall
@@ -348,7 +349,9 @@ class _Builder:
             return self.read(os.path.join(command.cwd, path))
 
         made = libtool.compiles(command.argv, read)
-        return (made, libtool.environment(command.argv, read)) if made else ((command.argv,), {})
+        if not made:
+            return (tuple(without_distributor(command.argv)),), {}
+        return tuple(tuple(without_distributor(words)) for words in made), libtool.environment(command.argv, read)
 
     def add_reachable(self, roots: Sequence[str]) -> None:
         """Make a target of every name that the roots need."""

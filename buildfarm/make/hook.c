@@ -8,6 +8,7 @@
  * Left alone: calls without BUILDFARM_SOCKET (the real tools' own children), scripts (the compilers that they call
  * come by themselves), what stands in for a compiler by a link to ccache and its like, and entries of the
  * masquerade directory itself.
+ * What stands before a compiler only to distribute it (distribution.h) is left out: the compiler is executed.
  * A program that can't have a library preloaded (`program.h` says which) gets an LD_PRELOAD without us.
  *
  * `env -i`, `LD_PRELOAD=` and their like clear what we live by; surroundings.h keeps it and puts it back.
@@ -182,14 +183,17 @@ static int decide(struct plan *plan, const char *path, char *const environment[]
     return disguised;
 }
 
+#include "distribution.h"
+
 /* --- the functions that execute -------------------------------------------------------------------------- */
 
 int execve(const char *path, char *const argv[], char *const envp[])
 {
     struct plan plan;
-    char entry[PATH_MAX];
+    char entry[PATH_MAX], compiler[PATH_MAX];
     if (!real_execve)
         bind();
+    argv = distributed(&path, argv, envp, compiler);
     if (decide(&plan, path, envp, entry, ROOM(path, envp))) {
         int before = errno;
         real_execve(plan.path, argv, plan.environment);
@@ -332,9 +336,10 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     struct plan plan;
-    char entry[PATH_MAX];
+    char entry[PATH_MAX], compiler[PATH_MAX];
     if (!real_spawn)
         bind();
+    argv = distributed(&path, argv, envp, compiler);
     if (decide(&plan, path, envp, entry, ROOM(path, envp)) &&
         real_spawn(pid, plan.path, actions, attributes, argv, plan.environment) == 0)
         return 0;

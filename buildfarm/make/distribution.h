@@ -1,0 +1,72 @@
+/* What is distributed by others, where we stand in their place: `distcc gcc -c a.c`, icecream's client, and compilers
+ * that are links to one of them.  For hook.c; it executes nothing.
+ *
+ * Left in a Makefile, they would send units to their own list of nodes, past the journal.  Executed is the compiler that
+ * they would call: they change nothing of what it makes.  What they are asked themselves (`--show-hosts`) they answer.
+ */
+static int distributes(const char *path)
+{
+    return strcmp(base(path), "distcc") == 0 || strcmp(base(path), "icecc") == 0;
+}
+
+static int links_to_distributor(const char *path)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    target[length < 0 ? 0 : length] = 0;
+    return distributes(target);
+}
+
+/* Whether the masquerade has an entry of that name. */
+static int is_masqueraded(const char *name, char *const environment[])
+{
+    const char *directory = value_of(environment, "BUILDFARM_MASQUERADE"), *socket = value_of(environment, "BUILDFARM_SOCKET");
+    char entry[PATH_MAX];
+    if (!directory && at_start[MASQUERADE][0])
+        directory = strchr(at_start[MASQUERADE], '=') + 1;
+    if (!directory || (socket ? !*socket : !at_start[SOCKET][0]) || strlen(directory) + strlen(name) + 2 > PATH_MAX)
+        return 0;
+    strcat(strcat(strcpy(entry, directory), "/"), name);
+    return access(entry, X_OK) == 0;
+}
+
+/* The first `name` on the PATH of `environment` that is no distributor, in `found`; 0: there is none. */
+static int beyond_distributors(const char *name, char *const environment[], char found[PATH_MAX])
+{
+    const char *path = value_of(environment, "PATH");
+    struct stat status;
+    if (!path)
+        path = "/bin:/usr/bin";
+    for (size_t length; ; path += length + 1) {
+        length = strcspn(path, ":");
+        if (length + strlen(name) + 2 <= PATH_MAX) {
+            memcpy(found, path, length);
+            found[length] = '/';
+            strcpy(found + length + (length > 0), name); /* an empty entry is the current directory */
+            if (stat(found, &status) == 0 && S_ISREG(status.st_mode) && access(found, X_OK) == 0 &&
+                !distributes(found) && !links_to_distributor(found))
+                return 1;
+        }
+        if (!path[length])
+            return 0;
+    }
+}
+
+/* The words to execute: those of the compiler, which `*path` is then, or `argv` as it is.  `compiler` is the caller's. */
+static char *const *distributed(const char **path, char *const argv[], char *const environment[],
+                                char compiler[PATH_MAX])
+{
+    int before = errno, named = distributes(*path);
+    char *const *words = argv;
+    if (named ? argv && argv[0] && argv[1] : links_to_distributor(*path)) {
+        const char *called = named ? argv[1] : *path;
+        int elsewhere = !strchr(called, '/') || links_to_distributor(called);
+        if (is_masqueraded(base(called), environment) &&
+            (!elsewhere || beyond_distributors(base(called), environment, compiler))) {
+            *path = elsewhere ? compiler : called;
+            words = argv + named;
+        }
+    }
+    errno = before;
+    return words;
+}
