@@ -105,11 +105,6 @@ def find_place(directory: Path, chosen: Path | None = None) -> Place:
     return Place(Path(os.path.normpath(file.parent / (named or "."))), hosts, file)
 
 
-def build_directory(directory: Path, chosen: Path | None = None) -> Path:
-    """The `directory` of `find_place`."""
-    return find_place(directory, chosen).directory
-
-
 def load(directory: Path, environment: Mapping[str, str], chosen: Path | None = None) -> Config:
     """The configuration for the tree that the absolute `directory` names.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from buildfarm.model import BuildSpec, CheckIn, CheckOut, Kind, OutputRecord, StepState
+from buildfarm.state.claims import Claim, Standing, read_rows
 from buildfarm.state.digest import digest_file
 from buildfarm.state.journal import Journal
 
@@ -87,3 +88,8 @@ def failure(step: int, exit_status: int = 1, stderr: bytes = b"bad.c:1: error\n"
         exit_status=exit_status,
         stderr=stderr,
     )
+
+
+def checked_in(journal: Journal) -> dict[str, Claim]:
+    """By path, the outputs whose check-in is the latest word on them."""
+    return {claim.path: claim for claim in read_rows(journal).claims if claim.standing is Standing.CHECKED_IN}

@@ -60,7 +60,7 @@ def test_build_applies_in_the_files_directory_and_in_the_one_it_names(
         hosts_file=file,
         project_file=file,
     )
-    assert config.build_directory((project / named).resolve()) == project / "decks"
+    assert config.find_place((project / named).resolve()).directory == project / "decks"
 
 
 def test_a_directory_further_down_keeps_its_own_makefile_and_takes_only_nodes(project: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_directory_further_down_keeps_its_own_makefile_and_takes_only_nodes(pr
     found = config.load(project / "model/sub", environment(tmp_path))
     assert (found.directory, found.goals, dict(found.variables)) == (project / "model/sub", (), {})
     assert found.hosts == "localhost/2 10.168.168.41/8,lzo,cpp"
-    assert config.build_directory(project / "model/sub") == project / "model/sub"
+    assert config.find_place(project / "model/sub").directory == project / "model/sub"
 
 
 def test_the_nearest_file_wins(project: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_configuration(
 def test_the_quick_look_for_the_directory_complains_as_the_full_check_does(project: Path) -> None:
     write(project / config.NAME, "[build]\ndirectory = 3\n")
     with pytest.raises(ConfigError, match=r":2: build\.directory: expected"):
-        config.build_directory(project)
+        config.find_place(project)
 
 
 WORDS = st.sampled_from(["", "decks", "-k", "A=b", "A", "9", "a b", "x\0", "pi1/4 pi2"]) | st.text(max_size=3)

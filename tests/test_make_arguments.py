@@ -112,9 +112,6 @@ def test_a_make_that_runs_no_recipe_is_noticed(word: str) -> None:
 def test_the_last_of_opposites_counts() -> None:
     assert split("-S -k").keep_going
     assert not split("-k --stop").keep_going
-    assert split("-s").silent
-    assert not split("-s --no-silent").silent
-    assert split("-Oline -O").output_sync == "target"
     assert split("-l 2.5 -l").load is None
     assert split("-l2.5").load == 2.5
 

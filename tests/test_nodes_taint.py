@@ -12,7 +12,7 @@ from buildfarm.state.identity import boot_id
 from buildfarm.state.journal import Journal
 from buildfarm.state.recovery import plan_sweep
 from buildfarm.state.taint import Taken, forget, take_back
-from tests.state_samples import begin, check_in, check_out, record
+from tests.state_samples import begin, check_in, check_out, checked_in, record
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_sweep_of_the_next_build_removes_what_was_taken_back(
         row = journal.select("SELECT done, remote FROM progress WHERE build = ?", (build,)).fetchone()
         assert tuple(row) == (2, 1), "it counts as done no more"
         forget(journal, build, taken.outputs)
-        assert set(journal.checked_in_outputs()) == {str(files[2]), str(files[3])}
+        assert set(checked_in(journal)) == {str(files[2]), str(files[3])}
 
 
 def test_a_path_that_another_command_has_written_since_tells_of_results_moved_on(

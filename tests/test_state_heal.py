@@ -174,7 +174,7 @@ def test_a_log_cut_at_any_length_loses_commits_from_its_end_only(state_dir: Path
         (state_dir / "state.db-shm").unlink(missing_ok=True)
         with Journal.open(state_dir) as journal:
             assert journal.healed is None
-            counts.append(sum(path.startswith("/tree/10") for path in journal.checked_in_outputs()))
+            counts.append(sum(path.startswith("/tree/10") for path in sample.checked_in(journal)))
     assert counts == sorted(counts)
     assert counts[0] == 1 and counts[-1] == 6  # "/tree/10.o" is of the build before
 
@@ -184,7 +184,7 @@ def test_a_log_that_is_gone_leaves_the_last_checkpoint(state_dir: Path) -> None:
     database(state_dir).write_bytes(main)
     with Journal.open(state_dir) as journal:
         assert journal.healed is None
-        assert len(journal.checked_in_outputs()) == 30
+        assert len(sample.checked_in(journal)) == 30
 
 
 def test_garbage_for_a_log_is_ignored(state_dir: Path) -> None:
@@ -193,7 +193,7 @@ def test_garbage_for_a_log_is_ignored(state_dir: Path) -> None:
     (state_dir / "state.db-wal").write_bytes(random.Random(1).randbytes(len(log)))
     with Journal.open(state_dir) as journal:
         assert journal.healed is None
-        assert len(journal.checked_in_outputs()) == 30
+        assert len(sample.checked_in(journal)) == 30
 
 
 def test_a_stray_log_without_its_database_is_not_taken_for_the_new_ones(state_dir: Path) -> None:

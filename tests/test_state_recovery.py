@@ -162,7 +162,7 @@ def test_an_arrival_is_kept_by_its_hash_and_counts_as_done(tree: Tree) -> None:
     assert reasons(plan) == {"b.o": "its bytes are not those that arrived"}
     assert plan.kept_units == 1
     assert tree.sweep(rebooted=True) == {"a.o"}
-    assert set(tree.journal.checked_in_outputs()) == {str(tree.root / "a.o")}
+    assert set(sample.checked_in(tree.journal)) == {str(tree.root / "a.o")}
     states = dict(tree.journal.select("SELECT output, state FROM step").fetchall())
     assert {os.path.basename(k): v for k, v in states.items()} == {
         b"a.o": "done",
@@ -202,7 +202,7 @@ def test_a_step_that_had_not_begun_leaves_what_was_there(tree: Tree) -> None:
     tree.build = sample.begin(tree.journal)
     tree.check_out("a.o", "a.mod")
     assert tree.sweep(rebooted=True) == {"a.o", "a.mod"}
-    assert len(tree.journal.checked_in_outputs()) == 2
+    assert len(sample.checked_in(tree.journal)) == 2
     tree.check_out("a.o", "a.mod")
     tree.write("a.mod", b"the new module, written before the object")
     assert tree.sweep() == set()
@@ -245,7 +245,7 @@ def test_after_a_build_that_ended_nothing_else_goes(tree: Tree) -> None:
     tree.journal.end_build(tree.build, BuildState.COMPLETE, 0)
     tree.write("b.o", b"made by a plain make since")
     assert tree.sweep(rebooted=True) == {"a.o", "b.o"}
-    assert set(tree.journal.checked_in_outputs()) == {str(tree.root / "a.o")}
+    assert set(sample.checked_in(tree.journal)) == {str(tree.root / "a.o")}
     sample.begin(tree.journal)
     assert tree.sweep() == {"a.o", "b.o"}
 

@@ -124,7 +124,7 @@ def test_a_failed_barrier_claims_nothing_and_leaves_the_step_to_the_sweep(journa
     writer.close()
     assert any("may not be on the disk" in text for text in told)
     with Journal.open(state_dir) as again:
-        assert again.checked_in_outputs() == {}
+        assert sample.checked_in(again) == {}
         assert [claim.standing for claim in read_rows(again).claims] == [Standing.ARRIVED]
 
 

@@ -20,8 +20,6 @@ from buildfarm.report.drawing import Arrow, Box, svg
 from buildfarm.report.text import encodable
 from buildfarm.state import reader
 
-DEPTH = 2  # steps from the target, before and behind it
-
 
 def planned(directory: Path, words: tuple[str, ...], environment: Mapping[str, str], *, everything: bool) -> Planned:
     """make's plan; `everything`: as if nothing were built yet, where make can say that.  Raises MachineError."""

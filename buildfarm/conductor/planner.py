@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOST_INSTANCES = 5_000  # a recursion without end must end
-"""A Makefile that calls itself without end must not plan without end."""
-
-SECONDS = 60.0
-"""Of the processors' time for one dry run; ModelE's take 0.03 each, a kernel's top level 5."""
-
+MOST_INSTANCES = 5_000  # a Makefile that calls itself without end must not plan without end
+SECONDS = 60.0  # of the processors' time for one dry run; ModelE's take 0.03 each, a kernel's top level 5
 _AT_ONCE = min(4, len(os.sched_getaffinity(0)) + 1)  # dry runs: to hear more than three keeps one interpreter busy
 
 

@@ -65,7 +65,6 @@ class Trust:
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(max(1, (os.cpu_count() or 1) // 2))
         self.liars: dict[str, str] = {}  # reason by node
-        self.compared = 0
 
     def believes(self, node: str | None) -> bool:
         """Whether the node's results may go to their places."""
@@ -110,7 +109,6 @@ class Trust:
                 same = await self._same(claim)
             except OSError:
                 return  # no room for it here; the share will meet another unit
-        self.compared += 1
         if not same:
             name = os.path.basename(claim.output)
             self.convict(node, f"{node}: its {name} is not what this machine's compiler makes of the same text")

@@ -39,7 +39,6 @@ class NodeIdentity:
     version: str  # gcc -dumpfullversion
     languages: frozenset[Language]
     argv0: Mapping[Language, str]  # the name under which the node runs each language's compiler
-    protocols: frozenset[int]  # proved by an answer
     round_trip_seconds: float  # of the first question: connect, start gcc, answer
     differences: Mapping[Language, str]  # for each language that is not in `languages`, why
 
@@ -76,7 +75,7 @@ async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLI
     begin = time.perf_counter()
     naming, target, version = await _name(node, canaries, deadlines)
     seconds = time.perf_counter() - begin
-    identity = NodeIdentity(target, version, frozenset(), {}, frozenset({1}), seconds, {})
+    identity = NodeIdentity(target, version, frozenset(), {}, seconds, {})
     if naming is None:
         what, here, there = (
             ("target", canaries.target, target) if target != canaries.target else ("version", canaries.version, version)
@@ -97,7 +96,6 @@ async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLI
         identity,
         languages=frozenset(r.canary.language for r in good),
         argv0={r.canary.language: r.argv0 for r in good},
-        protocols=frozenset({1, *(r.canary.protocol for r in repeated if r.difference is None)}),
         differences=differences,
     )
 

@@ -123,14 +123,10 @@ class MakeArguments:
     flags: tuple[str, ...] = ()  # every option but -C, -j and -f, words as given
     make_words: tuple[str, ...] = ()  # for make: everything but -C and -j, options first
     load: float | None = None  # the last -l; None: no limit
-    output_sync: str | None = None  # -O: none, line, target, recurse
     dry_run: bool = False  # make runs no recipe, or none as written: -n, -q, -t, -v, -h
     question: bool = False  # -q
     touch: bool = False  # -t
     keep_going: bool = False  # -k and no later -S
-    always_make: bool = False  # -B
-    ignore_errors: bool = False  # -i
-    silent: bool = False  # -s and no later --no-silent
     variables: Mapping[str, str] = field(default_factory=dict)  # of `definitions`: the last value, as typed
 
     @property
@@ -170,14 +166,10 @@ def parse(words: Sequence[str]) -> MakeArguments:
         flags=tuple(word for option in kept if option.key != "f" for word in option.words),
         make_words=_join(kept, positional),
         load=_load(options),
-        output_sync=next((o.operand or "target" for o in reversed(options) if o.key == "O"), None),
         dry_run=not _NO_RECIPES.isdisjoint(keys),
         question="q" in keys,
         touch="t" in keys,
-        keep_going=_last(keys, "k", "S") == "k",
-        always_make="B" in keys,
-        ignore_errors="i" in keys,
-        silent=_last(keys, "s", "no-silent") == "s",
+        keep_going=next((key for key in reversed(keys) if key in ("k", "S")), None) == "k",
         variables={definition.name: definition.value for definition in definitions},
     )
 
@@ -322,7 +314,3 @@ def _load(options: Sequence[_Option]) -> float | None:
             number = re.match(r"\s*[0-9]*\.?[0-9]*", option.operand or "")
             return float(number[0]) if number and re.search("[0-9]", number[0]) else None
     return None
-
-
-def _last(keys: Sequence[str], *candidates: str) -> str | None:
-    return next((key for key in reversed(keys) if key in candidates), None)

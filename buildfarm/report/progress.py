@@ -86,8 +86,6 @@ class Progress:
         self.done = 0
         self.failed = 0
         self.links = 0
-        self.remote = 0
-        self.lookahead = 0
         self.retried = 0
 
     # --- events in -----------------------------------------------------------------------------------------
@@ -124,8 +122,6 @@ class Progress:
                 tally.failed += 1
             return
         self.done += 1
-        self.remote += event.node is not None
-        self.lookahead += event.lookahead
         self._recent.append(event.time)
         self._compile_seconds += event.seconds
         if tally:
@@ -223,23 +219,4 @@ class Progress:
             per_minute=60 * tally.done / elapsed if tally.done and elapsed > 0 else None,
             reason=status.reason,
             retry_in_seconds=None if status.retry_at is None else max(0.0, status.retry_at - now),
-        )
-
-    def summary(self, exit_status: int, now: float, *, interrupted: bool = False) -> Summary:
-        """The `Summary` of the build as this model has seen it."""
-        reused = self._started.reused if self._started else 0
-        compiled = self.done - reused
-        return Summary(
-            exit_status=exit_status,
-            time=now,
-            seconds=max(0.0, now - self._started.time) if self._started else 0.0,
-            done=compiled,
-            failed=self.failed,
-            remote=self.remote,
-            local=compiled - self.remote,
-            lookahead=self.lookahead,
-            retried=self.retried,
-            reused=reused,
-            links=self.links,
-            interrupted=interrupted,
         )

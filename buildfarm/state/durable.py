@@ -48,18 +48,9 @@ UNSUITABLE_FOR_WAL = frozenset(
 )
 
 
-def fsync_file(path: str | Path) -> None:
-    """Make a file's bytes durable; raises OSError (EIO: they are not, and a second try would lie)."""
-    _fsync(path, os.O_RDONLY)
-
-
 def fsync_directory(path: str | Path) -> None:
     """Make the names in a directory durable; raises OSError."""
-    _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _fsync(path: str | Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -22,7 +22,6 @@ from buildfarm.model import (
     CheckIn,
     CheckOut,
     NodeStatus,
-    OutputRecord,
     Planning,
     StepState,
 )
@@ -39,7 +38,7 @@ from buildfarm.state.encoding import (
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.lineage import LINEAGE
 from buildfarm.state.salvage import salvage
-from buildfarm.state.steps import STEP_BITS, StepTable
+from buildfarm.state.steps import StepTable
 from buildfarm.value import dataclass
 
 CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
@@ -67,16 +66,6 @@ class BuildRow:
     def salvaged(self) -> bool:
         """Whether the row was saved from a damaged journal, so that records of its outputs may be lost."""
         return self.clock_ns == 0
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedIn:
-    """An output whose check-in is the latest word on it."""
-
-    record: OutputRecord
-    build: int
-    step: int
-    time: float
 
 
 class Journal:
@@ -379,28 +368,9 @@ class Journal:
 
     # --- what is known -----------------------------------------------------------------------------------
 
-    def checked_in_outputs(self) -> dict[str, CheckedIn]:
-        """By absolute path, every output whose latest word is its check-in, whichever build made it."""
-        rows = self._connection.execute(
-            "SELECT path, size, mtime_ns, digest, step, time FROM output WHERE standing = 'checked_in'"
-        )
-        return {
-            (path := unpack(row[0])): CheckedIn(
-                OutputRecord(path, row[1], row[2], row[3]),
-                row[4] >> STEP_BITS,
-                row[4] % (1 << STEP_BITS),
-                row[5],
-            )
-            for row in rows
-        }
-
     def durations_by_output(self) -> dict[str, float]:
         """Recorded seconds of each step, by the absolute path of its main output."""
         return {unpack(o): s for o, s in self._connection.execute("SELECT output, seconds FROM duration")}
-
-    def durations_by_fingerprint(self) -> dict[str, float]:
-        """The same by the step's fingerprint."""
-        return dict(self._connection.execute("SELECT fingerprint, seconds FROM duration"))
 
     def inputs_read(self, since_build: int) -> set[str]:
         """Absolute paths that a checked-in step of this or a later build had read."""

@@ -117,7 +117,6 @@ class JournalWriter:
         self._last_beat = time.monotonic()
         self.trouble = ""  # what hinders commits now
         self.commits = 0
-        self.barriers = 0
         self._committer = threading.Thread(target=self._commit_all, name="journal", daemon=True)
         self._syncer = threading.Thread(target=self._sync_all, name="journal-barrier", daemon=True)
         self._committer.start()
@@ -323,7 +322,6 @@ class JournalWriter:
         try:
             self._beat()
             self._barrier(self._tree)
-            self.barriers += 1
         except OSError as error:
             failure = error
             self._tell(f"{self._tree}: {os.strerror(error.errno or 0)}: results may not be on the disk")
