@@ -81,7 +81,11 @@ def _text(form: str, where: Path, target: str | None, depth: int, build: int | N
 
             graph = _plan(where, everything=True).graph
             only = surroundings(graph, target, where, depth)
-            return graph.to_dot(only) if form == "dot" else picture(graph, only, where, target)
+            if form == "svg":
+                return picture(graph, only, where, target)
+            from buildfarm.graph.exchange import to_dot
+
+            return to_dot(graph, only)
         case "missing":
             from buildfarm.conductor.prerequisites import fragment, of_tree
 

@@ -63,9 +63,13 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
         if seconds is not None:
             durations[call.key] = seconds
     if as_json:
-        click.echo(planned.graph.to_json(durations))
+        from buildfarm.graph.exchange import to_json
+
+        click.echo(to_json(planned.graph, durations))
     elif as_dot:
-        click.echo(planned.graph.to_dot(), nl=False)
+        from buildfarm.graph.exchange import to_dot
+
+        click.echo(to_dot(planned.graph), nl=False)
     else:
         click.echo("\n".join(describe(planned, str(request.directory), durations)))
     for trouble in planned.troubles:

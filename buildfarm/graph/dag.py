@@ -1,7 +1,8 @@
 """The DAG of a whole build: the plans of all its make instances, joined in one graph.
 
 It parses no text, runs nothing and keeps no run state: what is compiled, waiting or done is the scheduler's.  A
-plan of an instance that was planned before replaces the earlier plan.  It is one thing: edges, and what follows.
+plan of an instance that was planned before replaces the earlier plan.  How the graph is written for others is in
+`exchange`.
 
 Theory of operation.  Vertices are targets (`graph/plan.py` has their keys), and the sources that they need; the
 vertex's `targets` attribute holds one frozen `Target` for each instance that knows it, and nothing for a source.  An
@@ -18,7 +19,6 @@ next `merge` or `forget`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -152,73 +152,13 @@ class BuildGraph:
             unplanned=len(self.unplanned()),
         )
 
-    def to_json(self, durations: Mapping[str, float] | None = None) -> str:
-        """The graph as JSON text: `targets`, `units`, `link_steps`, `missing`, `critical_path`.
+    def vertices(self) -> Iterator[tuple[str, tuple[Target, ...]]]:
+        """Every target as each instance sees it, and then the sources, which nobody sees as a target."""
+        return self._derived.vertices()
 
-        The schema may change."""
-        durations = durations or {}
-        path, seconds = self.critical_path(durations)
-        before = self.unit_dependencies()
-        targets = [
-            {
-                "target": key,
-                "phony": any(target.phony for target in views),
-                "remade": any(target.remade for target in views),
-                "needs": self._derived.needs.get(key, {}),
-            }
-            for key, views in self._derived.vertices()
-        ]
-        calls = [
-            {
-                "key": call.key,
-                "target": call.target,
-                "directory": call.cwd,
-                "command": list(call.argv),
-                "outputs": list(call.outputs),
-                "certain": call.certain,
-                "after": list(before.get(call.key, ())),
-                "seconds": durations.get(call.key),
-            }
-            for call in self.calls()
-        ]
-        document = {
-            "targets": targets,
-            "units": [entry for entry, call in zip(calls, self.calls(), strict=True) if call.is_unit],
-            "link_steps": [entry for entry, call in zip(calls, self.calls(), strict=True) if not call.is_unit],
-            "missing": [
-                {"directory": plan.directory, "target": rule.target, "needed_by": rule.needed_by}
-                for plan in self._plans.values()
-                for rule in plan.missing
-            ],
-            "critical_path": {"units": path, "seconds": seconds},
-        }
-        return json.dumps(document, indent=1)
-
-    def to_dot(self, only: Collection[str] | None = None) -> str:
-        """Graphviz text, of the targets whose keys are in `only` if that is given.
-
-        Dashed edges are order-only, dotted ones recursive makes, grey targets are up to date.
-        """
-        lines = ["digraph build {", "  rankdir=LR;", "  node [shape=box];"]
-        styles = {
-            "order-only": " [style=dashed]",
-            "submake": " [style=dotted]",
-            "grouped": " [arrowhead=none]",
-        }
-        for key, views in self._derived.vertices():
-            if only is not None and key not in only:
-                continue
-            shape = " shape=ellipse" if any(target.phony for target in views) else ""
-            colour = "" if any(target.remade for target in views) else " color=grey fontcolor=grey"
-            lines.append(f"  {_quoted(key)} [label={_quoted(self.name(key))}{shape}{colour}];")
-        for key, needs in self._derived.needs.items():
-            if only is None or key in only:
-                lines += [
-                    f"  {_quoted(n)} -> {_quoted(key)}{styles.get(kind, '')};"
-                    for n, kind in needs.items()
-                    if only is None or n in only
-                ]
-        return "\n".join([*lines, "}", ""])
+    def needs(self) -> Mapping[str, Mapping[str, str]]:
+        """For each target what it needs, and the kind of the edge."""
+        return self._derived.needs
 
     def name(self, key: str) -> str:
         """A target's as make writes it, or a source's path as the first instance sees it."""
@@ -306,7 +246,7 @@ class _Derived:
         yield "prerequisite", target.prerequisites
 
     @cached_property
-    def homely(self) -> frozenset[str]:
+    def made_at_home(self) -> frozenset[str]:
         """Targets for which an instance has commands that works in their directory, or above it.
 
         Another directory's makefile that has a rule for `../util/mp.o` makes it only as long as it is not there; by
@@ -343,7 +283,7 @@ class _Derived:
                 target = plan.targets.get(key)
                 if target is None:
                     continue
-                if key.startswith(inside) or key not in self.homely:
+                if key.startswith(inside) or key not in self.made_at_home:
                     for call in target.calls:
                         calls.setdefault((call.cwd, call.argv), call)
                 for submake in target.submakes:
@@ -441,9 +381,3 @@ def _at_home(calls: Collection[PlannedCall]) -> tuple[PlannedCall, ...]:
 def _closeness(directory: str, output: str) -> int:
     """How deep the directory, with a slash at its end, lies above the output; 0: it does not."""
     return len(directory) if output.startswith(directory) else 0
-
-
-def _quoted(text: str) -> str:
-    """A string in Graphviz's quotes; bytes that are no UTF-8 come out as escapes."""
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
