@@ -18,9 +18,9 @@ _STYLES = {
 
 
 def to_json(graph: BuildGraph, durations: Mapping[str, float]) -> str:
-    """The graph as JSON: `targets`, `units`, `link_steps`, `missing`, `critical_path`.  `durations` by call, in seconds.
+    """The graph as JSON: `targets`, `units`, `link_steps`, `missing`, `critical_path`.  The schema may change.
 
-    The schema may change.
+    `durations` are seconds, by the key of a call.
     """
     path, seconds = graph.critical_path(durations)
     before = graph.unit_dependencies()
@@ -34,7 +34,8 @@ def to_json(graph: BuildGraph, durations: Mapping[str, float]) -> str:
         }
         for key, views in graph.vertices()
     ]
-    units, link_steps = [], []
+    units: list[dict[str, object]] = []
+    link_steps: list[dict[str, object]] = []
     for call in graph.calls():
         (units if call.is_unit else link_steps).append(
             {
