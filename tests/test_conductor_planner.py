@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from buildfarm.conductor import planner
 from buildfarm.graph.exchange import to_json
+from buildfarm.graph.questions import Questions
 from buildfarm.make import dryrun, records
 from buildfarm.make.instance import MakeInstance
 from tests.hearing import heard_run
@@ -107,7 +108,10 @@ def test_heard_in_pieces_of_any_size_a_plan_is_that_of_the_text(names: list[str]
             at = end
         late = planner.Hearing(MakeInstance("/", ("make",), {}))  # for another directory it has read nothing early
         late(said)
-        assert planner._understand(instance, output, heard) == planner._understand(instance, output, late)
+        plans = [
+            planner._understand(instance, output, hearing, hearing.database(), Questions()) for hearing in (heard, late)
+        ]
+        assert plans[0] == plans[1]
 
 
 def test_records_are_found_in_pieces_of_any_size(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,35 @@ def test_what_can_t_be_known_is_opaque(line: str) -> None:
     script = parse(line, "/w", {})
     assert not any(command.argv[0] == "gcc" for command in script.commands)
     assert script.opaque
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("gcc -c `x-config --cflags` a.c", ["gcc", "-c", "-I/a", "-DB", "a.c"]),
+        ("gcc -c $(x-config --cflags) a.c", ["gcc", "-c", "-I/a", "-DB", "a.c"]),
+        ('gcc -c "$(x-config --cflags)" a.c', ["gcc", "-c", "-I/a -DB", "a.c"]),
+        ("gcc -c -DV=`x-config --cflags`x a.c", ["gcc", "-c", "-DV=-I/a", "-DBx", "a.c"]),
+        ("F=`x-config --cflags`; gcc -c $F a.c", ["gcc", "-c", "-I/a", "-DB", "a.c"]),
+        ("sh -c 'gcc -c `x-config --cflags` a.c'", ["gcc", "-c", "-I/a", "-DB", "a.c"]),
+    ],
+)
+def test_what_a_command_prints_stands_in_its_place(line: str, words: list[str]) -> None:
+    asked: list[tuple[str, str, dict[str, str]]] = []
+
+    def ask(command: str, cwd: str, exported: Mapping[str, str]) -> str:
+        asked.append((command, cwd, dict(exported)))
+        return "-I/a -DB"
+
+    script = parse(f"export Q=1; cd sub; {line}", "/w", {}, ask=ask)
+    assert list(script.commands[-1].argv) == words
+    assert script.opaque == ()
+    assert asked == [("x-config --cflags", "/w/sub", {"Q": "1"})]
+
+
+def test_arithmetic_is_asked_of_nobody() -> None:
+    script = parse("gcc -c a$((1 + 1)).c", "/w", {}, ask=lambda *_: pytest.fail("asked"))
+    assert script.opaque == ("gcc -c a$((1 + 1)).c",)
 
 
 def test_an_opaque_command_leaves_the_others_alone() -> None:

@@ -8,18 +8,14 @@ the text was made from is nobody's evidence: that is the text alone, beside the 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.make import confining
 from buildfarm.make.cache import cache_directory
-from buildfarm.make.inmemory import run_in_memory
+from buildfarm.make.printed import Printed, printed
 
-SECONDS = 60.0
-SHELL = "/bin/sh"
 THROWN_AWAY = "overlay"  # `confine`'s word
 
 
@@ -37,22 +33,14 @@ class Drafts:
         async with self._asking:
             if self._throws_away is None:  # asked with a script that does nothing: one that may write must not find out
                 self._confiner = await asyncio.to_thread(confining.prepare, cache_directory())
-                _, _, how = await self._run("exit 0", cwd, environment)
-                self._throws_away = how == THROWN_AWAY
+                nothing = await self._printed("exit 0", cwd, environment)
+                self._throws_away = nothing.confinement == THROWN_AWAY
         if not self._throws_away:
             raise CannotTravel("its recipe writes its source, which can't be done ahead here")
-        status, text, _ = await self._run(script, cwd, environment)
-        if status != 0:
+        draft = await self._printed(script, cwd, environment)
+        if draft.status != 0:
             raise CannotTravel("its recipe writes its source, and can't yet")
-        return text
+        return draft.text
 
-    async def _run(self, script: str, cwd: str, environment: Mapping[str, str]) -> tuple[int | None, bytes, str]:
-        private = tempfile.mkdtemp(prefix="buildfarm-plan-")
-        own = {**environment, "TMPDIR": private}  # in the common place the recipe's own run might meet its files
-        pieces: list[bytes] = []
-        try:
-            words = [*confining.words(cwd, self._tree, private, own), "", SHELL, "sh", "-c", script]
-            status, _, how = await run_in_memory(words, self._confiner, cwd, own, SECONDS, pieces.append)
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
-        return status, b"".join(pieces), how
+    async def _printed(self, script: str, cwd: str, environment: Mapping[str, str]) -> Printed:
+        return await printed(script, cwd, environment, tree=self._tree, confiner=self._confiner)

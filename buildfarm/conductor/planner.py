@@ -21,11 +21,13 @@ from buildfarm.graph.classify import LOCAL_VARIABLES, classify
 from buildfarm.graph.makedb import MakeDatabase, Reader, complaints
 from buildfarm.graph.plain import PlainLines
 from buildfarm.graph.plan import EarlyRecipes, InstancePlan, make_plan
+from buildfarm.graph.questions import Questions
 from buildfarm.make import blocks, buffering, confining
 from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.cache import cache_directory
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
+from buildfarm.make.printed import printed
 from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
@@ -83,7 +85,30 @@ async def plan_instance(
     output = await dry_run(instance, SECONDS, hearing, make=make, tree=tree, library=library, confiner=confiner)
     if output.error is not None:
         return None, output.error
-    return await asyncio.to_thread(uncollected, _understand, instance, output, hearing)
+    database = await asyncio.to_thread(uncollected, hearing.database)
+    questions = Questions()
+    while True:
+        plan, trouble = await asyncio.to_thread(
+            uncollected, _understand, instance, output, hearing, database, questions
+        )
+        if not questions.open:
+            return plan, trouble
+        await _answer(questions, tree, confiner)
+
+
+async def _answer(questions: Questions, tree: str | None, confiner: Path | None) -> None:
+    """Have done what recipe lines ask, so that their commands are known when the plan is made once more."""
+    while questions.open:
+        question, environment = questions.open.popitem()
+        own = {**environment}
+        own.pop("BUILDFARM_SOCKET", None)  # compilers that it asks are not the build's
+        try:
+            told = await printed(question.command, question.cwd, own, tree=tree, confiner=confiner)
+        except OSError:
+            questions.answers[question] = None
+            continue
+        text = told.text.decode("utf-8", "surrogateescape").rstrip("\n")
+        questions.answers[question] = text if told.status == 0 else None  # else what it asks of may not be there yet
 
 
 class Hearing:
@@ -148,9 +173,10 @@ def _natives() -> tuple[Path | None, Path | None, blocks.Cut | None]:
     return buffering.prepare(cache), confining.prepare(cache), blocks.prepare(cache)
 
 
-def _understand(instance: MakeInstance, output: DryRunOutput, hearing: Hearing) -> tuple[InstancePlan, str | None]:
+def _understand(
+    instance: MakeInstance, output: DryRunOutput, hearing: Hearing, database: MakeDatabase, questions: Questions
+) -> tuple[InstancePlan, str | None]:
     """What a dry run said; slow enough for a thread."""
-    database = hearing.database()
     complained = complaints(output.stderr)
     directory = database.directory or instance.directory
     early = hearing.early(directory, output.environment)
@@ -166,6 +192,7 @@ def _understand(instance: MakeInstance, output: DryRunOutput, hearing: Hearing) 
         classify=early.plain.classify,
         read=functools.lru_cache(_read),
         exists=os.path.isfile,
+        ask=questions,
         early=early,
     )
     return plan, "; ".join(complained.fatal) or None

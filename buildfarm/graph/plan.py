@@ -144,17 +144,19 @@ def make_plan(
     classify: Classify,
     read: Read = _no_file,
     exists: Callable[[str], bool] = _is_not_there,
+    ask: shell.Ask = shell.nobody_knows,
     early: EarlyRecipes | None = None,
 ) -> InstancePlan:
     """The plan of the instance that was called with `argv` in `cwd` and works in `directory` (all absolute).
 
     `environment` is that of its recipes; `recorded` holds those of the lines that carry a record's number.  `read` and
-    `exists` (a regular file) look at the tree for what scripts of autotools' look at.  `early` has read some steps of
-    this instance already, in the same directory and with the same `classify`.
+    `exists` (a regular file) look at the tree for what scripts of autotools' look at; `ask` knows what commands in
+    recipe lines print, in the environment that it is given.  `early` has read some steps of this instance already, in
+    the same directory and with the same `classify`.
     """
     early = early or EarlyRecipes(PlainLines(directory, classify))
     early.environment.update(environment)
-    builder = _Builder(database, directory, recorded, classify, read, exists, early)
+    builder = _Builder(database, directory, recorded, classify, read, exists, ask, early)
     builder.add_steps()
     goals = tuple(builder.key(name) for name in database.goals)
     builder.add_reachable((*database.goals, *builder.names))
@@ -240,6 +242,7 @@ class _Builder:
         classify: Classify,
         read: Read,
         exists: Callable[[str], bool],
+        ask: shell.Ask,
         early: EarlyRecipes,
     ) -> None:
         self.database = database
@@ -249,6 +252,7 @@ class _Builder:
         self.classify = classify
         self.read = read
         self.exists = exists
+        self.ask = ask
         self.early = early
         self.plain = early.plain
         self.recipes: dict[str, _Recipe] = {}
@@ -308,7 +312,11 @@ class _Builder:
             return
         recipe.lines.append(line)
         share = self._shared.setdefault
-        for command in shell.parse(line, self.directory, environment, self.exists).commands:
+
+        def ask(command: str, cwd: str, exported: Mapping[str, str]) -> str | None:
+            return self.ask(command, cwd, {**environment, **exported})
+
+        for command in shell.parse(line, self.directory, environment, self.exists, ask).commands:
             own = {**environment, **command.environment} if command.environment else environment
             if command.argv[0].rpartition("/")[2] in MAKES:
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)

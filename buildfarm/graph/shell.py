@@ -1,9 +1,11 @@
 """Finds the tool calls in a recipe line as a POSIX shell would make them, without running anything.
 
-It is no shell: command substitution (but automake's), globbing, `case`, `while`, functions, here-documents and
-arithmetic are not interpreted.  A command that depends on them is given back as text among the `opaque` ones; a plan
-has then no unit for it, which costs lookahead and nothing else.  `for` over known words is unrolled, because that is
-how serial recursive makefiles are written.
+It is no shell: command substitution (but automake's, and what the caller knows), globbing, `case`, `while`, functions,
+here-documents and arithmetic are not interpreted.  A command that depends on them is given back as text among the
+`opaque` ones; a plan has then no unit for it, which costs lookahead and nothing else.  `for` over known words is
+unrolled, because that is how serial recursive makefiles are written.
+
+It is one thing, a shell's grammar.
 
 Theory of operation.  A recursive-descent parser over characters (XCU 2.10), which interprets as it reads: the
 state is the working directory, variables and what is exported.  A command counts as `certain` unless it stands
@@ -64,12 +66,24 @@ class _State:
         return _State(self.cwd, dict(self.variables), dict(self.exported), self.certain)
 
 
+Ask = Callable[[str, str, Mapping[str, str]], str | None]
+"""What a command prints in a directory, with variables that the line exports; None: not known."""
+
+
 def _nothing_is_there(_: str) -> bool:
     return False
 
 
+def nobody_knows(_command: str, _cwd: str, _exported: Mapping[str, str]) -> None:
+    """The `Ask` that has no answer."""
+
+
 def parse(
-    line: str, cwd: str, environment: Mapping[str, str], exists: Callable[[str], bool] = _nothing_is_there
+    line: str,
+    cwd: str,
+    environment: Mapping[str, str],
+    exists: Callable[[str], bool] = _nothing_is_there,
+    ask: Ask = nobody_knows,
 ) -> Script:
     """Interpret `line` in the directory `cwd` (absolute) with the recipe's `environment`.  Never raises.
 
@@ -77,7 +91,7 @@ def parse(
     """
     if (words := plain(line)) is not None:  # nearly every compile command
         return Script((Command(tuple(words), cwd, {}, True),), ())
-    reader = _Reader(line, exists)
+    reader = _Reader(line, exists, ask)
     state = _State(cwd, dict(environment))
     try:
         reader.commands_of(state)
@@ -97,9 +111,10 @@ def plain(line: str) -> list[str] | None:
 
 
 class _Reader(WordReader):
-    def __init__(self, text: str, exists: Callable[[str], bool]) -> None:
+    def __init__(self, text: str, exists: Callable[[str], bool], ask: Ask) -> None:
         super().__init__(text)
         self.exists = exists
+        self.ask = ask
         self.command_start = 0
         self.commands: list[Command] = []
         self.opaque: list[str] = []
@@ -335,7 +350,11 @@ class _Reader(WordReader):
             return
         known = {name: value for name, value in state.variables.items() if value is not None}
         exported = {**state.exported, **local}
-        inner = parse(text, state.cwd, {**known, **exported}, self.exists)
+
+        def ask(command: str, cwd: str, own: Mapping[str, str]) -> str | None:
+            return self.ask(command, cwd, {**exported, **own})
+
+        inner = parse(text, state.cwd, {**known, **exported}, self.exists, ask)
         for command in inner.commands:
             merged = {**exported, **command.environment}
             certain = state.certain and command.certain
@@ -354,10 +373,15 @@ class _Reader(WordReader):
     # --- words ---
 
     def _expand(self, word: Word, state: _State) -> list[str] | None:
-        def exists(path: str) -> bool:
-            return state.cwd is not None and self.exists(os.path.join(state.cwd, path))
+        cwd = state.cwd
 
-        return expand(word, state.variables, lambda command: substituted(command, exists))
+        def printed(command: str) -> str | None:
+            if cwd is None:
+                return None
+            found = substituted(command, lambda path: self.exists(os.path.join(cwd, path)))
+            return self.ask(command, cwd, state.exported) if found is None else found
+
+        return expand(word, state.variables, printed)
 
     def _assignment(self, word: Word, state: _State) -> tuple[str, str | None] | None:
         if not word or word[0].quoted or word[0].variable:

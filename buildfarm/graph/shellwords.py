@@ -21,7 +21,7 @@ class NotUnderstoodError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a word: text, with `variable` the name of a variable, with `command` what stood in backquotes."""
+    """A part of a word: text; with `variable` the name of a variable, with `command` one that is substituted."""
 
     text: str
     quoted: bool
@@ -191,8 +191,9 @@ class WordReader:
             pieces.append(Piece(inside, quoted, variable=True))
             return True
         if following == "(":
-            self.at = self._balanced(self.at + 1, "(", ")")
-            return False
+            start, self.at = self.at + 2, self._balanced(self.at + 1, "(", ")")
+            pieces.append(Piece(text[start : self.at - 1], quoted, command=True))
+            return text[start] != "("  # arithmetic
         if following and (following in "?#@*!$-" or following.isdigit()):
             self.at += 2
             return False

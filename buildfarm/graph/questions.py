@@ -1,0 +1,65 @@
+"""Tells which command substitutions only ask something (`` `nf-config --fflags` ``), and keeps what a plan has asked.
+
+It runs nothing; `conductor/planner.py` has the questions answered, confined, and makes the plan once more.  What is
+not known to be a mere question is never run, and what stands around it stays unknown to the plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from buildfarm.graph import shell
+
+_TELLERS = (
+    "arch basename dirname echo expr hostname ls nproc pkg-config pkgconf printf pwd readlink realpath uname which"
+)
+_FILTERS = "cat cut egrep fgrep grep head sort tail tr uniq wc"
+_TESTS = "test [ true false :"
+_READERS = frozenset((*_TELLERS.split(), *_FILTERS.split(), *_TESTS.split()))
+_TELLS_FLAGS = re.compile(r".+-config(?:-[\d.]+)?")  # nf-config, nc-config, python3-config, llvm-config-15, ...
+_GIT_READS = frozenset({"describe", "rev-parse"})
+_SED_WRITES = re.compile(r"-\w*i|--in-place|.*(?:\bw\s|/[gpIm\d]*w)")
+_SILENCED = re.compile(r"[12]?>\s*/dev/null|2>&1")
+
+
+class Question(NamedTuple):
+    """A command that prints something, in the directory where a recipe runs it."""
+
+    command: str
+    cwd: str
+
+
+class Questions:
+    """What one plan asks: a `shell.Ask` that knows what was answered, and notes the rest."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Question, str | None] = {}  # None: not to be had
+        self.open: dict[Question, Mapping[str, str]] = {}  # and the environment to ask them in
+
+    def __call__(self, command: str, cwd: str, environment: Mapping[str, str]) -> str | None:
+        question = Question(command, cwd)
+        if question in self.answers:
+            return self.answers[question]
+        if only_asks(command, cwd, environment):
+            self.open[question] = environment
+        else:
+            self.answers[question] = None
+        return None
+
+
+def only_asks(command: str, cwd: str, environment: Mapping[str, str]) -> bool:
+    """Whether nothing but its output can come of `command`."""
+    parsed = shell.parse(command, cwd, environment)
+    silent = _SILENCED.sub("", command)
+    return bool(parsed.commands) and not parsed.opaque and ">" not in silent and all(map(_reads, parsed.commands))
+
+
+def _reads(command: shell.Command) -> bool:
+    name, words = command.argv[0].rpartition("/")[2], command.argv[1:]
+    if name == "git":
+        return words[:1] != () and words[0] in _GIT_READS
+    if name == "sed":
+        return not any(map(_SED_WRITES.match, words))
+    return name in _READERS or _TELLS_FLAGS.fullmatch(name) is not None
