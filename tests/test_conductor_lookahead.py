@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,3 +118,17 @@ def test_a_fortran_unit_whose_tries_are_used_up_is_made_in_phases_when_make_asks
         running.cancel()
 
     play(monkeypatch, scene)
+
+
+def test_the_urgency_of_what_make_asks_for_is_its_path_and_without_end_where_no_plan_names_it(tmp_path: Path) -> None:
+    ahead = ahead_of(FakeMaker())
+    view = view_of(tmp_path)
+    ((mark, foreseen),) = view.units.items()
+    unit = foreseen.call.call.unit
+    assert unit is not None
+    asked = Invocation(COMMAND, str(tmp_path), {})
+    ahead.enabled = False  # only what the plans say counts here
+    assert ahead.urgency(asked, unit).path == float("inf")
+    ahead.foresee(View({mark: replace(foreseen, seconds=2.0, remaining=7.0)}))
+    assert ahead.urgency(asked, unit).path == 2.0  # of Fortran, whose modules others wait for, the code alone
+    assert ahead.urgency(asked, unit._replace(fortran=None)).path == 7.0

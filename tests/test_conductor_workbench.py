@@ -18,7 +18,7 @@ def test_places_are_given_by_urgency_then_by_order_of_arrival() -> None:
 
         async with asyncio.TaskGroup() as tasks:
             for name, value in (("first", 0.0), ("slow", 5.0), ("quick", -5.0), ("slow too", 5.0)):
-                tasks.create_task(work(name, Urgency(value)))
+                tasks.create_task(work(name, Urgency(-value, demanded=False)))
         return order
 
     assert asyncio.run(scenario()) == ["first", "quick", "slow", "slow too"]
@@ -27,7 +27,7 @@ def test_places_are_given_by_urgency_then_by_order_of_arrival() -> None:
 def test_one_that_make_comes_to_wait_for_goes_forward() -> None:
     async def scenario() -> list[str]:
         bench, order = Workbench(lambda: 1), []
-        late = Urgency(9.0)
+        late = Urgency(-9.0, demanded=False)
 
         async def work(name: str, urgency: Urgency) -> None:
             async with bench.place(urgency):
@@ -38,7 +38,11 @@ def test_one_that_make_comes_to_wait_for_goes_forward() -> None:
                     bench.hurry(late)
 
         async with asyncio.TaskGroup() as tasks:
-            for name, urgency in (("first", Urgency(0.0)), ("ahead", Urgency(-1.0)), ("late", late)):
+            for name, urgency in (
+                ("first", Urgency(0.0, demanded=False)),
+                ("ahead", Urgency(1.0, demanded=False)),
+                ("late", late),
+            ):
                 tasks.create_task(work(name, urgency))
         return order
 
@@ -60,7 +64,7 @@ def test_a_cancelled_waiter_leaves_no_place_taken() -> None:
         entered = asyncio.Event()
 
         async def work() -> None:
-            async with bench.place(Urgency(1.0)):
+            async with bench.place(Urgency(-1.0, demanded=False)):
                 entered.set()
 
         async with bench.place(Urgency()):
@@ -68,7 +72,7 @@ def test_a_cancelled_waiter_leaves_no_place_taken() -> None:
             await asyncio.sleep(0)
             waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
-        async with asyncio.timeout(5), bench.place(Urgency(1.0)):
+        async with asyncio.timeout(5), bench.place(Urgency(-1.0, demanded=False)):
             return not entered.is_set()
 
     assert asyncio.run(scenario())
@@ -81,7 +85,7 @@ def test_places_that_grow_let_waiters_in() -> None:
         done = asyncio.Event()
 
         async def work() -> None:
-            async with bench.place(Urgency(1.0)):
+            async with bench.place(Urgency(-1.0, demanded=False)):
                 done.set()
 
         waiter = asyncio.create_task(work())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from buildfarm.conductor.workbench import Urgency
 from buildfarm.dispatch.events import (
     Cancel,
     Demand,
@@ -93,6 +94,16 @@ def test_lookahead_that_presses_goes_with_what_make_waits_for_and_never_to_a_loc
     assert [action.unit for action in kept if isinstance(action, RunHere)] == [4]
     scheduler.handle(Submit(5, "c"), 0.0)
     for unit, following in ((1, 2), (2, 3), (3, 5)):
+        assert starts(scheduler.handle(Succeeded(unit, 1, 1.0), 1.0)) == [(following, 1, "pi:3632")]
+
+
+def test_what_make_waits_for_and_nobody_foresaw_goes_before_lookahead_that_presses() -> None:
+    """All of the build may wait for it: for the program that writes everybody's header."""
+    scheduler = farm(Node("pi", slots=1))
+    scheduler.handle(Submit(1, "c", demanded=False), 0.0)
+    scheduler.handle(Submit(2, "c", priority=90.0, demanded=False, pressing=True), 0.0)
+    scheduler.handle(Submit(3, "c", priority=Urgency().path), 0.0)
+    for unit, following in ((1, 3), (3, 2)):
         assert starts(scheduler.handle(Succeeded(unit, 1, 1.0), 1.0)) == [(following, 1, "pi:3632")]
 
 

@@ -140,7 +140,7 @@ class Lookahead:
             entry = self._entries.get(mark)
             if entry is not None:
                 entry.seconds = foreseen.seconds
-                entry.urgency.value = _urgency(entry, foreseen)
+                entry.urgency.path = _path(entry, foreseen)
             elif mark not in self._store:  # a result of an earlier build is looked at when make asks
                 self._add(foreseen, unit)
             else:
@@ -196,6 +196,13 @@ class Lookahead:
         self._entries.pop(mark, None)
         return True
 
+    def urgency(self, invocation: Invocation, unit: Unit) -> Urgency:
+        """That of a call which make asks for and of which nothing was begun; of Fortran only the code needs a slot."""
+        foreseen = self._view.units.get(self._maker.toolbox.mark(invocation))
+        if foreseen is None:
+            return Urgency()
+        return Urgency(foreseen.remaining if unit.fortran is None else foreseen.seconds)
+
     async def take(
         self, invocation: Invocation, unit: Unit, outputs: tuple[str, ...], seat: Seat = NO_SEAT
     ) -> Ahead | Declined | None:
@@ -214,7 +221,8 @@ class Lookahead:
             stored = await self._from_store(mark, invocation, unit, seat)
             if stored is not None or unit.fortran is None or stays(unit):
                 return stored
-            entry = _Entry(mark, unit, invocation, outputs, Urgency(), wanted=True, seat=seat)
+            entry = _Entry(mark, unit, invocation, outputs, self.urgency(invocation, unit), wanted=True, seat=seat)
+            entry.seconds = entry.urgency.path
             self._begin_phases(entry)
             meanwhile = NO_SEAT  # what it does here it does for this call
         else:
@@ -292,9 +300,17 @@ class Lookahead:
             return
         if is_vague(unit):
             return  # nobody could vouch for the result
-        entry = _Entry(foreseen.fingerprint, unit, invocation, call.outputs, Urgency(), foreseen.waits_for, call.draft)
+        entry = _Entry(
+            foreseen.fingerprint,
+            unit,
+            invocation,
+            call.outputs,
+            Urgency(demanded=False),
+            foreseen.waits_for,
+            call.draft,
+        )
         entry.seconds = foreseen.seconds
-        entry.urgency.value = _urgency(entry, foreseen)
+        entry.urgency.path = _path(entry, foreseen)
         self._entries[entry.mark] = entry
         if unit.fortran is None:
             self._push(entry)
@@ -335,7 +351,7 @@ class Lookahead:
 
     def _presses(self, entry: _Entry) -> bool:
         """Whether it is so long that it goes with what make waits for; it does then."""
-        if not self._outlook.presses(-entry.urgency.value, self._farm.slots):
+        if not self._outlook.presses(entry.urgency.path, self._farm.slots):
             return False
         entry.urgency.pressing = True
         self._outlook.begun(entry.mark)
@@ -410,9 +426,8 @@ class Lookahead:
                 self._phases.expected_came()
             modules = await self._phases.make_modules(chapter, task, read, ahead=not entry.wanted)
             del read
-            if not entry.wanted:
-                entry.coding = True
-                entry.urgency.value = -entry.seconds
+            entry.coding = True
+            entry.urgency.path = entry.seconds
             async with self._gate.place(entry.urgency):
                 self._send(entry)
                 result = await self._maker.generate(task, modules)
@@ -522,11 +537,11 @@ def _too_early(task: Task, result: Here | Stranded) -> bool:
     return task.ahead and isinstance(result, Here) and not result.slot
 
 
-def _urgency(entry: _Entry, foreseen: Foreseen) -> float:
+def _path(entry: _Entry, foreseen: Foreseen) -> float:
     """The longest remaining path goes first; a Fortran unit's ends at its modules for those that use them."""
     if entry.unit.fortran is None:
-        return -foreseen.remaining
-    return -foreseen.seconds if entry.coding else -foreseen.path
+        return foreseen.remaining
+    return foreseen.seconds if entry.coding else foreseen.path
 
 
 def _stamps(inputs: Mapping[str, str]) -> dict[str, Stamp | None]:

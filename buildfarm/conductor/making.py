@@ -33,7 +33,7 @@ from buildfarm.conductor.pumping import Hope, Pumping
 from buildfarm.conductor.task import Compiled, Modules, Task
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
-from buildfarm.conductor.workbench import DEMANDED, Urgency, Workbench
+from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch import protocol, recipe_fortran
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.missing_directories import MissingDirectories
@@ -97,7 +97,7 @@ class Maker:
         invocation: Invocation,
         outputs: tuple[str, ...],
         *,
-        urgency: Urgency | None = None,
+        urgency: Urgency,
         ahead: bool = False,
         seat: Seat = NO_SEAT,
         draft: str = "",
@@ -122,7 +122,6 @@ class Maker:
             return UNORDINARY
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
-        urgency = urgency or Urgency()
         return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat, draft)
 
     def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str) -> Task:
@@ -356,8 +355,8 @@ class Maker:
                 language=str(task.unit.language),
                 attempt=partial(self._attempts.attempt, task, prepared, hopes),
                 estimate=self._estimates.get(task.outputs[0]),
-                priority=0.0 if task.urgency.value == DEMANDED else -task.urgency.value,
-                demanded=task.urgency.value == DEMANDED,
+                priority=task.urgency.path,
+                demanded=task.urgency.demanded,
                 pressing=task.urgency.pressing,
             )
         )

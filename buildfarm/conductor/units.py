@@ -84,7 +84,8 @@ class Units:
     async def _make_now(
         self, call: StubCall, tool_call: ToolCall, unit: Unit, outputs: tuple[str, ...], seat: Seat
     ) -> None:
-        task = await self._maker.task(unit, call.invocation, outputs, seat=seat)
+        urgency = self._lookahead.urgency(call.invocation, unit)
+        task = await self._maker.task(unit, call.invocation, outputs, urgency=urgency, seat=seat)
         if isinstance(task, str):
             await self._run_here(call, tool_call, self._ledger.new_step(), task)
             return

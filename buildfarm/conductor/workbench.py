@@ -13,19 +13,26 @@ from contextlib import asynccontextmanager
 
 from buildfarm.value import dataclass
 
-DEMANDED = float("-inf")
+_DEMANDED = float("-inf")
+UNFORESEEN = float("inf")  # what waits for such a unit is not known either: it may be all of the build
 
 
 @dataclass(slots=True)
 class Urgency:
-    """How soon somebody is wanted: less is sooner.  It may rise while one waits, by `demand`."""
+    """How soon somebody is wanted.  It may rise while one waits, by `demand`."""
 
-    value: float = DEMANDED
+    path: float = UNFORESEEN  # seconds to the end of the build along the path that begins here
+    demanded: bool = True  # make waits for it
     pressing: bool = False  # where nodes are concerned, it goes with what make waits for
 
     def demand(self) -> None:
         """Make waits for it now."""
-        self.value = DEMANDED
+        self.demanded = True
+
+    @property
+    def value(self) -> float:
+        """Its place among others on the master: less is sooner."""
+        return _DEMANDED if self.demanded else -self.path
 
 
 class Workbench:
@@ -79,7 +86,7 @@ class Workbench:
             self.admit()
 
     def _admits(self, value: float) -> bool:
-        return (self._open_to_demand and value == DEMANDED) or self._held < self._places()
+        return (self._open_to_demand and value == _DEMANDED) or self._held < self._places()
 
     async def _wait(self, urgency: Urgency) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -19,7 +19,7 @@ class Submit:
     unit: int
     language: str
     estimate: float | None = None  # seconds on a node of speed 1; None: unknown
-    priority: float = 0.0  # remaining path, seconds
+    priority: float = 0.0  # remaining path, seconds; infinite where nobody can tell, for all of the build may wait
     demanded: bool = True  # make waits for it; False: lookahead
     pressing: bool = False  # lookahead that would be the last to end: it goes with what make waits for
 
