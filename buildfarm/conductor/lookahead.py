@@ -12,8 +12,10 @@ and the unit is made anew.  So a wrong guess costs slots, never truth.
 Fortran units go in two phases (`phases`), also those that make asks for before they were foreseen: others wait for
 their modules.
 
-A failed lookahead is silent: make will ask, and the local compiler will say what is wrong.  One that fails for want
-of a file is tried again, a few times, after something else has been made.
+An entry is, one after the other: *foreseen*, in the queue or parked until a file has come; *under way*, once it has a
+job; *over*, with its result in the store, or in hand if make has asked meanwhile, or with none.  A failed lookahead is
+silent: make will ask, and the local compiler will say what is wrong.  One that fails for want of a file is foreseen
+again, a few times, after something else has been made.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import os
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import field, replace
 
+from buildfarm.conductor import held
 from buildfarm.conductor.evidence import Witness
 from buildfarm.conductor.farm import Farm, Here, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
@@ -36,17 +39,17 @@ from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.task import Compiled, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
-from buildfarm.dispatch.prepared import CannotTravel, Made
+from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.graph.classify import stays
 from buildfarm.model import Invocation, Unit
-from buildfarm.state.store import ObjectStore, StoredResult
+from buildfarm.state.store import ObjectStore
 from buildfarm.value import dataclass
 
 TICK = 0.2  # seconds between looks at what waits for a file
 TRIES = 4
 RESERVE = 16  # one slot in so many is left to what make asks for
-ASTRAY = 4  # units that stood and that make asked for all the same, before the plan is believed again
+DOUBTS = 4  # units that stand and that make asks for all the same, before the plan is believed against `standing`
 WASTE_TOLERATED = 12  # results thrown away before lookahead asks itself whether it pays
 
 
@@ -99,14 +102,14 @@ class Lookahead:
         self._ledger = ledger
         self._store = store
         self.enabled = enabled  # whether anything is made before make asks
-        self._held = False  # the build is told to stop
+        self._stopping = False  # the build is told to stop
         self._witness = Witness()
         self._phases = Phases(maker)
         self._entries: dict[str, _Entry] = {}
         self._asked: set[str] = set()
         self._view = View()
-        self._astray = 0  # see `ASTRAY`
-        self._heap: list[tuple[float, int, _Entry]] = []  # C and C++ units not begun
+        self._doubts = 0  # see `DOUBTS`
+        self._queue: list[tuple[float, int, _Entry]] = []  # C and C++ units not begun
         self._parked: list[_Entry] = []  # wait for a file
         self._running = 0
         self._jobs: set[asyncio.Task[None]] = set()
@@ -114,7 +117,7 @@ class Lookahead:
         self._outlook = Outlook()
         self._sent: dict[_Entry, None] = {}  # those sent that don't press, mostly the longest first
         self._numbers = 0
-        self._kept: list[Task] = []  # their private modules may be borrowed until the end
+        self._over: list[Task] = []  # whose private modules may be borrowed until the end
         self.delivered = 0
         self.wasted = 0
 
@@ -129,7 +132,7 @@ class Lookahead:
         self._view = view
         if not self.enabled:
             return
-        standing = view.standing if self._astray < ASTRAY else frozenset()
+        standing = view.standing if self._doubts < DOUBTS else frozenset()
         to_come: dict[str, float] = {}
         for mark, foreseen in view.units.items():
             unit = foreseen.call.call.unit
@@ -151,13 +154,13 @@ class Lookahead:
 
     def pump(self) -> None:
         """Begin what there is room for."""
-        if self._held:
+        if self._stopping:
             return
         if self.wasted >= WASTE_TOLERATED and self.wasted > self.delivered:
             return
         room = 2 * self._share() + 2 - self._running
-        while room > 0 and self._heap:
-            _, _, entry = heapq.heappop(self._heap)
+        while room > 0 and self._queue:
+            _, _, entry = heapq.heappop(self._queue)
             if self._entries.get(entry.mark) is not entry or entry.job is not None:
                 continue
             if not self._ready(entry):
@@ -242,7 +245,7 @@ class Lookahead:
             await self._in_order(unit, outputs[0], entry.inputs, seat)
             seen = _stamps(entry.inputs)
             if not self._witness.holds(entry.inputs, named=unit.depfile is not None):
-                self._waste()
+                self.wasted += 1
                 self._ledger.set_aside(entry.result.task.step, kept=False)
                 return None
             return replace(entry.result, compiled=replace(entry.result.compiled, seen=seen))
@@ -263,7 +266,7 @@ class Lookahead:
 
     async def checkpoint(self, seconds: float) -> None:
         """Begin nothing more, and wait, at most `seconds`, for what is on a node; it goes to the store."""
-        self._held = True
+        self._stopping = True
         jobs = [entry.job for entry in self._entries.values() if entry.sent and entry.job is not None]
         if jobs:
             await asyncio.wait(jobs, timeout=seconds)
@@ -274,20 +277,20 @@ class Lookahead:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        await self._maker.discard(*self._kept)
+        await self._maker.discard(*self._over)
 
     def _note_asked(self, mark: str) -> None:
         self._asked.add(mark)
         self._outlook.begun(mark)
         if mark in self._view.standing:
-            self._astray += 1
-            if self._astray == ASTRAY:
+            self._doubts += 1
+            if self._doubts == DOUBTS:
                 self.foresee(self._view)
 
     # -- making ahead -------------------------------------------------------------------------------------------
 
     def _share(self) -> int:
-        if self._held:
+        if self._stopping:
             return 0
         slots = self._farm.slots
         return slots - slots // RESERVE
@@ -321,7 +324,7 @@ class Lookahead:
 
     def _push(self, entry: _Entry) -> None:
         self._numbers += 1
-        heapq.heappush(self._heap, (entry.urgency.value, self._numbers, entry))
+        heapq.heappush(self._queue, (entry.urgency.value, self._numbers, entry))
 
     def _ready(self, entry: _Entry) -> bool:
         """Whether the source, or what writes it, and all that the plan says must be made first is there."""
@@ -384,7 +387,7 @@ class Lookahead:
             self._sent.pop(entry, None)
             self._outlook.begun(entry.mark)
             if entry.task is not None:
-                self._kept.append(entry.task)
+                self._over.append(entry.task)
         if not made and not entry.wanted and self._entries.get(entry.mark) is entry:
             entry.job, entry.task = None, None  # when make asks, it is begun anew
             if entry.tries < TRIES:
@@ -471,18 +474,7 @@ class Lookahead:
         if not self._maker.trust.believes(result.node):
             self._ledger.set_aside(task.step, kept=False)
             return False
-        outputs = {task.outputs[0]: result.object}
-        outputs.update({made.final: made.read() for made in result.made})
-        stored = StoredResult(
-            outputs,
-            evidence.inputs,
-            result.stdout,
-            result.stderr,
-            seconds=result.seconds,
-            node=result.node,
-            bytes_sent=result.bytes_sent,
-            bytes_received=result.bytes_received,
-        )
+        stored = held.to_store(task, result, evidence.inputs)
         entry.in_store = await asyncio.to_thread(self._store.put, task.fingerprint, stored)
         self._ledger.set_aside(task.step, kept=entry.in_store)
         return True
@@ -505,31 +497,12 @@ class Lookahead:
         seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs, named=unit.depfile is not None):
             self._store.discard(mark)
-            self._waste()
+            self.wasted += 1
             return None
         task = self._maker.stored_task(invocation, tuple(stored.outputs), mark)
-        made = []
-        for number, path in enumerate(others):
-            temporary = task.workdir / str(number)
-            temporary.write_bytes(stored.outputs[path])
-            made.append(Made(str(temporary), path))
-        compiled = Compiled(
-            object=stored.outputs[main],
-            stdout=stored.stdout,
-            stderr=stored.stderr,
-            made=tuple(made),
-            inputs=tuple(path for path, digest in stored.inputs.items() if digest),
-            node=stored.node,
-            seconds=stored.seconds,
-            bytes_sent=stored.bytes_sent,
-            bytes_received=stored.bytes_received,
-            seen=seen,
-        )
-        self._kept.append(task)
+        compiled = held.from_store(stored, task, seen)
+        self._over.append(task)
         return Ahead(task, compiled)
-
-    def _waste(self) -> None:
-        self.wasted += 1
 
 
 def _too_early(task: Task, result: Here | Stranded) -> bool:
