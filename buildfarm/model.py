@@ -1,4 +1,4 @@
-"""The frozen values that travel between the rooms of buildfarm.
+"""The frozen values that travel between the packages of buildfarm.
 
 They hold no behaviour beyond small derived properties and import nothing of ours but `value`.  Paths and arguments are
 `str` as `os.fsdecode` gives them (surrogateescape), so that bytes that are not UTF-8 survive a round trip.

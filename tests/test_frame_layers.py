@@ -12,9 +12,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "buildfarm"
 BASE = {"model", "errors", "value", "home"}
 CONFIGURATION = {"config", "config_schema", "request"}
-ROOMS = {"make", "graph", "dispatch", "state", "report"}
+PACKAGES = {"make", "graph", "dispatch", "state", "report"}
 
-# What the modules of a room may import from elsewhere in buildfarm, its own room aside.
+# What the modules of a package may import from elsewhere in buildfarm, their own package aside.
 MAY_IMPORT = {
     "value": set(),
     "model": {"value"},
@@ -23,9 +23,9 @@ MAY_IMPORT = {
     "config_schema": set(),
     "config": {"errors", "config_schema", "value", "home"},
     "request": BASE,
-    **dict.fromkeys(ROOMS, BASE),
-    "conductor": ROOMS | BASE | CONFIGURATION,
-    "cli": ROOMS | BASE | CONFIGURATION | {"conductor", "boot"},
+    **dict.fromkeys(PACKAGES, BASE),
+    "conductor": PACKAGES | BASE | CONFIGURATION,
+    "cli": PACKAGES | BASE | CONFIGURATION | {"conductor", "boot"},
     "boot": {"errors", "value", "home"},  # files for the system's service manager
     "__main__": {"cli"},
     "__init__": set(),
@@ -67,7 +67,7 @@ SLOW = {"pydantic", "networkx", "rich", "jinja2", "zeroconf", "watchdog", "async
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     relative = path.relative_to(PACKAGE)
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
@@ -98,16 +98,18 @@ def _import_time(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def ours(path: Path) -> set[str]:
-    """The rooms of buildfarm that the file imports from, its own aside."""
+    """The packages of buildfarm that the file imports from, its own aside."""
     found = {name.split(".")[1] for name in imports(path) if name.startswith("buildfarm.")}
-    return found - {room_of(path)}
+    return found - {package_of(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_the_layers_below_it(path: Path) -> None:
-    room = room_of(path)
-    assert room in MAY_IMPORT, f"{room} is a new room: say in this test and in ARCHITECTURE.md what it may import"
-    assert ours(path) <= MAY_IMPORT[room], f"{room} may not import {ours(path) - MAY_IMPORT[room]}"
+    package = package_of(path)
+    assert package in MAY_IMPORT, (
+        f"{package} is a new package: say in this test and in ARCHITECTURE.md what it may import"
+    )
+    assert ours(path) <= MAY_IMPORT[package], f"{package} may not import {ours(path) - MAY_IMPORT[package]}"
 
 
 @pytest.mark.parametrize("pattern", PURE)
@@ -120,12 +122,14 @@ def test_a_pure_module_imports_nothing_that_acts(pattern: str) -> None:
 
 
 def test_only_the_command_line_knows_click() -> None:
-    knowing = {room_of(path) for path in MODULES if any(name.split(".")[0] == "click" for name in imports(path))}
+    knowing = {package_of(path) for path in MODULES if any(name.split(".")[0] == "click" for name in imports(path))}
     assert knowing == {"cli"}
 
 
-def test_only_the_state_room_opens_databases() -> None:
-    knowing = {room_of(path) for path in MODULES if re.search(r"sqlite3\.connect\(", path.read_text(encoding="utf-8"))}
+def test_only_the_state_package_opens_databases() -> None:
+    knowing = {
+        package_of(path) for path in MODULES if re.search(r"sqlite3\.connect\(", path.read_text(encoding="utf-8"))
+    }
     assert knowing == {"state"}
 
 

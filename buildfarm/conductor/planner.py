@@ -1,6 +1,6 @@
 """Plans a whole build without building: a dry run of make, then one of each recursive make that it would call.
 
-It joins make's rooms with the graph's and decides nothing itself.  A plan may be less than the truth (rules that
+It joins `make` with `graph` and decides nothing itself.  A plan may be less than the truth (rules that
 do not exist before the build has begun), never more: what is missing stands in the plans.
 """
 

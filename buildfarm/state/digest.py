@@ -1,4 +1,4 @@
-"""The digest of outputs and inputs: BLAKE2b with 128 bits, as hex.  One place, so that all rooms mean the same.
+"""The digest of outputs and inputs: BLAKE2b with 128 bits, as hex.  One place, so that all packages mean the same.
 
 BLAKE2b is in Python's own library and hashes about 1 GB/s; 128 bits are plenty against accidents, and a farm's
 objects are no place for forgers (RFC 7693).
