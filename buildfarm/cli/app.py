@@ -84,7 +84,7 @@ Examples:
     help="Print the version.",
 )
 def app() -> None:
-    """Build projects that build with make on a farm of distccd nodes, and pick up where a build stopped.
+    """Run make builds on a farm of distccd nodes, and resume them where they stopped.
 
-    `buildfarm run ARGS` stands wherever `make ARGS` stood: the Makefile stays as it is, and so does the result.
+    Type `buildfarm run ARGS` in place of `make ARGS`: the Makefile stays as it is, and so does the result.
     """

@@ -30,7 +30,7 @@ Examples:
   buildfarm doctor --hosts "10.0.0.2/8"      one node alone
 
 \b
-Exit status: 0 all is well, 1 something is to be mended, 64 usage,
+Exit status: 0 all is well, 1 something needs mending, 64 usage,
 78 configuration.
 """
 )

@@ -55,7 +55,7 @@ def export(
     depth: int,
     build: int | None,
 ) -> int:
-    """Write FORMAT: what another tool reads of this tree.
+    """Export this tree or its last build in a FORMAT that other tools read.
 
     compile-commands; dot, svg: make's graph; trace, prometheus, html: the last build; missing: prerequisites that the
     Makefiles lack, as lines to add.

@@ -24,9 +24,9 @@ in this tree.
 @directory_option
 @config_option
 def forget(directory: str, config: Path | None) -> int:
-    """Drop buildfarm's state of this tree, no file of the project.
+    """Remove buildfarm's state of this tree, but no file of the project.
 
-    Journal, history and kept results go; the next run starts as the first one did.
+    The journal, the history and held results go; the next run starts like the first one.
     """
     where = tree(directory, config)
     state = where / STATE

@@ -39,7 +39,7 @@ Exit status: 0; 64 nobody of that name announces itself, 71 no network,
     help="How long to listen (5).",
 )
 def accept(names: tuple[str, ...], everyone: bool, wait: float) -> int:
-    """Let nodes work that were found by mDNS.
+    """Let nodes that were found by mDNS work.
 
     An announcement is a stranger's word: nobody is used before you have said so, and what is remembered is the
     address and port.  A build that is running takes them in.

@@ -30,7 +30,7 @@ def build_options(callback: Callback) -> Callback:
                 "--verify",
                 type=click.FloatRange(0, 100),
                 metavar="PERCENT",
-                help="So many of the nodes' units are compiled here too and compared (default 2; 0: none).",
+                help="Percentage of the nodes' units that are also compiled here and compared (default 2; 0: none).",
             ),
             click.option("--allow-public", is_flag=True, help="Permit nodes whose address is not a private one."),
             click.option("--plain", is_flag=True, help="Lines instead of the live view."),
@@ -118,7 +118,9 @@ ever built here.
 """,
 )
 @directory_option
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="As make's -j, instead of the build's own.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="make's -j, instead of the one that the build had."
+)
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Only list what would be kept, what would be removed, and why; touch nothing."
 )

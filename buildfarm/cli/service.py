@@ -20,12 +20,12 @@ Units of a user start when the user logs in.  To have them start at boot, withou
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  buildfarm service install -C decks    goes on after a cut of power
+  buildfarm service install -C decks    goes on after a power cut
   buildfarm service status -C decks
   buildfarm service uninstall -C decks
 
 \b
-A user's units start at boot only if the user lingers, once:
+User units start at boot only if the user may linger; say once:
 loginctl enable-linger $USER
 Exit status: 0; `status`: 1 when it is not installed.
 """,
@@ -33,7 +33,7 @@ Exit status: 0; `status`: 1 when it is not installed.
 def service() -> None:
     """Resume an interrupted build of this tree at boot.
 
-    A systemd unit of this user does it.
+    A systemd user unit does it.
     """
 
 
@@ -58,7 +58,7 @@ def install(directory: str, config: Path | None) -> int:
 @directory_option
 @config_option
 def uninstall(directory: str, config: Path | None) -> int:
-    """Take the unit away again."""
+    """Remove the unit."""
     from buildfarm import boot
 
     where = tree(directory, config)

@@ -33,14 +33,14 @@ here, 64 usage, 78 configuration.
 @directory_option
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="The status document, schema 1.")
-@click.option("--wait", is_flag=True, help="Wait until no build runs here, then tell.")
-@click.option("--follow", is_flag=True, help="Show the build until it ends; with --json a document a line.")
+@click.option("--wait", is_flag=True, help="Wait until no build is running here, then report.")
+@click.option("--follow", is_flag=True, help="Show the build until it ends; with --json one document for each line.")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of the status document.")
 @click.option("--no-color", is_flag=True, help="No colours in --follow; NO_COLOR does the same.")
 def status(
     directory: str, config: Path | None, as_json: bool, wait: bool, follow: bool, schema: bool, no_color: bool
 ) -> int:
-    """Tell how far the build of this tree is."""
+    """Show how far the build of this tree has got."""
     if schema:
         import json
 

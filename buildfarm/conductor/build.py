@@ -94,9 +94,8 @@ class Build:
         make = find_make(self._request.environment)
         costume = self._costume()
         toolbox = Toolbox(costume.directory)
-        membership = Membership(
-            self._request, toolbox, self._cache
-        )  # a wrong host list is heard before anything is touched
+        # A wrong host list is heard before anything is touched.
+        membership = Membership(self._request, toolbox, self._cache)
         limits.require_journal()
         with TreeLock(self._state_dir, token=self._token) as lock, Journal.open(self._state_dir) as journal:
             for news in (journal.healed, journal.notice):

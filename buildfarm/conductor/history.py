@@ -245,7 +245,7 @@ def _chances(work: Work, steps: Sequence[Step], path: Sequence[int], slots: int,
             "more nodes of the same speed",
         )
     chain = work.remaining()[path[0]]
-    offer("slots without end", work.makespan(len(steps), len(steps)), "what is left is the longest chain")
+    offer("unlimited slots", work.makespan(len(steps), len(steps)), "what is left is the longest chain")
     longest = max(
         (step for step in path if steps[step].kind == "compile"), key=lambda i: steps[i].seconds, default=None
     )

@@ -44,6 +44,7 @@ from buildfarm.make.process import MakeProcess
 from buildfarm.make.server import StubServer
 from buildfarm.model import BuildState, Invocation, Node
 from buildfarm.report.reporter import Summary
+from buildfarm.report.text import count
 from buildfarm.state import reader, recipes
 from buildfarm.state.journal import CLOCK
 from buildfarm.state.store import ObjectStore
@@ -285,7 +286,7 @@ class Workshop:
             except FileNotFoundError:
                 scattered = True
         ledger.taken_away(Taken(outputs))
-        anew = "everything" if scattered else f"{len(outputs)} units"
+        anew = "everything" if scattered else count(len(outputs), "file")
         ledger.note(f"make runs again: {anew} must be made anew")
         return ("-B", *words) if scattered and "-B" not in words else words
 
