@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.farm import Farm
-from tests.tool import buildfarm, environment
+from tests import project
+from tests.farm import Farm, wait_until
+from tests.test_e2e_lookahead import files, held, makes_tree
+from tests.tool import Running, buildfarm, environment, status
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,6 +51,52 @@ def test_what_a_wrapper_script_calls_goes_to_the_nodes(tmp_path: Path) -> None:
     assert remote == {"first.o", "m.o", "u.o", "v.o"}, result.stderr
     assert compiled == 4, "nothing was compiled in vain"
     assert sorted((tmp_path / "log").read_text().split()) == ["gcc", "gcc", "gfortran", "gfortran"]
+
+
+MPIFORT = """\
+#!/bin/sh
+for word do
+    shift
+    case $word in -show) show=echo ;; -fc=*) ;; *) set -- "$@" "$word" ;; esac
+done
+MPICH_RECURSION_CHECK=1
+export MPICH_RECURSION_CHECK
+$show gfortran -DWRAPPED "$@" -Iinc
+"""  # as MPICH's does
+MODEL = """\
+FC = ../bin/mpifort
+model.o: b.o
+\t$(FC) -c '-DTEXT="two words"' model.F90
+b.o: a.o
+\t$(FC) -c -fc=gfortran b.F90
+a.o:
+\tuntil test -e go; do sleep 0.05; done
+\t$(FC) -c a.F90
+"""
+
+
+def test_what_mpis_wrapper_scripts_call_is_made_ahead(tmp_path: Path) -> None:
+    texts = {
+        "a": "module a\ninclude 'n.inc'\nend module",
+        "b": "module b\nuse a\nend module",
+        "model": "program model\nuse a\nprint *, n, TEXT\nend program",
+    }
+    tree = files(tmp_path / "p", {f"{name}.F90": f"#ifdef WRAPPED\n{text}\n#endif\n" for name, text in texts.items()})
+    files(tree, {"Makefile": MODEL, "inc/n.inc": "integer :: n = 3\n"})
+    files(tmp_path / "bin", {"mpifort": MPIFORT})
+    (tmp_path / "bin" / "mpifort").chmod(0o755)
+    (tree / "go").touch()
+    expected = makes_tree(tree)
+    (tree / "go").unlink()
+    with Farm(count=1, jobs=4) as farm, Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+        wait_until(held(tree, 2), "results to be made ahead")
+        (tree / "go").touch()
+        result = build.wait()
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 3, "nothing was compiled in vain"
+    assert project.digests(tree) == expected
+    told = status(tree)["units"]
+    assert (told["total"], told["done"], told["lookahead"]) == (3, 3, 2)  # b.o's own words are not shown
 
 
 def test_a_compiler_that_finds_no_assembler_fails_as_under_make_and_no_node_is_blamed(tmp_path: Path) -> None:

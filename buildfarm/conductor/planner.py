@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from buildfarm.conductor.unwrapping import without_scripts
 from buildfarm.errors import UsageError
 from buildfarm.graph.alike import Alike
 from buildfarm.graph.classify import LOCAL_VARIABLES, classify
@@ -92,7 +93,7 @@ async def plan_instance(
             uncollected, _understand, instance, output, hearing, database, questions
         )
         if not questions.open:
-            return plan, trouble
+            return await without_scripts(plan), trouble
         await _answer(questions, tree, confiner)
 
 

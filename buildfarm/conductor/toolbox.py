@@ -44,7 +44,8 @@ def _links_to_distributor(path: str) -> bool:
 
 
 @cache
-def _is_script(path: str) -> bool:
+def is_script(path: str) -> bool:
+    """Whether a program runs as it is, and what it calls comes by itself, with words of its own."""
     try:
         with open(path, "rb") as file:
             return file.read(2) == b"#!"
@@ -153,9 +154,9 @@ class Toolbox:
         return self._paths[own] is not None
 
     def is_script(self, called_as: str, invocation: Invocation) -> bool:
-        """Whether the tool is a script: it runs as it is, and what it calls comes by itself, with words of its own."""
+        """Whether the tool is a script."""
         path = self.real(called_as, invocation)
-        return path is not None and _is_script(path)
+        return path is not None and is_script(path)
 
     def compilers(self, environment: Mapping[str, str]) -> dict[Language, str]:
         """The plain compilers of this machine, where there are any; their nodes' namesakes are probed.
@@ -165,7 +166,7 @@ class Toolbox:
         search = self.clean(environment)["PATH"]
         found = {}
         for language, name in _PLAIN.items():
-            path = next((path for path in _executables(name, search, os.getcwd()) if not _is_script(path)), None)
+            path = next((path for path in _executables(name, search, os.getcwd()) if not is_script(path)), None)
             if path is not None:
                 found[language] = path
         return found

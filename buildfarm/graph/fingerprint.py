@@ -41,13 +41,16 @@ _PROCESS: Final = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")
 # The MPI wrappers' compilers and flags: Open MPI's mpicc(1), MPICH's mpicc(1) and Intel MPI's mpiicc.
 _MPI_PREFIXES: Final = ("OMPI_", "MPICH_", "I_MPI_", "OPAL_")
 
+_MPI_GUARDS: Final = ("MPICH_RECURSION_CHECK",)  # for itself (mpicc.bash.in of MPICH): whether it has called itself
+
 _NAMES: Final = tuple(sorted((*_GCC, *_MESSAGES, *_BINUTILS, *_PROCESS)))
 
 
 def relevant_environment(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables of `environment` that can change a compile's bytes or words, sorted by name."""
     found = [(name, environment[name]) for name in _NAMES if name in environment]
-    found.extend(item for item in environment.items() if item[0].startswith(_MPI_PREFIXES))
+    of_mpi = (item for item in environment.items() if item[0].startswith(_MPI_PREFIXES))
+    found.extend(item for item in of_mpi if item[0] not in _MPI_GUARDS)
     return tuple(sorted(found))
 
 

@@ -69,7 +69,7 @@ def prepare(cache: Path, *, extra_names: Iterable[str] = (), path: str | None = 
     `extra_names` are masqueraded in any case.  Raises MachineError if `cache` can't be written or nothing in it
     can be executed.
     """
-    directories = _real_directories(path if path is not None else os.environ.get("PATH", os.defpath))
+    directories = real_directories(path if path is not None else os.environ.get("PATH", os.defpath))
     names = sorted({*find_names(directories), *extra_names})
     try:
         stub, kind = _prepare_stub(cache / "stub", directories)
@@ -94,7 +94,7 @@ def environment(base: Mapping[str, str], masquerade: Masquerade, socket: Path | 
     build the stubs call.
     """
     found = dict(base)
-    directories = _real_directories(base.get("PATH", os.defpath))
+    directories = real_directories(base.get("PATH", os.defpath))
     if masquerade.hook is not None:
         found = with_hook({**found, "BUILDFARM_HOOK": str(masquerade.hook)})
     else:
@@ -141,7 +141,7 @@ def find_names(directories: Iterable[str]) -> set[str]:
     return names
 
 
-def _real_directories(path: str) -> list[str]:
+def real_directories(path: str) -> list[str]:
     """The entries of a PATH that are no masquerade directories."""
     return [entry for entry in path.split(os.pathsep) if not os.path.lexists(os.path.join(entry or ".", MARKER))]
 
