@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from buildfarm.conductor import headstart
-from buildfarm.conductor.probing import Prober, ProbeReport
+from buildfarm.conductor.probing import Prober
 from buildfarm.conductor.toolbox import Toolbox
+from buildfarm.dispatch.events import Probed
 from buildfarm.model import BuildState, Node
 from buildfarm.request import RunRequest
 from buildfarm.state.journal import Journal
@@ -25,8 +26,8 @@ def prober(tmp_path: Path) -> Prober:
     return Prober(request, Toolbox(tmp_path / "masquerade"), tmp_path / "canaries")
 
 
-def probed(prober: Prober, node: Node) -> ProbeReport:
-    async def ask() -> ProbeReport:
+def probed(prober: Prober, node: Node) -> Probed:
+    async def ask() -> Probed:
         async with asyncio.timeout(BOUND):
             return await prober.probe(node)
 
@@ -75,7 +76,7 @@ def test_a_bug_in_the_thread_comes_out_where_the_answer_is_wanted(
     absent = Node("127.0.0.1", free_port())
     probed(prober(tmp_path), absent)
 
-    async def broken(*_: object) -> ProbeReport:
+    async def broken(*_: object) -> Probed:
         raise ZeroDivisionError
 
     early = prober(tmp_path)

@@ -11,7 +11,6 @@ from dataclasses import field
 from typing import Protocol
 
 from buildfarm.conductor.loop import now
-from buildfarm.conductor.probing import ProbeReport
 from buildfarm.dispatch import events
 from buildfarm.dispatch.health import NOT_PROBED, Fault
 from buildfarm.dispatch.scheduler import Policy, Scheduler
@@ -55,19 +54,7 @@ class Unfit:
 
 AttemptResult = Valid | Faulty | Doubtful | Unfit
 Attempt = Callable[[Node, int, float], Awaitable[AttemptResult]]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A prepared unit and the function that makes one attempt: (node, attempt number, deadline in seconds)."""
-
-    unit: int
-    language: str
-    attempt: Attempt
-    estimate: float | None = None
-    priority: float = 0.0
-    demanded: bool = True
-    pressing: bool = False
+"""Makes one attempt: node, number of the attempt, deadline in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,7 @@ class Won:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class CompileHere:
     """The master must compile it.  `slot`: in a slot of the host list's `localhost/N`, to be given back."""
 
     reason: str
@@ -97,7 +84,7 @@ class Stranded:
     reason: str
 
 
-Settlement = Won | Here | Stranded
+Settlement = Won | CompileHere | Stranded
 
 
 class Observer(Protocol):
@@ -115,7 +102,8 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class _Ticket:
-    work: Work
+    unit: int
+    attempt: Attempt
     future: asyncio.Future[Settlement]
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     valid: dict[int, Won] = field(default_factory=dict)
@@ -129,7 +117,7 @@ class Farm:
     def __init__(
         self,
         policy: Policy,
-        probe: Callable[[Node, bool], Awaitable[ProbeReport]],
+        probe: Callable[[Node, bool], Awaitable[events.Probed]],
         observer: Observer,
         tasks: asyncio.TaskGroup,
         convict: Callable[[str, str], None],
@@ -180,18 +168,18 @@ class Farm:
     def quarantine(self, node: str, reason: str) -> None:
         self._feed(events.Quarantine(node, reason))
 
-    async def compile(self, work: Work) -> Settlement:
-        """Have `work` compiled; returns when the first valid result is in or no node can take it."""
-        ticket = _Ticket(work, asyncio.get_running_loop().create_future())
-        self._tickets[work.unit] = ticket
-        self._feed(events.Submit(work.unit, work.language, work.estimate, work.priority, work.demanded, work.pressing))
+    async def compile(self, submit: events.Submit, attempt: Attempt) -> Settlement:
+        """Have a unit compiled; returns when the first valid result is in or no node can take it."""
+        ticket = _Ticket(submit.unit, attempt, asyncio.get_running_loop().create_future())
+        self._tickets[submit.unit] = ticket
+        self._feed(submit)
         try:
             return await ticket.future
         except asyncio.CancelledError:
-            self._feed(events.Withdraw(work.unit))
+            self._feed(events.Withdraw(submit.unit))
             raise
         finally:
-            self._tickets.pop(work.unit, None)
+            self._tickets.pop(submit.unit, None)
 
     def local_slot_freed(self) -> None:
         """A unit that the master took in a local slot has ended."""
@@ -240,7 +228,7 @@ class Farm:
                 case events.RunHere(unit, reason, slot):
                     known = self._tickets.get(unit)
                     stderr, status = (known.stderr, known.status) if known else (b"", None)
-                    self._settle(unit, Here(reason, slot, stderr, status))
+                    self._settle(unit, CompileHere(reason, slot, stderr, status))
                 case events.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
                 case events.Probe(key, again):
@@ -254,14 +242,14 @@ class Farm:
         ticket = self._tickets.get(unit)
         if ticket is not None and not ticket.future.done():
             ticket.future.set_result(settlement)
-        elif isinstance(settlement, Here) and settlement.slot:
+        elif isinstance(settlement, CompileHere) and settlement.slot:
             self.local_slot_freed()
 
     async def _attempt(self, ticket: _Ticket, node: Node, attempt: int, deadline: float) -> None:
-        unit = ticket.work.unit
+        unit = ticket.unit
         started = now()
         try:
-            result = await ticket.work.attempt(node, attempt, deadline)
+            result = await ticket.attempt(node, attempt, deadline)
         except Exception as error:  # a bug of ours may cost speed, never the build
             result = Doubtful(_bug(error))
         seconds = now() - started
@@ -287,22 +275,12 @@ class Farm:
 
     async def _probe_node(self, node: Node, again: bool) -> None:
         try:
-            report = await self._probe(node, again)
+            probed = await self._probe(node, again)
         except OSError as error:  # no room or no descriptor here: that may cost speed, never the build
-            report = ProbeReport(error=f"it could not be asked: {error.strerror or error}")
+            probed = events.Probed(node.key, error=f"it could not be asked: {error.strerror or error}")
         except Exception as error:
-            report = ProbeReport(error=_bug(error))
-        self._feed(
-            events.Probed(
-                node.key,
-                report.languages,
-                report.compiler,
-                report.error,
-                report.quarantine,
-                report.remark,
-                report.seconds,
-            )
-        )
+            probed = events.Probed(node.key, error=_bug(error))
+        self._feed(probed)
 
     async def _tick(self) -> None:
         while True:

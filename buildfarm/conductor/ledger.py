@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
 from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
+from buildfarm.state.journal import Journal
 from buildfarm.state.taint import Taken, forget, take_back
 from buildfarm.state.views import named_output
 from buildfarm.state.writer import JournalWriter
@@ -67,8 +68,7 @@ class Ledger:
         `again`: a result that was held goes to its place now; that is no news to the reporter.
         """
         self._open[record.step] = record
-        build = self._build
-        await asyncio.wrap_future(self._writer.submit(lambda journal: journal.check_out(build, [record])))
+        await asyncio.wrap_future(self._writer.submit(lambda journal: journal.check_out(self._build, [record])))
         if again:
             return
         self._reporter.unit_started(
@@ -92,9 +92,8 @@ class Ledger:
         now = time.time()
         if kept:
             self.over[out.fingerprint] = now - out.time
-        build = self._build
         state = StepState.HELD if kept else StepState.DROPPED
-        self._writer.submit(lambda journal: journal.set_aside(build, step, state, now), durable=False)
+        self._record(lambda journal: journal.set_aside(self._build, step, state, now))
         self._reporter.set_aside(step, now)
 
     def check_in(self, record: CheckIn) -> Future[bool]:
@@ -146,8 +145,7 @@ class Ledger:
             return  # it had not been checked out yet
         now = time.time()
         record = AttemptEnd(step, attempt, node, now, outcome, reason)
-        build = self._build
-        self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
+        self._record(lambda journal: journal.attempt_end(self._build, record))
         self.tally.retried += 1
         self._reporter.retry(Retry(step, _name(out), node, attempt, now, outcome, reason, next_node))
 
@@ -155,8 +153,7 @@ class Ledger:
         """The compiler on a node failed with this wait status; the verdict is still to come, here: it's no retry."""
         ended = f"the compiler ended with status {os.waitstatus_to_exitcode(status)}"
         record = AttemptEnd(step, attempt, node, time.time(), StepState.FAILED.value, ended)
-        build = self._build
-        self._writer.submit(lambda journal: journal.attempt_end(build, record), durable=False)
+        self._record(lambda journal: journal.attempt_end(self._build, record))
 
     def attempts(self, step: int) -> int:
         """How many attempts of a step have been journaled."""
@@ -166,8 +163,7 @@ class Ledger:
     def reused(self, units: int) -> None:
         """How many units of the interrupted build were verified and kept."""
         self.reused_units = units
-        build = self._build
-        self._writer.submit(lambda journal: journal.set_reused(build, units), durable=False)
+        self._record(lambda journal: journal.set_reused(self._build, units))
 
     def forget(self, step: int) -> CheckOut | None:
         """The step is over without a result: make was killed, or nobody wants it."""
@@ -175,21 +171,18 @@ class Ledger:
 
     def nodes(self, statuses: list[NodeStatus]) -> None:
         """Record the nodes' standing for `status`."""
-        build = self._build
-        self._writer.submit(lambda journal: journal.set_nodes(build, statuses), durable=False)
+        self._record(lambda journal: journal.set_nodes(self._build, statuses))
 
     def take_back(self, nodes: Sequence[str]) -> Future[Taken]:
         """The results of these nodes count no more; the future tells which they were."""
-        build = self._build
-        return self._writer.submit(lambda journal: take_back(journal, build, nodes))
+        return self._writer.submit(lambda journal: take_back(journal, self._build, nodes))
 
     def taken_away(self, taken: Taken) -> None:
         """What was taken back is gone from the tree, and make is about to run again."""
         self.tally.done -= len(taken.outputs)
         self.tally.remote -= len(taken.outputs)
         self.tally.failed = self.tally.links_failed = 0
-        build = self._build
-        self._writer.submit(lambda journal: forget(journal, build, taken.outputs))
+        self._writer.submit(lambda journal: forget(journal, self._build, taken.outputs))
 
     def node_changed(self, status: NodeStatus) -> None:
         self._reporter.node_changed(status, time.time())
@@ -200,25 +193,26 @@ class Ledger:
 
     def eta(self, seconds: float | None, now: float) -> None:
         """Seconds left as estimated at `now`, for `status` in another process."""
-        build = self._build
-        self._writer.submit(lambda journal: journal.set_eta(build, seconds, now), durable=False)
+        self._record(lambda journal: journal.set_eta(self._build, seconds, now))
 
     def totals(self, totals: Totals) -> None:
         """What the DAG says of the whole; repeated values are dropped."""
         if totals == self._totals:
             return
         self._totals = totals
-        build = self._build
-        self._writer.submit(lambda journal: journal.set_totals(build, totals.units, totals.is_final), durable=False)
+        self._record(lambda journal: journal.set_totals(self._build, totals.units, totals.is_final))
         self._reporter.totals(totals)
 
     def planning(self, planning: Planning) -> None:
         """What the plans were worth so far."""
-        build = self._build
-        self._writer.submit(lambda journal: journal.set_planning(build, planning), durable=False)
+        self._record(lambda journal: journal.set_planning(self._build, planning))
 
     def note(self, text: str) -> None:
         self._reporter.note(text)
+
+    def _record(self, write: Callable[[Journal], object]) -> None:
+        """Journal what a cut of power may take: nobody waits for it."""
+        self._writer.submit(write, durable=False)
 
     def _count(self, out: CheckOut, record: CheckIn) -> None:
         tally = self.tally

@@ -28,7 +28,7 @@ from dataclasses import field, replace
 
 from buildfarm.conductor import held
 from buildfarm.conductor.evidence import Witness
-from buildfarm.conductor.farm import Farm, Here, Stranded
+from buildfarm.conductor.farm import CompileHere, Farm, Stranded
 from buildfarm.conductor.foresight import Foreseen, View
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
@@ -66,7 +66,7 @@ class Declined:
     """Make asked, and no node gave a result: the master must compile it, or nobody may."""
 
     task: Task
-    verdict: Here | Stranded
+    verdict: CompileHere | Stranded
 
 
 @dataclass(eq=False, slots=True)
@@ -379,7 +379,7 @@ class Lookahead:
             made = await work
         except (CannotTravel, OSError) as error:
             made = False
-            refusal = Here(str(error))
+            refusal = CompileHere(str(error))
             if entry.wanted and entry.task is not None and not _too_early(entry.task, refusal):
                 entry.result = Declined(entry.task, refusal)
         finally:
@@ -439,7 +439,7 @@ class Lookahead:
         return await self._keep(entry, task, result, modules.borrowed)
 
     async def _keep(
-        self, entry: _Entry, task: Task, result: Compiled | Here | Stranded, borrowed: Mapping[str, str]
+        self, entry: _Entry, task: Task, result: Compiled | CompileHere | Stranded, borrowed: Mapping[str, str]
     ) -> bool:
         """Keep a result with the evidence of what it was made from; False: there is none."""
         if not isinstance(result, Compiled):
@@ -505,9 +505,9 @@ class Lookahead:
         return Ahead(task, compiled)
 
 
-def _too_early(task: Task, result: Here | Stranded) -> bool:
+def _too_early(task: Task, result: CompileHere | Stranded) -> bool:
     """Whether it was begun before make asked, when what it is made from may not have been there whole."""
-    return task.ahead and isinstance(result, Here) and not result.slot
+    return task.ahead and isinstance(result, CompileHere) and not result.slot
 
 
 def _path(entry: _Entry, foreseen: Foreseen) -> float:

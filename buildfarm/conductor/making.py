@@ -18,14 +18,7 @@ from typing import TypeGuard
 from buildfarm.conductor.attempts import Attempts
 from buildfarm.conductor.delivery import UNORDINARY, ordinary
 from buildfarm.conductor.drafting import Drafts
-from buildfarm.conductor.farm import (
-    Farm,
-    Here,
-    Settlement,
-    Stranded,
-    Won,
-    Work,
-)
+from buildfarm.conductor.farm import CompileHere, Farm, Settlement, Stranded, Won
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import NO_SEAT, Seat
 from buildfarm.conductor.membership import Membership
@@ -35,6 +28,7 @@ from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.trust import Trust
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch import protocol, recipe_fortran
+from buildfarm.dispatch.events import Submit
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.modules import MODULE_SUFFIXES
@@ -170,7 +164,7 @@ class Maker:
 
     # -- making it --------------------------------------------------------------------------------------------
 
-    async def compile(self, task: Task) -> Compiled | Stranded | Here:
+    async def compile(self, task: Task) -> Compiled | Stranded | CompileHere:
         """Compile on a node, or say why the master must do it."""
         source = os.path.join(task.invocation.cwd, task.unit.source)
         pumps = self._pumping.may_carry(task.unit)
@@ -191,13 +185,13 @@ class Maker:
                 result = await self._dispatch(task, prepared, begun, before)
             except NotAsText as refusal:
                 if not pumps or text_misleads:
-                    return Here(refusal.reason)
+                    return CompileHere(refusal.reason)
                 text_misleads = True
                 continue
             except CannotTravel as refusal:
-                return Here(refusal.reason)
+                return CompileHere(refusal.reason)
             except OSError as error:
-                return Here(f"preparing failed: {error.filename}: {error.strerror}")
+                return CompileHere(f"preparing failed: {error.filename}: {error.strerror}")
             # Ahead of make the header may be one that is not made yet: when make asks, it is.
             if prepared.preprocessed_there and _unclear(result) and not (task.ahead and result.reason != UNCLEAR):
                 pumps = False
@@ -210,7 +204,7 @@ class Maker:
                 task.step, result.attempt, result.node, "stale", "a source changed while it was compiled"
             )
             await self.discard(task)
-        return Here("its sources keep changing")
+        return CompileHere("its sources keep changing")
 
     async def _prepared(self, task: Task, *, pumps: bool) -> Prepared:
         """The unit preprocessed here.  Raises CannotTravel, OSError.
@@ -268,7 +262,7 @@ class Maker:
         text = None if cheap else read.text
         return replace(read, text=text, made=made, borrowed={**read.borrowed, **borrowed}, modules_since_ns=begun)
 
-    async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | Here:
+    async def generate(self, task: Task, modules: Modules) -> Compiled | Stranded | CompileHere:
         """Phase two of a Fortran unit: its code.  Raises CannotTravel, OSError."""
         if task.unit.depfile is not None:
             self._make_room(task.step)
@@ -312,7 +306,7 @@ class Maker:
 
     async def _dispatch(
         self, task: Task, prepared: Prepared, begun: int, before: Mapping[str, Stamp | None] = NOTHING_KNOWN
-    ) -> Compiled | Stranded | Here:
+    ) -> Compiled | Stranded | CompileHere:
         """Have it compiled.  `before`: what inputs looked like before they were read."""
         before = {**(stamps(prepared.inputs) if prepared.seen is None else prepared.seen), **before}
         hopes: dict[int, Hope] = {}
@@ -328,7 +322,7 @@ class Maker:
             settled = prepared.settle(answer)
             if settled is None:
                 self._pumping.unclear(settlement.node, prepared)
-                return Here(UNCLEAR)
+                return CompileHere(UNCLEAR)
             content, inputs, made, stdout = settled.object, settled.inputs, settled.made, settled.stdout
             before = {path: before[path] for path in inputs}
         return Compiled(
@@ -350,31 +344,31 @@ class Maker:
     async def _settlement(self, task: Task, prepared: Prepared, hopes: dict[int, Hope]) -> Settlement:
         """What the farm makes of it, believed only of a node that has proved its headers by then."""
         settlement = await self._farm.compile(
-            Work(
+            Submit(
                 unit=task.step,
                 language=str(task.unit.language),
-                attempt=partial(self._attempts.attempt, task, prepared, hopes),
                 estimate=self._estimates.get(task.outputs[0]),
                 priority=task.urgency.path,
                 demanded=task.urgency.demanded,
                 pressing=task.urgency.pressing,
-            )
+            ),
+            partial(self._attempts.attempt, task, prepared, hopes),
         )
         if isinstance(settlement, Won):
             hope = hopes.get(settlement.attempt)
             if hope is not None:
                 if not await self._pumping.fulfilled(hope, task.unit, task.tool_path, prepared):
-                    return Here(UNCLEAR)
+                    return CompileHere(UNCLEAR)
                 if hope.once_proved is not None:
                     hope.once_proved()
-        elif isinstance(settlement, Here) and settlement.status is not None and hopes:
-            return Here(UNCLEAR, settlement.slot)  # its headers may be what it failed for
+        elif isinstance(settlement, CompileHere) and settlement.status is not None and hopes:
+            return CompileHere(UNCLEAR, settlement.slot)  # its headers may be what it failed for
         return settlement
 
 
-def _unclear(result: Compiled | Stranded | Here) -> TypeGuard[Here]:
+def _unclear(result: Compiled | Stranded | CompileHere) -> TypeGuard[CompileHere]:
     """Whether a unit that a node was to preprocess is better preprocessed here."""
-    return isinstance(result, Here) and (
+    return isinstance(result, CompileHere) and (
         result.reason == UNCLEAR or (result.status is not None and HEADER_MISSED in result.stderr)
     )
 

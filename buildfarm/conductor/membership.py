@@ -21,7 +21,8 @@ from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
 
 if TYPE_CHECKING:
-    from buildfarm.conductor.probing import Prober, ProbeReport
+    from buildfarm.conductor.probing import Prober
+    from buildfarm.dispatch.events import Probed
     from buildfarm.dispatch.scheduler import Policy
 
 
@@ -172,7 +173,7 @@ class Membership:
 
     # -- who a node is ----------------------------------------------------------------------------------------
 
-    async def probe(self, node: Node) -> ProbeReport:
+    async def probe(self, node: Node) -> Probed:
         """Ask the node who it is, and have it repeat what this machine's compilers make."""
         return await self.prober.probe(node)
 

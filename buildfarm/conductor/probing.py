@@ -15,6 +15,7 @@ from pathlib import Path
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.dispatch import local
 from buildfarm.dispatch.canary import Canaries
+from buildfarm.dispatch.events import Probed
 from buildfarm.dispatch.faults import NodeFault, NodeForbidden, NodeRefused
 from buildfarm.dispatch.nest import hatch, kept
 from buildfarm.dispatch.probe import NodeIdentity
@@ -24,19 +25,6 @@ from buildfarm.errors import MachineError
 from buildfarm.graph.names import tool_of
 from buildfarm.model import Language, Node
 from buildfarm.request import RunRequest
-from buildfarm.value import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What a probe found out."""
-
-    languages: frozenset[str] = frozenset()
-    compiler: str = ""
-    error: str | None = None
-    quarantine: bool = False
-    remark: str | None = None  # which languages it does not compile, and why
-    seconds: float | None = None  # of a small question, connection included
 
 
 class Prober:
@@ -49,7 +37,7 @@ class Prober:
         self._cache = cache
         self._canaries: Canaries | None = None
         self._hatching: asyncio.Task[Canaries] | None = None
-        self._early: dict[str, Future[ProbeReport]] = {}  # by node
+        self._early: dict[str, Future[Probed]] = {}  # by node
         self._identities: dict[str, NodeIdentity] = {}
         self._tools: dict[tuple[str, str], asyncio.Task[str | None]] = {}  # (node, tool) -> why it can't be used there
         self._plain: dict[str, bool] = {}  # by absolute path
@@ -65,7 +53,7 @@ class Prober:
         if canaries is None:
             return
         self._canaries = canaries
-        early: dict[str, Future[ProbeReport]] = {node.key: Future() for node in nodes}
+        early: dict[str, Future[Probed]] = {node.key: Future() for node in nodes}
         self._early = dict(early)
 
         async def one(node: Node) -> None:
@@ -88,7 +76,7 @@ class Prober:
 
         threading.Thread(target=ask, name="early questions", daemon=True).start()
 
-    async def probe(self, node: Node) -> ProbeReport:
+    async def probe(self, node: Node) -> Probed:
         """Ask the node who it is, and have it repeat what this machine's compilers make."""
         early = self._early.pop(node.key, None)
         if early is not None:
@@ -98,7 +86,7 @@ class Prober:
         try:
             return await self._ask(node, await asyncio.shield(self._hatching))
         except MachineError as error:
-            return ProbeReport(error=error.message, quarantine=True)
+            return Probed(node.key, error=error.message, quarantine=True)
 
     async def _hatch(self) -> Canaries:
         """Raises MachineError."""
@@ -110,15 +98,16 @@ class Prober:
             self._canaries = await hatch(compilers, environment, self._cache)
         return self._canaries
 
-    async def _ask(self, node: Node, canaries: Canaries) -> ProbeReport:
+    async def _ask(self, node: Node, canaries: Canaries) -> Probed:
         try:
             identity = await ask(node, canaries)
         except NodeFault as fault:
-            return ProbeReport(error=fault.reason, quarantine=isinstance(fault, NodeForbidden))
+            return Probed(node.key, error=fault.reason, quarantine=isinstance(fault, NodeForbidden))
         self._identities[node.key] = identity
         if identity.mismatch is not None:
-            return ProbeReport(compiler=identity.compiler, error=identity.mismatch, quarantine=True)
-        return ProbeReport(
+            return Probed(node.key, compiler=identity.compiler, error=identity.mismatch, quarantine=True)
+        return Probed(
+            node.key,
             languages=frozenset(str(language) for language in identity.languages),
             compiler=identity.compiler,
             remark=identity.lacks,
@@ -177,11 +166,11 @@ def _goes_by_its_name(path: str) -> bool:
     return tool_of(os.path.basename(path)).family == "compiler"
 
 
-def _settle(future: Future[ProbeReport], outcome: ProbeReport | BaseException) -> None:
+def _settle(future: Future[Probed], outcome: Probed | BaseException) -> None:
     """Who waited may have been cancelled, or been answered before."""
     if future.done() or not future.set_running_or_notify_cancel():
         return
-    if isinstance(outcome, ProbeReport):
+    if isinstance(outcome, Probed):
         future.set_result(outcome)
     else:
         future.set_exception(outcome)

@@ -16,8 +16,7 @@ from typing import Any
 
 from buildfarm.conductor.delivery import UNORDINARY, Placement, last_by_its_time, ordinary, place
 from buildfarm.conductor.evidence import appearance
-from buildfarm.conductor.farm import Farm, Stranded
-from buildfarm.conductor.farm import Here as TakenHere
+from buildfarm.conductor.farm import CompileHere, Farm, Stranded
 from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending, Seat
@@ -119,7 +118,7 @@ class Units:
         else:
             await self._decline(call, tool_call, task, result)
 
-    async def _decline(self, call: StubCall, tool_call: ToolCall, task: Task, verdict: TakenHere | Stranded) -> None:
+    async def _decline(self, call: StubCall, tool_call: ToolCall, task: Task, verdict: CompileHere | Stranded) -> None:
         """No node gave a result: compile here, or fail where the user wants that."""
         if isinstance(verdict, Stranded):
             text = f"buildfarm: {task.unit.output}: {verdict.reason}; --fallback local would compile it here\n"

@@ -27,7 +27,6 @@ from buildfarm.conductor.lookahead import Lookahead
 from buildfarm.conductor.loop import Loop
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.membership import Membership, read_again
-from buildfarm.conductor.probing import ProbeReport
 from buildfarm.conductor.pulse import pulse
 from buildfarm.conductor.pumping import Pumping
 from buildfarm.conductor.standing import Standing
@@ -37,6 +36,7 @@ from buildfarm.conductor.watching import Watcher
 from buildfarm.conductor.words import STDERR, Words
 from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
+from buildfarm.dispatch.events import Probed
 from buildfarm.dispatch.palette import Palette
 from buildfarm.make import orphans
 from buildfarm.make.jobserver import JobServer
@@ -157,7 +157,7 @@ class Workshop:
         """Set up everything that a build needs, serve make until it has ended, take it down; make's exit status."""
         begun, request, membership, toolbox = self._begun, self._request, self._begun.membership, self._begun.toolbox
 
-        async def probe(node: Node, again: bool) -> ProbeReport:
+        async def probe(node: Node, again: bool) -> Probed:
             if not again:
                 pumping.forget(node)
             return await membership.probe(node)

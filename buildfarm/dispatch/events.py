@@ -100,7 +100,9 @@ class Probed:
     error: str | None = None
     quarantine: bool = False  # it answered, but differs from this machine
     remark: str | None = None  # which languages it does not compile, and why
-    seconds: float | None = None  # of a small question, to guess its speed by until units tell
+    seconds: float | None = (
+        None  # of a small question, connection included: its speed is guessed by that until units tell
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,6 @@ from buildfarm.value import dataclass
 
 T = TypeVar("T")
 
-# Faults of one operation, not of the database:
-_OPERATIONS_OWN = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-
 SPACING = 0.002  # seconds between commits; an idle journal commits at once
 LAZY = 0.02  # seconds that what need not be durable waits for company
 HEARTBEAT = 10.0  # seconds between signs of life of an idle build
@@ -265,23 +262,18 @@ class JournalWriter:
         try:
             with self._journal.transaction():
                 return [(operation.apply(self._journal), None) for operation in group]
-        except _OPERATIONS_OWN:
-            pass  # which of them it was, the second try tells
-        except sqlite3.Error:
-            raise
-        except Exception:
-            pass
+        except Exception as error:
+            if not _is_of_one_operation(error):
+                raise  # else the second try tells which of them it was
         results: list[tuple[Any, BaseException | None]] = []
         with self._journal.transaction():
             for operation in group:
                 try:
                     with self._journal.savepoint():
                         results.append((operation.apply(self._journal), None))
-                except _OPERATIONS_OWN as error:
-                    results.append((None, error))
-                except sqlite3.Error:
-                    raise
                 except Exception as error:
+                    if not _is_of_one_operation(error):
+                        raise
                     results.append((None, error))
         return results
 
@@ -377,3 +369,9 @@ def _resolve(future: Future[Any], value: object, failure: BaseException | None) 
 
 def _check_in_of(held: _Held) -> Callable[[Journal], bool]:
     return lambda journal: journal.check_in(held.build, [held.step]) == 1
+
+
+def _is_of_one_operation(error: Exception) -> bool:
+    """Whether the fault is the operation's own, and not the database's."""
+    own = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    return isinstance(error, own) or not isinstance(error, sqlite3.Error)
