@@ -34,6 +34,10 @@ class Kind(StrEnum):
     OTHER = "other"  # anything not understood, conftest, several sources: run here
 
 
+TRIAL = "a test of configure's"
+"""The reason of steps that may fail, for somebody tries out whether they work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """A tool call as make's recipe made it."""
@@ -263,6 +267,10 @@ class CheckIn:
     attempt: int = 0  # the attempt that counted; 0: the latest that has not ended
     seen: str | None = None  # what its inputs looked like when it came into its place, as a digest; None: not known
     half_written: bool = False  # it failed and left an output that can't be whole: the next sweep removes it
+
+
+NOT_RETRIES = frozenset({"cancelled", "failed", "stale", "superseded"})
+"""Outcomes of attempts that ended by no node's fault: another one was faster, the build stopped, a source changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from buildfarm.cli import main
 from buildfarm.cli.app import COMMANDS, app
 from buildfarm.model import BuildSpec, BuildState
 from buildfarm.state.journal import Journal
-from tests.tool import buildfarm
+from tests.tool import buildfarm, environment
+from tests.tool import command as command_line
 
 
 @pytest.fixture(autouse=True)
@@ -387,3 +388,19 @@ def test_status_answers_within_twice_the_bare_start_of_python_click_and_sqlite3(
         ours = processor_seconds("-m", "buildfarm", "status", "--json", "-C", where)
         ratios.append(ours / processor_seconds("-c", "import click, sqlite3"))
     assert min(ratios) <= 2
+
+
+def test_a_working_directory_that_was_removed_is_named_as_such(tmp_path: Path) -> None:
+    """make says `getcwd: No such file or directory`, and builds in nothing if it can."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    run = subprocess.run(
+        ["sh", "-c", 'rmdir "$0" && exec "$@"', str(gone), *command_line("run", "--hosts", "")],
+        cwd=gone,
+        env=environment(PYTHONSAFEPATH="1", PYTHONPATH=str(Path(__file__).parent.parent)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 64
+    assert "buildfarm: the working directory was removed\n  hint: cd to" in run.stderr, run.stderr

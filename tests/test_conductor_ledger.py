@@ -54,7 +54,7 @@ def test_an_attempt_that_had_not_left_is_no_retry(tmp_path: Path) -> None:
     with JournalWriter(journal, tmp_path) as writer:
         ledger = Ledger(writer, build, cast(Reporter, None))  # who must not be told
         ledger.attempt_ended(1, 1, "pi3:3632", "corrupt", "it lies")
-    assert ledger.tally.retried == 0
+    assert not ledger.tally.retries
 
 
 def test_what_the_journal_could_not_take_is_told_at_the_end(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_what_make_itself_misses_in_its_jobs_brings_the_word_that_helps(
     result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", *words)
     assert result.code == 2
     assert "No rule to make target" in result.stderr
+    assert ("make has no rule for a.mod, which is made now" in result.stderr) is advised
     assert ("--serial-order" in result.stderr) is advised
     assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--serial-order").code == 0
 
@@ -96,6 +97,27 @@ def test_a_complete_makefile_lacks_nothing(tree: Path) -> None:
         makefile.write("user.o: maker.o\n")
     text = buildfarm("export", "missing", "-C", str(tree)).stdout
     assert text.startswith("# no prerequisite is missing")
+
+
+def test_a_library_that_was_not_there_yet_is_told_with_the_line_to_add(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: program lib.a\nlib.a: b.o\n\tuntil test -e failed; do sleep 0.05; done; ar r $@ b.o\n"
+        "program: a.o\n\t$(CC) -o $@ a.o lib.a || { touch failed; exit 1; }\n"
+    )
+    (tmp_path / "a.c").write_text("int b(void);\nint main(void) { return b(); }\n")
+    (tmp_path / "b.c").write_text("int b(void) { return 0; }\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "-k")
+    assert result.code == 2
+    assert "program needs lib.a, which is made with lib.a" in result.stderr
+    assert ":  program: lib.a" in result.stderr and "--serial-order" in result.stderr
+
+
+@pytest.mark.parametrize("failing", ["false", "$(CC) -o prog a.o -lnowhere", "test -e nothing"])
+def test_what_fails_for_another_reason_is_not_laid_to_makes_order(tmp_path: Path, failing: str) -> None:
+    (tmp_path / "Makefile").write_text(f"all: a.o\n\t{failing}\n")
+    (tmp_path / "a.c").write_text("int main(void) { return 0; }\n")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "")
+    assert result.code == 2 and "serial-order" not in result.stderr, result.stderr
 
 
 def test_a_link_that_fails_says_how_to_tell_whose_object_it_is(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def test_a_node_that_sends_no_object_with_its_words_is_not_believed_to_have_none
     assert "suggest parentheses" in result.stderr
 
 
+def test_a_compile_that_may_fail_alarms_nobody(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "conftest.c").write_text("int conftest = missing;\n")
+    (tmp_path / "probe.c").write_text("int probe = missing;\n")
+    recipe = "\t$(CC) -c conftest.c 2>&1 || true\n\t-@$(CC) -c probe.c 2> probe.log\n\t$(CC) -c a.c\n"
+    (tmp_path / "Makefile").write_text(f"all:\n{recipe}")
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain")
+    assert result.code == 0 and "conftest" not in result.stderr and "FAILED" not in result.stderr, result.stderr
+    closing = result.stderr.splitlines()[-1]
+    assert closing.startswith("buildfarm: 1 unit in ") and closing.endswith("; 1 failed, which make did not mind")
+    told = buildfarm("status", "-C", str(tmp_path)).stdout
+    assert "failed     probe.o (status 1), which make did not mind" in told and "conftest" not in told
+
+
 def test_a_build_that_only_links_says_what_it_did(tmp_path: Path) -> None:
     (tmp_path / "hello.c").write_text("int main(void) { return 0; }\n")
     (tmp_path / "Makefile").write_text("hello: hello.c\n")
@@ -112,6 +126,6 @@ def test_a_unit_that_leaves_no_file_is_called_by_its_source(tmp_path: Path) -> N
     (tmp_path / "Makefile").write_text("all:\n\tgcc -c a.c -o /dev/null\n\tgcc -c -o /dev/null b.c\n")
     result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--plain", "-j1")
     assert "] a.c here in " in result.stderr
-    assert "] b.c FAILED here with status 1" in result.stderr
+    assert "] b.c ended here with status 1" in result.stderr
     (failure,) = status(tmp_path)["failures"]
     assert failure["output"] == "b.c"

@@ -44,7 +44,9 @@ def tell(reporter: Reporter) -> None:
     reporter.unit_done(UnitDone(2, "/p/m/b.o", "pi3:3632", 1, 105.0, 1.0, exit_status=1))
     reporter.unit_done(UnitDone(3, "/p/prog", None, 1, 106.0, 0.5, kind=Kind.LINK))
     reporter.finished(
-        Summary(exit_status=2, time=107.0, seconds=7.0, done=1, failed=1, local=1, lookahead=1, retried=1, links=1)
+        Summary(
+            exit_status=2, time=107.0, seconds=7.0, done=1, failed=1, local=1, lookahead=1, retries={"lost": 1}, links=1
+        )
     )
 
 
@@ -60,9 +62,9 @@ def test_plain_lines_go_to_stderr_and_leave_stdout_to_make(capfd: pytest.Capture
         "buildfarm: node pi3:3632 is down: refused",
         "buildfarm: node pi3:3632 is back",
         "[1/2+] m/a\\xff.o here in 1.0 s, attempt 2",
-        "[1/2+] m/b.o FAILED on pi3:3632 with status 1",
+        "[1/2+] m/b.o ended on pi3:3632 with status 1",
         "[1/2+] prog linked here in 0.5 s",
-        "buildfarm: 1 unit in 7.0 s (1 here); 1 ahead of make; 1 retry; 1 failed; make failed with status 2",
+        "buildfarm: 1 unit in 7.0 s (1 here); 1 ahead of make; 1 retry (1 lost); 1 failed; make failed with status 2",
     ]
 
 
@@ -405,7 +407,8 @@ def test_what_is_no_unit_and_no_link_step_is_told_only_if_it_fails(capfd: pytest
         reporters.unit_done(step)
         reporters.unit_done(replace(step, step=2, output="/p/a", kind=Kind.LINK))
         reporters.unit_done(replace(step, step=3, exit_status=1))
+        reporters.unit_done(replace(step, step=4, exit_status=1, tries_out=True))
     assert capfd.readouterr().err.splitlines() == [
         "[step 1] a linked here in 0.1 s",
-        "[step 1] /ccache/tmp/x.i FAILED here with status 1",
+        "[step 1] /ccache/tmp/x.i ended here with status 1",
     ]

@@ -77,7 +77,7 @@ def test_without_units_there_is_no_bar_that_stands_still(width: int) -> None:
     assert line == "no units  1:01 gone"
 
 
-def test_the_bar_is_red_only_when_something_has_failed() -> None:
+def test_the_bar_is_yellow_only_when_something_has_failed_which_make_may_not_mind() -> None:
     well, ill = (lines(replace(_view(0), failed=failed), width=80, height=1)[0] for failed in (0, 1))
-    assert "\x1b[32m━" in well and "\x1b[31m" not in well
-    assert "\x1b[31m━" in ill
+    assert "\x1b[32m━" in well and "\x1b[33m━" not in well
+    assert "\x1b[33m━" in ill

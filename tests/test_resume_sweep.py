@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.conductor import suspects
+from buildfarm.conductor.astray import Astray, led_back
 from buildfarm.make import orphans
 from tests import project
 from tests.farm import Farm, wait_until
@@ -313,6 +314,22 @@ def test_make_is_led_back_to_a_recursive_make_that_its_own_settings_lock_away(tm
     assert ".settings moved to" in result.stderr
     assert subprocess.run([tree / "program"], check=False).returncode == 0
     assert (tree / ".settings").read_text() == "PREVIOUS=-O1\n"
+
+
+def test_what_was_set_aside_before_under_the_same_name_is_kept(tmp_path: Path) -> None:
+    """Two Makefiles may include a `.settings` each, and one may be set aside in every build."""
+    tree, aside = tmp_path / "p", tmp_path / "aside"
+    tree.mkdir()
+    (tree / "Makefile").write_text("-include .settings\nifndef DONE\nall: a.o\na.o: a.c\n\tcc -c a.c\nendif\n")
+    (tree / "a.c").write_text("int a;\n")
+    notes: list[str] = []
+    for turn in range(3):
+        (tree / ".settings").write_text(f"DONE={turn}\nall:;\n")
+        outputs, included = frozenset({str(tree / "a.o")}), (str(tree / ".settings"),)
+        locked = Astray(outputs, included, str(tree), (), environment())
+        assert led_back(locked, aside, notes.append), "make comes back without the file"
+    kept = {path.read_text().partition("\n")[0] for path in (aside / "included").iterdir()}
+    assert kept == {"DONE=0", "DONE=1", "DONE=2"} and len(notes) == 3
 
 
 def killed_behind_settings(tree: Path) -> Path:

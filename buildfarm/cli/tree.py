@@ -5,6 +5,7 @@ It looks at directories only; it opens no state.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from buildfarm.config import Place
 
 STATE = ".buildfarm"
+HINT = "name the directory of a Makefile with -C DIR"
 
 _LABEL = "[a-z0-9][a-z0-9-]{0,62}"
 _HOST = rf"({_LABEL}(?:\.{_LABEL})*)(?::[1-9][0-9]{{0,3}})?(?:/[1-9][0-9]{{0,2}})?(?:,lzo(?:,cpp)?)?"
@@ -59,12 +61,18 @@ def config_option(callback: Callback) -> Callback:
 def named(directory: str) -> Path:
     """The absolute path of the directory that `-C` names.  Raises UsageError where there is none."""
     try:
+        if not os.path.isabs(directory):
+            os.getcwd()
+    except FileNotFoundError as error:
+        hint = "cd to where it was, or name a directory with -C DIR"
+        raise UsageError("the working directory was removed", hint=hint) from error
+    try:
         path = Path(directory).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "a loop of links"
-        raise UsageError(f"-C {directory}: {reason}", hint="name the directory of a Makefile with -C DIR") from error
+        raise UsageError(f"-C {directory}: {reason}", hint=HINT) from error
     if not path.is_dir():
-        raise UsageError(f"-C {directory}: not a directory", hint="name the directory of a Makefile with -C DIR")
+        raise UsageError(f"-C {directory}: not a directory", hint=HINT)
     return path
 
 

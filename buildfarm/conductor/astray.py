@@ -18,6 +18,7 @@ that effect goes, aside.  What came or was edited later is its author's, who may
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Callable, Mapping
@@ -78,6 +79,7 @@ def led_back(astray: Astray, aside: Path, note: Callable[[str], None]) -> bool:
         place = aside / "included" / os.path.basename(path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
+            _make_way(place)
             os.symlink(path, aside / ORIGIN)
             os.rename(path, place)
         except OSError:
@@ -116,6 +118,13 @@ def put_back(aside: Path) -> None:
         raise MachineError(
             f"{path}: can't be brought back: {error.strerror}", hint=f"move {place} there, and remove {origin}"
         ) from error
+
+
+def _make_way(place: Path) -> None:
+    """What an earlier build has set aside there is kept under a name with a number.  Raises OSError."""
+    if os.path.lexists(place):
+        others = (f"{place}.{number}" for number in itertools.count(1))
+        os.rename(place, next(other for other in others if not os.path.lexists(other)))
 
 
 def _born(path: str) -> float:

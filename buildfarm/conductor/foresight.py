@@ -161,6 +161,12 @@ class Foresight:
                 found.add(target.key)
         return tuple(sorted(found))
 
+    def late(self) -> tuple[str, ...]:
+        """Files that make had no rule for when it was planned, and that are there now: absolute paths."""
+        plans = self._graph.plans.values() if self._graph is not None else ()
+        missed = {os.path.join(plan.directory, rule.target) for plan in plans for rule in plan.missing}
+        return tuple(sorted(filter(os.path.isfile, missed)))
+
     def is_known(self, output: str) -> bool:
         """Whether make has asked for the unit of this object, or a plan names it."""
         return output in self._asked_outputs or output in self._view_outputs

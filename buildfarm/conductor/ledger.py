@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import field
 
-from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
+from buildfarm.model import NOT_RETRIES, TRIAL, AttemptEnd, CheckIn, CheckOut, Kind, NodeStatus, Planning, StepState
 from buildfarm.report.reporter import Reporter, Retry, Totals, UnitDone, UnitStarted
 from buildfarm.state.journal import Journal
 from buildfarm.state.taint import Taken, forget, take_back
@@ -32,7 +34,7 @@ class Tally:
     remote: int = 0
     local: int = 0
     lookahead: int = 0
-    retried: int = 0
+    retries: Counter[str] = field(default_factory=Counter)  # by the outcome of the attempt that did not count
     links: int = 0
     links_failed: int = 0
     unseen: int = 0  # objects that recipes compiled without a call that came
@@ -117,6 +119,7 @@ class Ledger:
             bytes_sent=record.bytes_sent,
             bytes_received=record.bytes_received,
             outputs=tuple(made.path for made in record.outputs),
+            tries_out=out.reason == TRIAL,
         )
         loop = asyncio.get_running_loop()
 
@@ -146,7 +149,8 @@ class Ledger:
         now = time.time()
         record = AttemptEnd(step, attempt, node, now, outcome, reason)
         self._record(lambda journal: journal.attempt_end(self._build, record))
-        self.tally.retried += 1
+        if outcome not in NOT_RETRIES:
+            self.tally.retries[outcome] += 1
         self._reporter.retry(Retry(step, _name(out), node, attempt, now, outcome, reason, next_node))
 
     def compile_failed(self, step: int, attempt: int, node: str, status: int) -> None:

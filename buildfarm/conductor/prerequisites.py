@@ -5,8 +5,8 @@ says nothing: there the order of the recursive calls stands for the prerequisite
 
 Theory of operation.  A build that works with `-j1` and fails with `-j8`, now and then, is nearly always this.  What a
 unit really reads is known from its source (modules), from the journal (headers that its last compile has read), and,
-when it failed, from the compiler's own words.  Who makes it is known from the plan.  If the maker is nowhere among
-the target's prerequisites, however far, the Makefile lacks a line.
+when it failed, from the compiler's own words; a link step reads what its command names.  Who makes it is known from
+the plan.  If the maker is nowhere among the target's prerequisites, however far, the Makefile lacks a line.
 """
 
 from __future__ import annotations
@@ -24,18 +24,15 @@ from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
 from buildfarm.graph.fortran import scan_unit
 from buildfarm.graph.plan import InstancePlan, PlannedCall
-from buildfarm.model import Unit
+from buildfarm.model import Kind, Unit
 from buildfarm.report.text import count, printable, relative
 from buildfarm.state import reader
 from buildfarm.value import dataclass
 
 MOST_TOLD = 5  # at a build's end; `export missing` has all
 
-IN_ORDER = (
-    "no compile has failed: if plain make builds this, its Makefile needs make's own order;"
-    " --serial-order keeps it as with -j1, and compiles ahead all the same"
-)
-FROM_A_NODE = "; if the linker calls an object damaged, `buildfarm explain OBJECT` names the node that made it"
+KEEPS_ORDER = "--serial-order, which keeps make's order as with -j1 and compiles ahead all the same"
+FROM_A_NODE = "if the linker calls an object damaged, `buildfarm explain OBJECT` names the node that made it"
 
 _WORDS = (
     r"Cannot open module file ['‘`](?P<module>[^'’]+)['’]",  # gfortran, module.c
@@ -65,6 +62,7 @@ class Inspector:
     def __init__(self, graph: BuildGraph) -> None:
         self._graph = graph
         self._units = {call.outputs[0]: call for call in graph.units() if call.outputs}
+        self._links = {call.outputs[0]: call for call in graph.calls() if call.outputs and not call.is_unit}
         self._scans: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._before: dict[str, frozenset[str]] = {}
         self._definers: dict[str, list[PlannedCall]] = {}
@@ -81,7 +79,12 @@ class Inspector:
         return list(found.values())
 
     def of_failure(self, output: str, words: str) -> list[Missing]:
-        """What a unit lacked that failed with these words; without words, what its source uses."""
+        """What a unit lacked that failed with these words; without words, what its source uses.
+
+        Of a link step the words are not known: what its command names.
+        """
+        if (link := self._links.get(output)) is not None:
+            return self._of_unit(link, [os.path.join(link.cwd, word) for word in link.argv[1:] if word[:1] != "-"])
         call = self._units.get(output)
         if call is None:
             return []
@@ -164,7 +167,7 @@ def of_tree(directory: Path, state_dir: Path, words: tuple[str, ...], environmen
 def of_failed_build(
     directory: Path, state_dir: Path, words: tuple[str, ...], environment: Mapping[str, str]
 ) -> list[str]:
-    """Lines for the end of a build in which units failed for want of what another target makes."""
+    """Lines for the end of a build in which units or links failed for want of what another target makes."""
     failures = [
         failure
         for failure in reader.snapshot(state_dir).failures
@@ -189,16 +192,27 @@ def of_failed_build(
     return [
         *lines[:MOST_TOLD],
         *([f"and {count(rest, 'more line')}: `buildfarm export missing` has them"] if rest > 0 else []),
-        "or build with --serial-order, which keeps make's order as with -j1 and compiles ahead all the same",
+        f"or build with {KEEPS_ORDER}",
     ]
 
 
+def of_late_files(late: Sequence[str], directory: str) -> str:
+    """The line for the end of a build whose make had no rule for files that other recipes have made meanwhile."""
+    first = printable(relative(late[0], directory))
+    others = f" and {count(len(late) - 1, 'other file')}" if len(late) > 1 else ""
+    there = "are" if others else "is"
+    return (
+        f"make has no rule for {first}{others}, which {there} made now:"
+        f" if that is what it failed for, the Makefile needs make's own order; build with {KEEPS_ORDER}"
+    )
+
+
 def _may_lack(argv: Sequence[str], words: str) -> bool:
-    """Whether a failed unit may have lacked a file; without its words, only Fortran's source can tell."""
+    """Whether a failed step may have lacked a file; without its words only Fortran's source can tell, or a link's."""
     if words:
         return any(re.search(pattern, words) for pattern in _WORDS)
-    unit = classify((os.path.basename(argv[0]), *argv[1:]), environment={}).unit
-    return unit is not None and unit.fortran is not None
+    call = classify((os.path.basename(argv[0]), *argv[1:]), environment={})
+    return call.kind in (Kind.LINK, Kind.ARCHIVE) or (call.unit is not None and call.unit.fortran is not None)
 
 
 def _told(item: Missing, directory: str) -> str:

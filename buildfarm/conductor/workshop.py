@@ -73,6 +73,7 @@ class Workshop:
         self._reporters = begun.reporters
         self._interrupted_by: signal.Signals | None = None
         self._unseen: tuple[str, ...] = ()  # objects that plans know of and no call came for
+        self._late: tuple[str, ...] = ()  # files that make had no rule for, and that another recipe has made
         self._blind: tuple[str, ...] = ()  # `Listener.blind`, for that is closed by then
         self._condemned: list[str] = []  # nodes whose results are not believed
         self._make_pid = begun.process.pid
@@ -106,18 +107,20 @@ class Workshop:
 
     def _hints(self, tally: Tally) -> list[str]:
         """What may explain a failure, such as what the Makefiles lack."""
-        from buildfarm.conductor.prerequisites import FROM_A_NODE, IN_ORDER, of_failed_build
+        from buildfarm.conductor.prerequisites import FROM_A_NODE, of_failed_build, of_late_files
 
         request = self._request
         compiled = not tally.failed
         if compiled and self._condemned:
             return [DAMAGED.format(nodes=", ".join(self._condemned))]
+        damaged = [FROM_A_NODE] if compiled and tally.links_failed and tally.remote else []
         if request.keeps_order:
-            return []
-        if compiled:
-            damaged = FROM_A_NODE if tally.links_failed and tally.remote else ""
-            return [] if request.jobs is not None else [IN_ORDER + damaged]
-        return of_failed_build(request.directory, self._begun.state_dir, request.make_words, request.environment)
+            return damaged
+        if tally.failed or tally.links_failed:
+            words, environment = request.make_words, request.environment
+            return of_failed_build(request.directory, self._begun.state_dir, words, environment) + damaged
+        # Jobs side by side were our idea, and make itself may have missed what one of them was making.
+        return [of_late_files(self._late, str(request.directory))] if self._late and request.jobs is None else []
 
     def _trouble(self, text: str) -> None:
         if text:
@@ -234,6 +237,7 @@ class Workshop:
 
         def note_unseen() -> None:
             self._unseen = foresight.unseen(begun.started)
+            self._late = foresight.late()
             self._blind = begun.listener.blind
 
         stack.callback(note_unseen)
@@ -379,7 +383,7 @@ class Workshop:
             remote=tally.remote,
             local=tally.local,
             lookahead=tally.lookahead,
-            retried=tally.retried,
+            retries=tally.retries,
             reused=self._begun.reused,
             links=tally.links,
             links_failed=tally.links_failed,

@@ -31,7 +31,7 @@ from buildfarm.graph.names import (
 )
 from buildfarm.graph.options import COMPILE, FORTRAN, NATIVE, NATIVE_REASON, PREPROCESS
 from buildfarm.graph.response import expand_response, response_files
-from buildfarm.model import Depfile, FortranOptions, Kind, Language, ToolCall, Unit
+from buildfarm.model import TRIAL, Depfile, FortranOptions, Kind, Language, ToolCall, Unit
 
 __all__ = [
     "LOCAL_VARIABLES",
@@ -111,9 +111,6 @@ def _replace_native(arguments: tuple[str, ...], options: Sequence[str]) -> tuple
     return tuple(replaced)
 
 
-_CONFTEST_REASON: Final = "a test of configure's"
-
-
 def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     if command.query or (not command.inputs and not command.libraries):
         return ToolCall(Kind.QUERY, command.name, ())
@@ -136,7 +133,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
     if is_conftest(source) or is_conftest(output):
-        return _other(command, _CONFTEST_REASON, outputs)
+        return _other(command, TRIAL, outputs)
     unit = _unit(command, source, language, output, depfile, environment, stack_usage)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
 
@@ -168,7 +165,7 @@ def _without_object(command: Command) -> ToolCall:
         return _other(command, OTHER_REASONS[".h"], outputs)
     if not command.mode:
         if any(is_conftest(name) for name, _ in command.inputs):
-            return _other(command, _CONFTEST_REASON, outputs)
+            return _other(command, TRIAL, outputs)
         return ToolCall(Kind.LINK, command.name, outputs)
     if command.mode == "syntax" and command.inputs and _language(command, *command.inputs[0]) is Language.FORTRAN:
         return _other(command, "-fsyntax-only: makes no object, but may write modules", outputs)

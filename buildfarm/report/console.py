@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from buildfarm.model import Kind, NodeStatus
+from buildfarm.model import NOT_RETRIES, Kind, NodeStatus
 from buildfarm.report.events import EventLog
-from buildfarm.report.progress import NOT_FAULTS, Progress
+from buildfarm.report.progress import Progress
 from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, Totals, UnitDone, UnitStarted
 from buildfarm.report.text import clock, count, duration, printable, relative
 
@@ -60,14 +60,14 @@ class Narrator:
         return printable(relative(output, self._directory))
 
     def _unit_done(self, event: UnitDone) -> str | None:
-        if not self._every_unit or (event.kind is Kind.OTHER and not event.exit_status):
+        if not self._every_unit or (event.kind is Kind.OTHER and (not event.exit_status or event.tries_out)):
             return None  # what is no unit and no link step (`-E`, ccache's) counts as nothing
         where = f"on {event.node}" if event.node else "here"
         what = f"[{self._counter()}] {self._path(event.output)}"
         if event.exit_status == NO_HOSTS and event.node is None:
-            return f"{what} FAILED: no node took it, and it may not be compiled here"
-        if event.exit_status:
-            return f"{what} FAILED {where} with status {event.exit_status}"
+            return f"{what} not compiled: no node took it, and it may not be compiled here"
+        if event.exit_status:  # whether make minds is make's to say: a recipe may only have tried
+            return f"{what} ended {where} with status {event.exit_status}"
         verb = {Kind.LINK: " linked", Kind.ARCHIVE: " archived"}.get(event.kind, "")
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         return f"{what}{verb} {where} in {duration(event.seconds)}{again}"
@@ -80,7 +80,7 @@ class Narrator:
         return f"{progress.done}/{progress.total}{'' if progress.total_is_final else '+'}"
 
     def _retry(self, event: Retry) -> str | None:
-        if event.outcome in NOT_FAULTS:
+        if event.outcome in NOT_RETRIES:
             return None
         onward = f"; retrying on {event.next_node}" if event.next_node else "; trying again"
         return f"{PREFIX}{self._path(event.output)}: {printable(event.reason)}{onward}"
@@ -101,6 +101,7 @@ class Narrator:
             return f"{PREFIX}interrupted after {clock(event.seconds)}; `buildfarm resume` continues it"
         make_failed = event.exit_status != 0
         links_failed = event.links_failed if make_failed else 0  # else make did not mind
+        failed = f"{event.failed} failed{'' if make_failed else ', which make did not mind'}"
         if not (event.done or event.failed or event.unseen or event.links or links_failed):
             return None
         worked = count(event.done, "unit")
@@ -113,8 +114,8 @@ class Narrator:
         for number, words in (
             (event.reused, f"{event.reused} kept from before"),
             (event.lookahead, f"{event.lookahead} ahead of make"),
-            (event.retried, count(event.retried, "retry")),
-            (event.failed, f"{event.failed} failed"),
+            (event.retried, f"{count(event.retried, 'retry')} ({_causes(event.retries)})"),
+            (event.failed, failed),
             (links_failed, f"{count(links_failed, 'link step')} failed"),
             (event.unseen, f"{event.unseen} compiled here unseen"),
             (make_failed, f"make failed with status {event.exit_status}"),
@@ -188,6 +189,11 @@ class PlainReporter:
             os.write(self._descriptor, (text + "\n").encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # nobody reads stderr any more: the build goes on
+
+
+def _causes(retries: Mapping[str, int]) -> str:
+    """How the attempts ended that did not count, the most frequent first: `2 lost, 1 late`."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(retries.items(), key=lambda item: -item[1]))
 
 
 def _why(node: NodeStatus) -> str:

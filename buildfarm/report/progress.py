@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from buildfarm.model import Kind, NodeStatus
+from buildfarm.model import NOT_RETRIES, Kind, NodeStatus
 from buildfarm.report.eta import ENOUGH, Eta, Outlook, by_flight
 from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, UnitDone, UnitStarted
 from buildfarm.report.text import relative
 from buildfarm.value import dataclass
 
 LOCAL_NAME = "this machine"
-
-NOT_FAULTS = frozenset({"cancelled", "late", "stale", "superseded"})
-"""Outcomes of attempts that ended because another one was faster or the build stopped: no retry to tell of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class Progress:
 
     def retry(self, event: Retry) -> None:
         self._in_flight.pop((event.step, event.attempt), None)
-        if event.outcome not in NOT_FAULTS:
+        if event.outcome not in NOT_RETRIES:
             self.retried += 1
 
     def node_changed(self, node: NodeStatus, time: float) -> None:

@@ -68,6 +68,7 @@ class UnitDone:
     bytes_sent: int = 0
     bytes_received: int = 0
     outputs: tuple[str, ...] = ()  # all that it has written, absolute
+    tries_out: bool = False  # configure asks whether it works, so it may fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,16 @@ class Summary:
     remote: int = 0
     local: int = 0
     lookahead: int = 0
-    retried: int = 0
+    retries: Mapping[str, int] = field(default_factory=dict)  # by outcome
     reused: int = 0
     links: int = 0
     links_failed: int = 0
     unseen: int = 0  # objects that recipes compiled by calls that were not caught, as far as that is known
     interrupted: bool = False  # `buildfarm resume` continues it
+
+    @property
+    def retried(self) -> int:
+        return sum(self.retries.values())
 
 
 class Reporter(Protocol):

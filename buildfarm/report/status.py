@@ -268,7 +268,8 @@ def human(status: Status) -> str:
     if status.state == "failed" and not status.failures:
         lines.append("  failed     no compile or link step that is known here: make has named the recipe")
     for failure in status.failures:
-        lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status})")
+        minded = ", which make did not mind" if status.state == "complete" else ""
+        lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status}){minded}")
         lines.append(f"    {printable(failure.command)}")
         words_of_tool = harmless(failure.stderr).rstrip("\n").split("\n")
         lines.extend(f"    {line}" for line in words_of_tool[:WAIT_LINES] if line)

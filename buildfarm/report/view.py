@@ -78,7 +78,7 @@ def _bar(view: View, columns: int, console: Console) -> str:
         numbers.truncate(columns, overflow="ellipsis")
         return _ansi(numbers, console)
     bar_width = max(10, min(40, columns - numbers.cell_len - 2))
-    style = "red" if view.failed else "green"
+    style = "yellow" if view.failed else "green"  # make may not mind
     bar = ProgressBar(
         total=max(1, view.total), completed=view.done, width=bar_width, complete_style=style, finished_style=style
     )

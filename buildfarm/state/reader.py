@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildfarm.model import TRIAL
 from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.readonly import read
@@ -226,8 +227,8 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
     )
     failed = db.execute(
         "SELECT output, argv, cwd, exit_status, stderr FROM step JOIN command ON command.id = command"
-        " WHERE build = ? AND state = 'failed' ORDER BY ended",
-        (build.id,),
+        " WHERE build = ? AND state = 'failed' AND reason IS NOT ? ORDER BY ended",
+        (build.id, TRIAL),
     )
     return StatusRows(
         state,

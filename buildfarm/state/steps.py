@@ -15,12 +15,11 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
 
-from buildfarm.model import AttemptEnd, CheckIn, CheckOut, Kind, StepState
+from buildfarm.model import NOT_RETRIES, AttemptEnd, CheckIn, CheckOut, Kind, StepState
 from buildfarm.state.encoding import pack, pack_words, plain, unpack_words
 
 STEP_BITS = 32  # a step's row number is build * 2^32 + the conductor's number
 STDERR_KEPT = 64 * 1024  # bytes of a step's messages
-NOT_RETRIES = frozenset({"cancelled", "failed", "late", "stale", "superseded"})  # attempt ends that are no node's fault
 
 
 def step_number(build: int, step: int) -> int:
