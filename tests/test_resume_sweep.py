@@ -176,6 +176,30 @@ def test_make_tells_its_file_targets_and_which_recipes_go_on(tmp_path: Path) -> 
         assert found.continued == {str(tree / "stripped.o")}
 
 
+GOING_ON = """\
+all: asked.o wrapped.o echoed.o moved.o piped.o twice.o
+asked.o: ; gcc `cat flags` -c a.c -o $@
+wrapped.o: ; ./mpicc -c a.c -o $@
+echoed.o: ; gcc -c a.c -o $@ && echo done
+moved.o: ; gcc `cat flags` -c a.c -o $@ && cp $@ copy.o
+piped.o:
+\tgcc `cat flags` -c a.c -o $@
+\t: | ./stamp `cat flags` $@
+twice.o:
+\tgcc -c a.c -o $@
+\tgcc `cat flags` -c a.c -o $@
+"""
+
+
+def test_a_recipe_that_ends_with_its_compile_does_not_go_on_however_that_is_worded(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(GOING_ON)
+    (tmp_path / "flags").write_text("-O1 -g\n")
+    (tmp_path / "mpicc").write_text("#!/bin/sh\ncase $1 in -show) show=echo; shift ;; esac\n$show gcc -DN $@\n")
+    (tmp_path / "mpicc").chmod(0o755)
+    found = suspects.find(str(tmp_path), ("all",), environment())
+    assert {Path(path).name for path in found.continued} == {"moved.o", "piped.o", "twice.o"}
+
+
 @pytest.mark.parametrize("name", ["main.o", "program", "lib.a"])
 def test_a_file_that_was_cut_anywhere_is_not_whole(tmp_path: Path, name: str) -> None:
     tree = write(tmp_path / "p")

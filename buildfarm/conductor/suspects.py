@@ -12,9 +12,8 @@ from pathlib import Path
 
 from buildfarm.dispatch import elf
 from buildfarm.graph import shell
-from buildfarm.graph.plan import Target
+from buildfarm.graph.plan import WRITE_NOTHING, Target
 
-WRITE_NOTHING = frozenset({"echo", "printf", "true", ":", "test", "[", "exit"})
 _ARCHIVE = b"!<arch>\n"
 _MEMBER = 60  # bytes of a member's header (ar(5))
 
@@ -72,14 +71,15 @@ def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
     """The outputs of this target's calls that later commands of its recipe may change."""
     if not target.calls:
         return
-    commands: list[tuple[str, ...] | None] = []  # in the recipe's order; None: not understood
-    for line in target.recipe:
-        script = shell.parse(line, target.directory, environment)
-        commands += [c.argv for c in script.commands if os.path.basename(c.argv[0]) not in WRITE_NOTHING]
-        commands += [None for _ in script.opaque]
+    last = next((line for line in reversed(target.recipe) if _may_write(line, target.directory, environment)), "")
     for call in target.calls:
-        if commands[-1:] != [call.argv]:
+        if not call.ends_line or call.line != last:
             yield from call.outputs
+
+
+def _may_write(line: str, directory: str, environment: Mapping[str, str]) -> bool:
+    script = shell.parse(line, directory, environment)
+    return bool(script.opaque) or any(os.path.basename(c.argv[0]) not in WRITE_NOTHING for c in script.commands)
 
 
 def is_whole(path: str) -> bool:

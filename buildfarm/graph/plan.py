@@ -26,6 +26,8 @@ from buildfarm.value import dataclass
 Classify = Callable[[Sequence[str]], ToolCall]
 Read = Callable[[str], str | None]
 """The text of a file by its absolute path; None: there is none."""
+WRITE_NOTHING = frozenset({"echo", "printf", "true", ":", "test", "[", "exit"})
+"""Commands after which a recipe's files are what they were before."""
 _SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
 
 
@@ -42,6 +44,7 @@ class PlannedCall(NamedTuple):
     line: str  # the whole recipe line
     certain: bool  # False: the line may skip it (`||`, `if`, behind a test), or its recipe writes its source first
     draft: str = ""  # a script that prints the source, where the recipe writes that first and this is known
+    ends_line: bool = True  # nothing that could write comes after it in its line
 
     @property
     def is_unit(self) -> bool:
@@ -316,7 +319,9 @@ class _Builder:
         def ask(command: str, cwd: str, exported: Mapping[str, str]) -> str | None:
             return self.ask(command, cwd, {**environment, **exported})
 
-        for command in shell.parse(line, self.directory, environment, self.exists, ask).commands:
+        script = shell.parse(line, self.directory, environment, self.exists, ask)
+        writers = [command for command in script.commands if command.argv[0].rpartition("/")[2] not in WRITE_NOTHING]
+        for command in script.commands:
             own = {**environment, **command.environment} if command.environment else environment
             if command.argv[0].rpartition("/")[2] in MAKES:
                 submake = SubMake(target, command.cwd, command.argv, own, command.certain)
@@ -337,6 +342,7 @@ class _Builder:
                         environment={**added, **own} if added else own,
                         line=line,
                         certain=command.certain,
+                        ends_line=words == command.argv and writers[-1] is command and not script.opaque,
                     )
                     recipe.calls.append(self._with_draft(recipe, planned))
 
