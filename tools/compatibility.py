@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import publish
+from buildfarm.make.arguments import parse
 from tests.farm import Farm
 from tests.tool import environment
 from tools.compatibility_page import Record, page, planning, row
@@ -136,7 +137,7 @@ def measure(name: str, project: dict[str, Any], checkout: Path, place: Path, hos
     ]
     found = _build(project, pristine, place, command)
     made = _read_events(events, record)
-    status = _status(place, words)
+    status = status_of(place, words)
     record.planning, record.lookahead = status["planning"], status["units"]["lookahead"]
     record.null_seconds = round(expected.null_seconds, 3)
     record.status = (expected.status, found.status)
@@ -253,9 +254,10 @@ def _build(project: dict[str, Any], pristine: Path, place: Path, command: list[s
     return Build(done.returncode, files, bare, still.stdout.decode(errors="replace").splitlines(), null_seconds)
 
 
-def _status(place: Path, words: list[str]) -> dict[str, Any]:
-    where = words[:2] if words[:1] == ["-C"] else []
-    command = [sys.executable, "-m", "buildfarm", "status", "--json", *where]
+def status_of(place: Path, words: list[str]) -> dict[str, Any]:
+    """The status document of `buildfarm run WORDS` in `place`, wherever among the words its -C stands."""
+    where = parse(words).directory
+    command = [sys.executable, "-m", "buildfarm", "status", "--json", "-C", where]
     told = subprocess.run(command, cwd=place, env=environment(), check=False, capture_output=True)
     document: dict[str, Any] = json.loads(told.stdout)
     return document
