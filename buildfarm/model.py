@@ -106,6 +106,7 @@ class ToolCall(NamedTuple):
     outputs: tuple[str, ...]
     unit: Unit | None = None
     reason: str | None = None  # for OTHER: why it was not taken for a unit
+    units: tuple[Unit, ...] = ()  # of several sources in one command, where each of them could be a unit that travels
 
 
 # --- nodes ---------------------------------------------------------------------------------------------

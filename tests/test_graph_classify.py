@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -363,6 +364,36 @@ def test_what_is_not_understood_runs_here_with_a_reason(command: str, outputs: t
 def test_an_empty_command_is_no_error() -> None:
     assert classify(()).kind is Kind.OTHER
     assert classify(("gcc", "")).kind is Kind.LINK
+
+
+@pytest.mark.parametrize(
+    ("line", "sources"),
+    [
+        ("gcc -O1 -c a.c sub/b.c -MMD", ["a.c", "sub/b.c"]),
+        ("g++ -c a.cc -Iinc b.c", ["a.cc", "b.c"]),
+        ("gcc -c a.c sub/a.c", []),  # one object
+        ("gcc -c a.c a.c", []),
+        ("gcc -c a.c b.c -include a.c", []),
+        ("gcc -c a.c b.s", []),
+        ("gcc -c a.c b.c lib.a", []),
+        ("gcc -c a.c b.c -MMD -MF x.d", []),
+        ("gcc -c a.c b.c -save-temps", []),
+        ("gcc -c a.c b.c -o c.o", []),
+        ("gcc -S a.c b.c", []),
+        ("gcc a.c b.c -o program", []),
+        ("gfortran -c a.f90 b.f90", []),
+    ],
+)
+def test_several_sources_in_one_command_are_as_many_units_where_each_could_travel(
+    line: str, sources: list[str]
+) -> None:
+    call = classify(line.split())
+    assert [unit.source for unit in call.units] == sources
+    for unit in call.units:
+        assert unit.argv == tuple(word for word in line.split() if word == unit.source or word not in sources)
+    if sources:
+        assert call.kind is Kind.OTHER
+        assert call.outputs == tuple(f"{Path(name).stem}.o" for name in sources)
 
 
 PIECES = words(

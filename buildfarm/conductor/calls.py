@@ -111,6 +111,8 @@ class Calls:
         if tool_call.kind is Kind.COMPILE:
             self._foresight.unit_asked(self._toolbox.mark(call.invocation), outputs[0] if outputs else "")
             await self._units.serve(call, tool_call)
+        elif tool_call.units:
+            await self._units.several.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
             await call.exec_real()
         else:

@@ -12,20 +12,18 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from buildfarm.conductor.delivery import UNORDINARY, Placement, last_by_its_time, ordinary, place
-from buildfarm.conductor.evidence import appearance
 from buildfarm.conductor.farm import CompileHere, Farm, Stranded
 from buildfarm.conductor.here import Here, absolute_outputs
+from buildfarm.conductor.homecoming import arrival, placed, while_wanted
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending, Seat
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Maker
+from buildfarm.conductor.several import Several
 from buildfarm.conductor.task import Compiled, Task
 from buildfarm.dispatch import modules, palette
 from buildfarm.dispatch.prepared import CannotTravel
-from buildfarm.dispatch.stamps import same
 from buildfarm.graph.fortran import scan_unit
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
@@ -54,6 +52,7 @@ class Units:
         self._lookahead = lookahead
         self._lending = lending
         self._token = token
+        self.several = Several(farm, here, ledger, maker, lookahead, lending, token)
 
     async def serve(self, call: StubCall, tool_call: ToolCall) -> None:
         """Answer one compile call."""
@@ -100,14 +99,14 @@ class Units:
         if self._lookahead.pass_by(invocation, unit):
             return None
         asked = asyncio.create_task(self._lookahead.take(invocation, unit, outputs, seat))
-        if not await _while_wanted(call, asked):
+        if not await while_wanted(call, asked):
             raise StubLost(f"{call.name} is gone")
         return asked.result()
 
     async def _make(self, call: StubCall, tool_call: ToolCall, task: Task) -> None:
         while True:
             work = asyncio.create_task(self._maker.compile(task))
-            if not await _while_wanted(call, work):
+            if not await while_wanted(call, work):
                 self._ledger.forget(task.step)
                 return
             result = work.result()
@@ -147,17 +146,9 @@ class Units:
                 task.check_out(compiled.made, compiled.node, compiled.attempt, token=self._token), again=True
             )
         try:
-            # Made ahead, it was looked at before the recipe could make its output a link.
-            if not all(ordinary(path) for path in task.outputs):
-                raise CannotTravel(UNORDINARY)
             if words := await self._maker.words_at_delivery(task):
                 compiled = replace(compiled, stderr=words + compiled.stderr)
-            placement = place(task.outputs[0], compiled.object, compiled.made, self._token, task.step)
-            placement = await last_by_its_time(placement)
-            if not same(compiled.seen):
-                # An edit before this moment makes the result stale; one after it makes the source newer for make.
-                placement.discard()
-                raise CannotTravel("a source changed while it was compiled")
+            placement = await placed(task, compiled, self._token)
         except CannotTravel as refusal:
             await self._run_here(call, tool_call, task.step, refusal.reason)
             return
@@ -175,24 +166,7 @@ class Units:
             placement.discard()
             self._ledger.forget(task.step)
             raise
-        self._check_in(task, compiled, placement)
-
-    def _check_in(self, task: Task, compiled: Compiled, placement: Placement) -> None:
-        self._ledger.check_in(
-            CheckIn(
-                step=task.step,
-                state=StepState.DONE,
-                time=time.time(),
-                seconds=compiled.seconds,
-                outputs=placement.records,
-                stderr=palette.plain(compiled.stderr),
-                bytes_sent=compiled.bytes_sent,
-                bytes_received=compiled.bytes_received,
-                inputs=compiled.inputs,
-                seen=appearance(task.unit, task.invocation.cwd, task.invocation.env, compiled.inputs, compiled.seen),
-                attempt=compiled.attempt,
-            )
-        )
+        self._ledger.check_in(arrival(task, compiled, placement))
 
     async def _fail(self, call: StubCall, task: Task, status: int, words: bytes) -> None:
         """The unit fails with this wait status and these words, and is not compiled here.
@@ -213,19 +187,6 @@ class Units:
                 stderr=palette.plain(words),
             )
         )
-
-
-async def _while_wanted(call: StubCall, work: asyncio.Task[Any]) -> bool:
-    """Wait for `work`; False: the stub is gone, and the work was cancelled."""
-    call.when_lost(work.cancel)
-    try:
-        await asyncio.wait((work,))
-    finally:
-        call.when_lost(None)
-        if not work.done():
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-    return not (work.cancelled() and call.is_lost)
 
 
 def _module_files(unit: Unit, cwd: str) -> tuple[str, ...]:

@@ -123,7 +123,8 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
         names = tuple(_derived_output(command, name) for name, _ in sources)
         if command.output and not is_device(command.output):
             names = (command.output,)
-        return _other(command, "several sources in one command", names)
+        units = _single(command, [name for name, _ in sources], environment) if command.mode == "c" else ()
+        return _other(command, "several sources in one command", names)._replace(units=units)
     source, language = sources[0]
     output = command.output if command.output is not None else _derived_output(command, source, language)
     depfile = _depfile(command, source, output)
@@ -136,6 +137,25 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
         return _other(command, TRIAL, outputs)
     unit = _unit(command, source, language, output, depfile, environment, stack_usage)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
+
+
+def _single(command: Command, sources: Sequence[str], environment: Mapping[str, str]) -> tuple[Unit, ...]:
+    """The units that the command is as good as: one for each source, by the same words without the others.
+
+    gcc compiles one after the other, and goes on after one that fails.  Of Fortran one may make the next one's module.
+    None where a name stands twice, as an operand too, or two write the same file.
+    """
+    if any(command.argv.count(name) != 1 for name in sources):
+        return ()
+    units = []
+    outputs: list[str] = []
+    for source in sources:
+        call = classify([w for w in command.argv if w == source or w not in sources], environment=environment)
+        if call.unit is None or stays(call.unit) or call.unit.language not in (Language.C, Language.CXX):
+            return ()
+        units.append(call.unit)
+        outputs += call.outputs
+    return tuple(units) if len(set(outputs)) == len(outputs) else ()
 
 
 def _other(command: Command, reason: str, outputs: tuple[str, ...]) -> ToolCall:
