@@ -1,4 +1,4 @@
-"""Where a user's own files are: configuration, cache, state.  It makes no directory and reads none.
+"""Where our files are: the user's configuration, cache and state, and a tree's.  It makes no directory and reads none.
 
 Somebody without HOME and without an entry in passwd(5), as in a container that runs under any number, has none.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+STATE_DIRECTORY = ".buildfarm"  # in the directory where make runs
 NOWHERE = Path(os.devnull, "buildfarm")  # nothing is below a device, and nothing can be made there
 
 

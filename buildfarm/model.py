@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from buildfarm.value import dataclass
 
+NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h, EXIT_NO_HOSTS)
+MODULE_SUFFIXES = (".mod", ".smod")  # of gfortran's module and submodule files
+
 
 class Language(StrEnum):
     """What a unit's source is written in; decides which recipe it travels by."""

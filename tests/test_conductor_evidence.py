@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.conductor.evidence import ABSENT, RACY_NS, Evidence, Witness
+from buildfarm.conductor.evidence import ABSENT, Evidence, Witness
 from buildfarm.conductor.probes import Probes
+from buildfarm.dispatch.stamps import RACY_NS
 from buildfarm.graph.classify import classify
 from buildfarm.model import Unit
 

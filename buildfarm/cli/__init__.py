@@ -1,6 +1,6 @@
 """The command line: `main` is the console script and the only place that prints errors and exits.
 
-It maps errors to exit codes (INTERFACE.md, "Exit codes"); what commands do stands in their modules, which are
+It maps errors to exit codes (docs/reference.md, "Exit codes"); what commands do stands in their modules, which are
 imported when they are asked for, so that `status` starts quickly.
 """
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from buildfarm.cli.nodes import hosts_in_force
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import BuildfarmError
+from buildfarm.home import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from buildfarm.conductor.machine import Check
@@ -75,7 +76,7 @@ def _unseen(where: Path) -> list[Check]:
     from buildfarm.conductor.machine import Check
     from buildfarm.state.reader import unseen
 
-    there = [(path, via) for path, via in unseen(where / STATE) if os.path.exists(path)]
+    there = [(path, via) for path, via in unseen(where / STATE_DIRECTORY) if os.path.exists(path)]
     if not there:
         return []
     names = [os.path.relpath(path, where) for path, _ in there]

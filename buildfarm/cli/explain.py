@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.report.text import duration, harmless, printable, relative
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
     candidates = dict.fromkeys(os.path.normpath(os.path.join(base, output)) for base in (str(where), os.getcwd()))
     steps: tuple[StepView, ...] = ()
     for candidate in candidates:
-        steps = story(where / STATE, candidate)
+        steps = story(where / STATE_DIRECTORY, candidate)
         if steps:
             break
     if not steps:
         click.echo(f"{printable(output)}: no build in {printable(str(where))} has made it{_near(where, output)}")
         return NOT_KNOWN
-    words = make_words(where / STATE) or ()
+    words = make_words(where / STATE_DIRECTORY) or ()
     for position, step in enumerate(steps):
         if position:
             click.echo()
@@ -74,7 +75,7 @@ def _near(where: Path, output: str) -> str:
 
     from buildfarm.state.reader import durations
 
-    made = [relative(path, str(where)) for path in durations(where / STATE)]
+    made = [relative(path, str(where)) for path in durations(where / STATE_DIRECTORY)]
     wanted = os.path.basename(output)
     near = [path for path in made if os.path.basename(path) == wanted] or get_close_matches(output, made, n=3)
     return f"; did you mean {' or '.join(printable(path) for path in near[:3])}?" if near else ""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import UsageError
+from buildfarm.home import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from buildfarm.conductor.planner import Planned
@@ -75,7 +76,7 @@ def _text(form: str, where: Path, target: str | None, depth: int, build: int | N
         case "compile-commands":
             from buildfarm.conductor.exports import compile_commands
 
-            return compile_commands(where / STATE, _plan(where, everything=False).graph)
+            return compile_commands(where / STATE_DIRECTORY, _plan(where, everything=False).graph)
         case "dot" | "svg":
             from buildfarm.conductor.exports import picture, surroundings
 
@@ -89,11 +90,11 @@ def _text(form: str, where: Path, target: str | None, depth: int, build: int | N
         case "missing":
             from buildfarm.conductor.prerequisites import fragment, of_tree
 
-            return fragment(of_tree(where, where / STATE, _words(where), dict(os.environ)), str(where))
+            return fragment(of_tree(where, where / STATE_DIRECTORY, _words(where), dict(os.environ)), str(where))
         case _:
             from buildfarm.conductor.history import read
 
-            history = read(where / STATE, build)
+            history = read(where / STATE_DIRECTORY, build)
             if form == "trace":
                 from buildfarm.report.trace import chrome_trace
 
@@ -112,7 +113,7 @@ def _words(where: Path) -> tuple[str, ...]:
     from buildfarm.cli.requests import Options, from_words
     from buildfarm.state.reader import make_words
 
-    words = make_words(where / STATE)
+    words = make_words(where / STATE_DIRECTORY)
     return from_words(("-C", str(where)), Options(), dict(os.environ)).make_words if words is None else words
 
 

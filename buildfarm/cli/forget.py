@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import MachineError
+from buildfarm.home import STATE_DIRECTORY
 
 
 @click.command(
@@ -29,7 +30,7 @@ def forget(directory: str, config: Path | None) -> int:
     The journal, the history and held results go; the next run starts like the first one.
     """
     where = tree(directory, config)
-    state = where / STATE
+    state = where / STATE_DIRECTORY
     if not state.is_dir():
         click.echo(f"{where}: no build is known here")
         return 0

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from buildfarm.cli.raw import RawCommand
-from buildfarm.cli.tree import STATE, config_option
+from buildfarm.cli.tree import config_option
 from buildfarm.errors import MachineError, UsageError
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.report.text import count, duration, printable, relative
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
     planned = plan_build(str(request.directory), request.make_words, request.environment)
     if not planned.graph.plans:
         raise MachineError("; ".join(planned.troubles) or "make gives no plan", hint="does `make -n` work here?")
-    measured = {step.output: step.seconds for step in steps(request.directory / STATE) if step.output}
+    measured = {step.output: step.seconds for step in steps(request.directory / STATE_DIRECTORY) if step.output}
     durations = {}
     for call in planned.graph.calls():
         seconds = measured.get(call.outputs[0]) if call.outputs else None

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import MachineError
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.report.text import printable
 
 DEFAULT_PAGE = "buildfarm-report.html"
@@ -40,7 +41,7 @@ def report(directory: str, config: Path | None, output: Path | None, trace: Path
     from buildfarm.conductor.history import read
     from buildfarm.report import page
 
-    history = read(tree(directory, config) / STATE, build)
+    history = read(tree(directory, config) / STATE_DIRECTORY, build)
     if trace is not None:
         from buildfarm.report.trace import chrome_trace
 

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from buildfarm.cli.raw import RawCommand
-from buildfarm.cli.tree import STATE, config_option, directory_option, tree
+from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import UsageError
+from buildfarm.home import STATE_DIRECTORY
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -143,7 +144,7 @@ def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bo
     from buildfarm.state.reader import snapshot
 
     where = tree(directory, given["config"])
-    known = snapshot(where / STATE)
+    known = snapshot(where / STATE_DIRECTORY)
     if only_interrupted and known.state != "interrupted":
         click.echo(f"{where}: the last build was not interrupted; there is nothing to resume")
         return 0
@@ -153,7 +154,7 @@ def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bo
     last = None
     if known.state != "none" or known.problem:
         # The journal has one writer at a time: whoever holds the tree's lock.
-        with TreeLock(where / STATE) as lock, Journal.open(where / STATE) as journal:
+        with TreeLock(where / STATE_DIRECTORY) as lock, Journal.open(where / STATE_DIRECTORY) as journal:
             last = journal.last_build()
             if journal.healed:
                 click.echo(f"buildfarm: {journal.healed}", err=True)

@@ -9,7 +9,7 @@ import os
 import shlex
 from pathlib import Path
 
-from buildfarm.cli.tree import STATE
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.report.status import Build, Failure, NodeLine, Out, Planning, Status, Units
 from buildfarm.report.text import relative
 from buildfarm.state.reader import identity, snapshot
@@ -18,10 +18,10 @@ from buildfarm.state.views import Counters, StatusRows
 
 def read(directory: Path, now: float) -> tuple[Status, str | None]:
     """The tree's status at `now`, and what is wrong with its journal, if anything.  Raises StateError."""
-    rows = snapshot(directory / STATE)
+    rows = snapshot(directory / STATE_DIRECTORY)
     found = translate(rows, str(directory), now)
     if found.state == "interrupted" and found.build is not None and found.build.ended is None:
-        found = found._replace(build=found.build._replace(make_pid=_living_make(directory / STATE)))
+        found = found._replace(build=found.build._replace(make_pid=_living_make(directory / STATE_DIRECTORY)))
     return found, rows.problem
 
 

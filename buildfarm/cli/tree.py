@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from buildfarm.config import Place
 
-STATE = ".buildfarm"
 HINT = "name the directory of a Makefile with -C DIR"
 
 _LABEL = "[a-z0-9][a-z0-9-]{0,62}"

@@ -16,8 +16,8 @@ import click
 
 from buildfarm.cli.raw import RawCommand
 from buildfarm.cli.run import build_options
-from buildfarm.cli.tree import STATE
 from buildfarm.errors import ConfigError, MachineError, UsageError
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.report.text import count, printable, relative
 
 QUIET_SECONDS = 0.3
@@ -64,7 +64,7 @@ def watch(make_words: tuple[str, ...], quiet_seconds: float, **given: Any) -> in
     def targets() -> frozenset[str]:
         return targets_of(request.directory, request.make_words, request.environment)
 
-    with Watch(request.directory, request.directory / STATE, quiet_seconds, targets) as changes:
+    with Watch(request.directory, request.directory / STATE_DIRECTORY, quiet_seconds, targets) as changes:
         if changes.lack:
             click.echo(f"buildfarm: {changes.lack}: looking at the tree once a second", err=True)
         first = True

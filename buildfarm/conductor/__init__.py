@@ -48,7 +48,7 @@ def run(request: RunRequest, *, cache: Path | None = None) -> int:
 
 def _unswept(request: RunRequest) -> str:
     """What the state that can't be written says of a dead build whose half-written files make may find; or nothing."""
-    from buildfarm.conductor.build import STATE_DIRECTORY
+    from buildfarm.home import STATE_DIRECTORY
     from buildfarm.state import reader
     from buildfarm.state.lock import read_owner
 

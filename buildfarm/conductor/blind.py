@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.state.digest import digest_file
 
 CLOCK_GRAIN = 0.02  # seconds by which a file's time may lag behind the clock's
 _RELOCATABLE = b"\x01\x00"  # ET_REL, at offset 16 of an ELF header; big-endian machines swap it
-_LEFT_OUT = (".buildfarm", ".git")
+_LEFT_OUT = (STATE_DIRECTORY, ".git")
 
 
 def compiled_past(directory: str, since: float, paths: Collection[str], digests: Collection[str]) -> tuple[str, ...]:

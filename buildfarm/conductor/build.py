@@ -30,6 +30,7 @@ from buildfarm.conductor.words import print_left
 from buildfarm.dispatch import ssh
 from buildfarm.dispatch.health import unasked
 from buildfarm.errors import MachineError
+from buildfarm.home import STATE_DIRECTORY
 from buildfarm.make import masquerade, orphans
 from buildfarm.make.cache import private_directory
 from buildfarm.make.listener import Listener
@@ -44,7 +45,6 @@ from buildfarm.state.lock import TreeLock
 from buildfarm.state.unseen import claimed, record
 from buildfarm.value import dataclass
 
-STATE_DIRECTORY = ".buildfarm"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGPWR)
 PATIENCE = 0.25  # seconds that make may run before there is a workshop, if nobody needs one
 END_SECONDS = 5.0  # how long what still runs of a build that can't go on may take to end

@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.dispatch import modules
-from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepared import Made
-from buildfarm.model import OutputRecord
+from buildfarm.model import MODULE_SUFFIXES, OutputRecord
 from buildfarm.state.digest import digest_bytes, digest_file
 from buildfarm.value import dataclass
 

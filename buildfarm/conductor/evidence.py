@@ -26,13 +26,11 @@ from dataclasses import field
 from buildfarm.conductor import searched
 from buildfarm.conductor.probes import Probes
 from buildfarm.dispatch.listings import Listings
-from buildfarm.dispatch.modules import MODULE_SUFFIXES
-from buildfarm.dispatch.stamps import SYSTEM, Stamp, stamp
-from buildfarm.model import Unit
+from buildfarm.dispatch.stamps import RACY_NS, SYSTEM, Stamp, stamp
+from buildfarm.model import MODULE_SUFFIXES, Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 from buildfarm.value import dataclass
 
-RACY_NS = 20_000_000
 FEW_NAMES = 16  # that one check looks for in a directory, before it has all names listed
 PACKAGES = "/usr/include"
 ABSENT = ""  # in `StoredResult.inputs`: the digest of a file that must not be there

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from buildfarm.errors import UsageError
 from buildfarm.graph.whatif import MODULE_SHARE, Edge, Work
+from buildfarm.model import MODULE_SUFFIXES
 from buildfarm.report.history import Ahead, Attempt, Chance, History, Place, Step
 from buildfarm.report.text import duration, relative
 from buildfarm.state import reader
@@ -219,7 +220,7 @@ def _edges(
                 continue
             if (after, before) in edges:  # two that name each other: no order
                 continue
-            module = path.endswith((".mod", ".smod")) and steps[after].lookahead
+            module = path.endswith(MODULE_SUFFIXES) and steps[after].lookahead
             share = MODULE_SHARE if module else 1.0
             edges[before, after] = max(share, edges.get((before, after), 0.0))
     return [Edge(before, after, share) for (before, after), share in edges.items()]

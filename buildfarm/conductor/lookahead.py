@@ -38,11 +38,10 @@ from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.task import Compiled, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
-from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.graph.classify import stays
-from buildfarm.model import Invocation, Unit
+from buildfarm.model import MODULE_SUFFIXES, Invocation, Unit
 from buildfarm.state.store import ObjectStore
 from buildfarm.value import dataclass
 

@@ -31,7 +31,6 @@ from buildfarm.dispatch import protocol, recipe_fortran
 from buildfarm.dispatch.events import Submit
 from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.missing_directories import MissingDirectories
-from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.palette import Palette
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
@@ -39,7 +38,7 @@ from buildfarm.dispatch.stamps import Stamp, same, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import scan_unit
-from buildfarm.model import Invocation, Unit
+from buildfarm.model import MODULE_SUFFIXES, Invocation, Unit
 
 CLOCK_GRAIN_NS = 4_000_000  # a file's time may lag behind the clock by a tick (current_time(), CONFIG_HZ=250)
 EDITS_TOLERATED = 3  # times that a source may change under a unit before the master compiles it

@@ -24,7 +24,7 @@ from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
 from buildfarm.graph.fortran import scan_unit
 from buildfarm.graph.plan import InstancePlan, PlannedCall
-from buildfarm.model import Kind, Unit
+from buildfarm.model import MODULE_SUFFIXES, Kind, Unit
 from buildfarm.report.text import count, printable, relative
 from buildfarm.state import reader
 from buildfarm.value import dataclass
@@ -112,7 +112,7 @@ class Inspector:
     def _makers(self, call: PlannedCall, name: str) -> Iterator[str]:
         """The keys of the targets that make a file, by bare name or path."""
         bare = os.path.basename(name)
-        if bare.endswith((".mod", ".smod")):
+        if bare.endswith(MODULE_SUFFIXES):
             for definer in self._definers.get(bare, ()):
                 yield definer.target
             return

@@ -22,11 +22,10 @@ from buildfarm.conductor.evidence import Witness, appearance, newcomers
 from buildfarm.conductor.probes import Probes
 from buildfarm.conductor.searched import is_vague
 from buildfarm.conductor.toolbox import Toolbox
-from buildfarm.dispatch.modules import MODULE_SUFFIXES
 from buildfarm.dispatch.stamps import SYSTEM, stamp, stamps
 from buildfarm.dispatch.wrappers import is_wrapper
 from buildfarm.graph.classify import classify
-from buildfarm.model import Invocation, Unit
+from buildfarm.model import MODULE_SUFFIXES, Invocation, Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 from buildfarm.state.results import Result
 from buildfarm.state.store import StoredResult, keep

@@ -26,9 +26,7 @@ from buildfarm.dispatch import modules, palette
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.graph.fortran import scan_unit
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
-from buildfarm.model import CheckIn, Invocation, StepState, ToolCall, Unit
-
-NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h, EXIT_NO_HOSTS)
+from buildfarm.model import NO_HOSTS, CheckIn, Invocation, StepState, ToolCall, Unit
 
 
 class Units:

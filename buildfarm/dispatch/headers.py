@@ -33,11 +33,10 @@ from buildfarm.dispatch import directives, protocol, stamps
 from buildfarm.dispatch.closure import NOTHING, Closure, Header, Led, Looked, Notes, Reach, SearchPath, Step, Unclear
 from buildfarm.dispatch.directives import Asked, How
 from buildfarm.dispatch.listings import Listings
-from buildfarm.dispatch.stamps import Stamp, file_stamp
+from buildfarm.dispatch.stamps import RACY_NS, Stamp, file_stamp
 from buildfarm.model import SentFile
 
 NEVER: tuple[int, Set[str]] = (-1, frozenset())
-RACY_NS = 20_000_000  # a directory's or file's time may lag behind the clock by a tick
 
 _ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
 SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered

@@ -18,8 +18,6 @@ from buildfarm.dispatch.prepared import Made
 from buildfarm.model import Unit
 from buildfarm.value import dataclass
 
-MODULE_SUFFIXES = (".mod", ".smod")
-
 # What every gfortran brings with itself (libgfortran and libgomp manuals); a node has its own.
 INTRINSIC = frozenset(
     (

@@ -16,11 +16,11 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
+from buildfarm.dispatch.stamps import RACY_NS
 from buildfarm.model import Invocation, Unit
 
 SUFFIXES = (".gch", ".pch")  # gcc's and clang's
 REASON = "a precompiled header stands beside one that it may include"
-RACY_NS = 20_000_000  # a directory's time may lag behind the clock by a tick
 UNSETTLED = -1  # in the place of a time: it may change again within that tick
 
 _SEARCHED = ("-isystem", "-iquote", "-idirafter", "-I")

@@ -36,7 +36,7 @@ from buildfarm.dispatch.modules import SearchPath
 from buildfarm.dispatch.palette import plain
 from buildfarm.dispatch.prepared import CannotTravel, Made, Prepared, Repeat
 from buildfarm.dispatch.tree import OURS, Tree
-from buildfarm.model import Invocation, Job, SentFile, Unit
+from buildfarm.model import MODULE_SUFFIXES, Invocation, Job, SentFile, Unit
 
 _STRICT = "-Werror"
 _NODE_TREE = b"/distccd_"  # in the name of the node's temporary tree (tempfile.c: dcc_get_new_tmpdir)
@@ -73,7 +73,7 @@ async def make_modules(
     return tuple(
         Made(entry.path, os.path.join(final, entry.name))
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name)
-        if entry.name.endswith(modules.MODULE_SUFFIXES) and entry.inode() not in linked
+        if entry.name.endswith(MODULE_SUFFIXES) and entry.inode() not in linked
     )
 
 

@@ -23,6 +23,7 @@ SYSTEM = ("/usr/include/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/usr/sh
 
 GLANCE_SECONDS = 0.03  # less than make takes from one recipe's end to the next one's compile on a busy farm
 VIGIL_SECONDS = 1.0  # the most that a look counts for: not all that may happen is told
+RACY_NS = 20_000_000  # a file's or directory's time may lag behind the clock by a tick: what is younger proves nothing
 
 Stamp = tuple[int, int, int, int]
 """mtime in ns, size, inode, ctime in ns; an edit may restore the others, never ctime."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from buildfarm.model import NOT_RETRIES, Kind, NodeStatus
+from buildfarm.model import NO_HOSTS, NOT_RETRIES, Kind, NodeStatus
 from buildfarm.report.events import EventLog
 from buildfarm.report.progress import Progress
 from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, Totals, UnitDone, UnitStarted
@@ -21,7 +21,6 @@ from buildfarm.report.text import clock, count, duration, printable, relative
 
 STDOUT, STDERR = 1, 2
 PREFIX = "buildfarm: "
-NO_HOSTS = 116  # distcc's exit status when no host may take a unit (src/exitcode.h)
 NODES_TOLD = 2  # in the closing line
 FAULTY = frozenset({"down", "quarantined", "draining"})
 

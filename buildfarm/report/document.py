@@ -1,7 +1,7 @@
 """The status document of schema 1 as pydantic models: its published JSON schema (`status --schema`).
 
 `status` prints the document without importing this; a test holds what it prints to these models.  A change here
-is a change of contract, see INTERFACE.md: fields may be added, none renamed or dropped without a new schema.
+is a change of contract, see docs/reference.md: fields may be added, none renamed or dropped without a new schema.
 """
 
 from __future__ import annotations

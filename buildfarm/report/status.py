@@ -1,7 +1,7 @@
 """The status of a tree as plain values, and its two forms: the JSON document of schema 1, and text for people.
 
 It imports no pydantic and no rich, because scripts ask for status often: `document` holds the models that this
-JSON is held to by a test, and INTERFACE.md says what each field means.  It finds nothing out by itself.  The
+JSON is held to by a test, and docs/reference.md says what each field means.  It finds nothing out by itself.  The
 values are named tuples, not frozen dataclasses, because a class of those costs 0.6 ms at import and one of these
 0.07.
 """
@@ -23,7 +23,7 @@ EXIT_CODES: Mapping[str, int] = {"complete": 0, "failed": 1, "running": 3, "inte
 NOT_PROBED = "being asked who it is"
 """The reason of a node that is not known yet (`dispatch.health.NOT_PROBED`); that is no fault."""
 
-WAIT_LINES = 6
+STDERR_LINES = 6
 """At most so many lines of a failure's stderr are shown to people; the JSON has them all."""
 
 
@@ -272,9 +272,9 @@ def human(status: Status) -> str:
         lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status}){minded}")
         lines.append(f"    {printable(failure.command)}")
         words_of_tool = harmless(failure.stderr).rstrip("\n").split("\n")
-        lines.extend(f"    {line}" for line in words_of_tool[:WAIT_LINES] if line)
-        if len(words_of_tool) > WAIT_LINES:
-            lines.append(f"    ... {count(len(words_of_tool) - WAIT_LINES, 'more line')}: --json has them")
+        lines.extend(f"    {line}" for line in words_of_tool[:STDERR_LINES] if line)
+        if len(words_of_tool) > STDERR_LINES:
+            lines.append(f"    ... {count(len(words_of_tool) - STDERR_LINES, 'more line')}: --json has them")
     return "\n".join(lines)
 
 

@@ -33,13 +33,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 
-from buildfarm.model import BuildState, OutputRecord
+from buildfarm.model import MODULE_SUFFIXES, BuildState, OutputRecord
 from buildfarm.state.claims import Claim, JournalRows, Standing
 from buildfarm.state.journal import CLOCK_STEP_NS, BuildRow
 from buildfarm.state.sight import Hash, Look, Seen, beside_archive, hash_files, look
 from buildfarm.value import dataclass
-
-MODULE_SUFFIXES = (".mod", ".smod")
 
 
 @dataclass(frozen=True, slots=True)
