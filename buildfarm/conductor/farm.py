@@ -144,10 +144,6 @@ class Farm:
     def slots(self) -> int:
         return self._scheduler.slots
 
-    @property
-    def waiting(self) -> int:
-        return self._scheduler.waiting
-
     def statuses(self) -> list[NodeStatus]:
         return self._scheduler.statuses()
 

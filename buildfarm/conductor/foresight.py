@@ -95,6 +95,7 @@ class Foresight:
         self._compiling = asyncio.Event()
         self._whole: dict[str, bool] = {}  # by instance key
         self._dirty = False
+        self._arithmetic = 0.05  # seconds that the graph's last working through took
         self.seconds = 0.0  # spent in dry runs
         self.asked: set[str] = set()  # fingerprints of the units that make has asked for
         self._units: set[str] = set()  # of those, the ones that write an object
@@ -195,8 +196,6 @@ class Foresight:
                     looked = time.monotonic()
             if self._dirty:
                 await self._look()
-
-    _arithmetic = 0.05  # seconds that the graph's last working through took
 
     def planning(self, wasted: int) -> Planning:
         """What the plans were worth so far."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from buildfarm.model import TRIAL
 from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.readonly import read
@@ -226,23 +226,32 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         (build.id,),
     )
     failed = db.execute(
-        "SELECT output, argv, cwd, exit_status, stderr FROM step JOIN command ON command.id = command"
-        " WHERE build = ? AND state = 'failed' AND reason IS NOT ? ORDER BY ended",
-        (build.id, TRIAL),
-    )
+        "SELECT output, argv, cwd, exit_status, stderr, reason FROM step JOIN command ON command.id = command"
+        " WHERE build = ? AND state = 'failed' ORDER BY ended",
+        (build.id,),
+    ).fetchall()
     return StatusRows(
         state,
         build,
         Counters(progress[0], bool(progress[1]), *progress[2:18]),
         stood if state != "interrupted" else _caught_up(db, build.id, stood),
         tuple(CheckedOutView(_output(out[0], out[6], out[7]), *out[1:6]) for out in under_way),
-        tuple(
-            FailureView(_output(f[0], f[2], f[1]), unpack_words(f[1]), unpack(f[2]), f[3], f[4] or b"") for f in failed
-        ),
+        tuple(_failures(failed)),
         progress[18],
         progress[19],
         _last_step_at(db, build.id) if state == "interrupted" else None,
     )
+
+
+def _failures(rows: Sequence[tuple[Any, ...]]) -> Iterator[FailureView]:
+    """Those that somebody must see to: a step that tries something out may fail."""
+    if not rows:
+        return
+    from buildfarm.model import TRIAL  # most who read need none
+
+    for output, argv, cwd, exit_status, stderr, reason in rows:
+        if reason != TRIAL:
+            yield FailureView(_output(output, cwd, argv), unpack_words(argv), unpack(cwd), exit_status, stderr or b"")
 
 
 def _output(output: bytes | None, cwd: bytes, argv: bytes) -> str:
