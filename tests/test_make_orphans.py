@@ -13,6 +13,7 @@ import pytest
 
 from buildfarm.make import orphans
 
+PATIENCE = 200.0  # seconds, half of them for SIGTERM: whoever is ended sooner is not waited for
 DEAF = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; print('up', flush=True); signal.pause()"
 PLAIN = "import signal; print('up', flush=True); signal.pause()"
 PARENT = """
@@ -65,14 +66,14 @@ def test_a_child_that_dropped_its_environment_is_found(token: str, started: list
 
 def test_they_are_ended_by_sigterm(token: str, started: list[subprocess.Popen[str]]) -> None:
     start(started, token, PLAIN)
-    assert orphans.end(token, 20) == []
+    assert orphans.end(token, PATIENCE) == []
     assert started[0].wait(5) == -signal.SIGTERM
 
 
 def test_a_stopped_one_is_ended_too(token: str, started: list[subprocess.Popen[str]]) -> None:
     pid, _ = start(started, token, PLAIN)
     os.kill(pid, signal.SIGSTOP)
-    assert orphans.end(token, 20) == []
+    assert orphans.end(token, PATIENCE) == []
     assert started[0].wait(5) == -signal.SIGTERM
 
 
