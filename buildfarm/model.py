@@ -34,10 +34,10 @@ class Kind(StrEnum):
     LINK = "link"  # objects to a program or a shared library
     ARCHIVE = "archive"  # ar, ranlib
     QUERY = "query"  # writes no file: --version, -E to stdout, -dumpmachine, -print-...
-    OTHER = "other"  # anything not understood, conftest, several sources: run here
+    OTHER = "other"  # anything not understood, trials, several sources: run here
 
 
-TRIAL = "a test of configure's"
+TRIAL = "a test of what the compiler can do"
 """The reason of steps that may fail, for somebody tries out whether they work."""
 
 

@@ -84,6 +84,7 @@ def test_objects_are_identical_and_after_stripping_with_debug_information(trip: 
         "-MMD -MT 'some target' -MF x.d",
         "-MD -MQ '$(O)' -o sub/made.o",
         "-Wp,-MMD,.x.o.d",
+        "-Wp,-MD,.x.o.d -Wp,-MT,x.o",
     ],
 )
 def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:

@@ -184,6 +184,7 @@ def test_lines_of_the_file_that_a_line_directive_names_are_left_to_a_local_compi
         "-MMD -MP -MT 'some target' -MT other -MF x.d",
         "-MD -MQ made -o sub/made.o",
         "-Wp,-MMD,.x.o.d",
+        "-Wp,-MD,.x.o.d -Wp,-MT,x.o -MTy",
         "-Wp,-MD,.y.o.d -include pre.h -I{root}/inc",
     ],
 )

@@ -156,8 +156,8 @@ def test_flags_that_need_full_preprocessing(flag: str) -> None:
         "-gsplit-dwarf -save-temps -save-temps=obj -fdump-tree-all -fcallgraph-info -Wa,-a=l "
         "-Wa,-g,-alh=x.lst -Wa,--MD,x -Wa,-MD,x -Wa,--MD=x -Wa,--gdwarf-5 "
         "-Wa,--statistics -Wa,-Z,--no-weird -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
-        "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x -Wp,-MD,x,-MT,y -MT=x -weird "
-        "-fmodules-ts -Wa,-I. -finput-charset=latin1 --include=x"
+        "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x "
+        "-Wp,-MD,x,-MG -Wp,-MT -Wp,-MD,x,-MMD,y -MT=x -weird -fmodules-ts -Wa,-I. -finput-charset=latin1 --include=x"
     ),
 )
 def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str) -> None:
@@ -347,6 +347,7 @@ def test_a_query_writes_no_file(command: str) -> None:
         ("gcc -c conftest.c", ("conftest.o",)),
         ("gcc -o conftest conftest.c", ("conftest",)),
         ("gfortran -c conftest.f90 -o x.o", ("x.o",)),
+        ("gcc -Werror -mweird -x c -c /dev/null -o .tmp/tmp", (".tmp/tmp",)),
         ("gcc x.h", ("x.h.gch",)),
         ("gcc -c a.o", ()),
         ("ccache gcc -c a.c", ()),

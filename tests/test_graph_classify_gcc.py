@@ -91,9 +91,10 @@ def _depfile_commands() -> Iterator[list[str]]:
     for number, (style, options, output) in enumerate(combinations):
         yield ["gcc", *style, *common, *options, *output, SOURCES[number % 3]]
     for output in OUTPUTS:
-        for wrapped in ("-Wp,-MD,w.d", "-Wp,-MMD,obj.d/.w.d", "-Wp,-MMD,w.d,-MP"):
+        for wrapped in ("-Wp,-MD,w.d", "-Wp,-MMD,obj.d/.w.d", "-Wp,-MMD,w.d,-MP", "-Wp,-MP,-MQ,q,-MD,w.d"):
             yield ["gcc", wrapped, *common, *output, "src/a.c"]
             yield ["gcc", *common, *output, wrapped, "-MT", "t", "src/a.c"]
+            yield ["gcc", *common, *output, "-Wp,-MT,w", wrapped, "-MT", "t", "-MF", "n.d", "src/a.c"]
     yield ["gcc", "-MD", *common, "-S", "src/a.c"]
     yield ["gcc", "-MD", "-S", "-o", "obj.d/a.asm", *common, "src/a.c"]
     yield ["g++", "-MD", *common, "b.c"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from buildfarm.value import dataclass
 
@@ -79,13 +79,8 @@ def wanted(arguments: Sequence[str], source: str) -> Wanted | None:
     targets: list[bytes] = []
     phony = False
     system: bool | None = None
-    for argument in arguments:
-        if argument.startswith("-Wp,-M"):
-            option, *others = argument.removeprefix("-Wp,").split(",")
-            if len(others) != 1 or option not in ("-MD", "-MMD"):
-                return None
-            system = option == "-MD"
-        elif argument in ("-MD", "-MMD"):
+    for argument in _unwrapped(arguments):
+        if argument in ("-MD", "-MMD"):
             system = argument == "-MD"
         elif argument == "-MP":
             phony = True
@@ -101,6 +96,21 @@ def wanted(arguments: Sequence[str], source: str) -> Wanted | None:
     if not targets:  # with -Wp,-MD alone the driver names none (c-opts.cc: deps_add_default_target)
         targets.append(os.fsencode(os.path.splitext(os.path.basename(source))[0]) + b".o")
     return Wanted(tuple(targets), phony, system)
+
+
+def _unwrapped(arguments: Sequence[str]) -> Iterator[str]:
+    """The options without `-Wp,`, joined with their operands, in cc1's order: what is wrapped comes last."""
+    wrapped: list[str] = []
+    for argument in arguments:
+        if argument.startswith("-Wp,"):
+            wrapped += argument.split(",")[1:]
+        else:
+            yield argument
+    words = iter(wrapped)
+    for word in words:
+        if word in ("-MD", "-MMD"):
+            next(words, None)  # the depfile's name
+        yield word + next(words, "") if word in ("-MT", "-MQ") else word
 
 
 def read(text: bytes) -> list[str] | None:

@@ -177,8 +177,9 @@ def _redirected(arg: str, depfile: str) -> str:
     """`-Wp,-MD,FILE` with another file, which `-MF` would not overrule."""
     if not arg.startswith("-Wp,-M"):
         return arg
-    option, _, *rest = arg.removeprefix("-Wp,").split(",")
-    return ",".join(("-Wp", option, depfile, *rest))
+    words = arg.split(",")
+    before = ("", *words)
+    return ",".join(depfile if option in ("-MD", "-MMD") else word for option, word in zip(before, words, strict=False))
 
 
 async def _preprocess(

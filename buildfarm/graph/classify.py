@@ -133,7 +133,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     outputs = tuple(path for path in (output, *also) if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
-    if is_conftest(source) or is_conftest(output):
+    if is_device(source) or is_conftest(source) or is_conftest(output):
         return _other(command, TRIAL, outputs)
     unit = _unit(command, source, language, output, depfile, environment, stack_usage)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
@@ -208,7 +208,7 @@ def _side_depfiles(command: Command) -> tuple[str, ...]:
 
     GCC manual, "-dumpdir": a link without -o prefixes side files with `a-`.
     """
-    named = command.depfile_named or command.wrapped_depfile
+    named = command.wrapped_depfile or command.depfile_named
     if named is not None:
         return (named,)
     if not command.dependencies:
@@ -253,7 +253,7 @@ def _depfile(command: Command, source: str, output: str) -> Depfile | None:
             arguments.append(f"-MQ{output}")
     else:
         assert command.wrapped_depfile is not None, "BUG: no depfile"
-        path = command.depfile_named or command.wrapped_depfile
+        path = command.wrapped_depfile
     if path == "-" or is_device(path):
         command.stay(f"{path}: a depfile that is no regular file")
     return Depfile(path, tuple(arguments))

@@ -139,17 +139,21 @@ class Command:
             self.local_reason = reason
 
     def _for_preprocessor(self, arg: str) -> None:
-        """`-Wp,`: a depfile (Kbuild's `-Wp,-MMD,FILE`) or macros (`-Wp,-D_FORTIFY_SOURCE=2`)."""
+        """`-Wp,`: a depfile (Kbuild's `-Wp,-MMD,FILE`), its targets, or macros (`-Wp,-D_FORTIFY_SOURCE=2`)."""
         words = arg.split(",")[1:]
-        if words[0] in ("-MD", "-MMD") and len(words) >= 2 and self.wrapped_depfile is None:
-            self.wrapped_depfile = words[1]
-            self.dependency_arguments.append(arg)
-            if any(word not in ("-MP",) for word in words[2:]):
-                self.stay(f"{arg}: more than a depfile")
-        elif all(word.startswith(("-D", "-U")) and len(word) > 2 for word in words):
+        if all(word.startswith(("-D", "-U")) and len(word) > 2 for word in words):
             self.flags.append((PREPROCESS, arg))
-        else:
-            self.stay(f"{arg}: not known to be safe on a node")
+            return
+        self.dependency_arguments.append(arg)
+        remaining = iter(words)
+        for word in remaining:
+            if word in ("-MD", "-MMD") and self.wrapped_depfile is None:
+                self.wrapped_depfile = next(remaining, None)
+                known = self.wrapped_depfile is not None
+            else:
+                known = word == "-MP" or (word in ("-MT", "-MQ") and next(remaining, None) is not None)
+            if not known:
+                self.stay(f"{arg}: not known to be safe on a node")
 
     def _for_linker(self, value: str) -> None:
         """Files that the linker writes besides the program: `-Wl,-Map=FILE`, `-Wl,-Map,FILE`."""

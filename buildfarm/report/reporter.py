@@ -68,7 +68,7 @@ class UnitDone:
     bytes_sent: int = 0
     bytes_received: int = 0
     outputs: tuple[str, ...] = ()  # all that it has written, absolute
-    tries_out: bool = False  # configure asks whether it works, so it may fail
+    tries_out: bool = False  # somebody asks whether it works, so it may fail
 
 
 @dataclass(frozen=True, slots=True)
