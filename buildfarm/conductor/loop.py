@@ -3,8 +3,8 @@
 *Theory of operation.*  A build that is stopped (Ctrl-Z, a debugger, a machine that swaps) goes on minutes later, and
 every deadline has passed by then, although the answers lie in the sockets: all nodes in use would be found late.  So
 `time()`, which all timers of asyncio go by, leaves out the seconds in which the loop did not turn.  They show in the
-one place to which it always comes back, the selector: longer asleep than was asked for, or longer away than any of
-our own work takes; of that, no more than such work may take counts, and at once, for timers that are set next.  (A
+one place to which it always comes back, the selector: longer asleep than was asked for, of which nothing counts, or
+longer away than any of our own work takes, of which no more than that counts, at once, for timers set next.  (A
 machine that is suspended stops CLOCK_MONOTONIC itself: time(7).)  SIGCONT was not taken for this: it tells when a
 stop has ended, not when it began, and nothing of other standstills.
 """
@@ -34,7 +34,8 @@ class _Selector(selectors.DefaultSelector):
         self._left = time.monotonic()
         overslept = 0.0 if timeout is None else self._left - came - max(timeout, 0.0)
         if overslept > STANDSTILL:
-            self.lost += overslept
+            self.lost += self._left - came  # no timer is due before what has come meanwhile was heard
+            ready = ready or super().select(0)  # woken by SIGCONT, it has not looked
         return ready
 
     def astray(self, now: float) -> float:
