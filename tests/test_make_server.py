@@ -21,6 +21,7 @@ from buildfarm.make.listener import LONGEST_PATH
 from buildfarm.make.masquerade import Masquerade, environment
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost, StubServer
 from buildfarm.model import Invocation
+from tests.farm import PATIENCE
 from tests.stubs import masquerade as masquerade
 from tests.stubs import tools as tools
 
@@ -58,7 +59,7 @@ async def serving(
     handler: Callable[[StubCall], Awaitable[None]], path: Path | None = None
 ) -> AsyncIterator[StubServer]:
     """A server in a task group of its own."""
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         server = StubServer(path, handler, tasks)
         await server.start()
         try:
@@ -364,6 +365,36 @@ def test_sockets_of_dead_conductors_are_removed_and_those_of_living_ones_kept(ru
     _place()
     assert {path.name for path in home.iterdir()} == {"999999999-1-0.sock", "notes.txt"}
     living.close()
+
+
+def test_a_socket_that_is_removed_before_it_listens_is_made_anew(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pid namespace's conductor knows no better: its owner is dead by the looks of it, and nobody answers."""
+    removed: list[Path] = []
+    chmod = Path.chmod
+
+    def hostile(path: Path, mode: int) -> None:
+        if path.suffix == ".sock" and not removed:
+            removed.append(path)
+            path.unlink()
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", hostile)
+    path, _ = _place()
+    assert removed == [path]
+
+
+def test_the_mark_of_a_living_conductor_in_another_pid_namespace_is_kept(runtime: Path) -> None:
+    home = runtime / "buildfarm"
+    home.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as living:
+        living.bind(str(home / "999999999-1-0.sock"))
+        living.listen()
+        mark = home / "999999999-1-0.sock.blind"
+        mark.touch()
+        _place()
+        assert mark.exists()
 
 
 def test_a_path_that_can_not_be_bound_is_a_machine_error(tmp_path: Path) -> None:

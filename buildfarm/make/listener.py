@@ -29,6 +29,7 @@ _BACKLOG = 4096
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 BLIND_MARK = ".blind"  # hook.c knows it
 _SOCKET_NAME = re.compile(rf"(\d+)-(\d+)-\d+\.sock(?:{re.escape(BLIND_MARK)})?")
+TRIES = 8
 _numbers = itertools.count()
 
 
@@ -38,19 +39,14 @@ class Listener:
     def __init__(self, path: Path | None = None) -> None:
         """Listen at `path`, or where there is room (None, or one too long for a socket).  Raises MachineError."""
         self._own_directory: Path | None = None
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
         place = path if path is not None and len(os.fsencode(path)) <= LONGEST_PATH else None
         try:
             if place is None:
-                place, self._own_directory = _bind_private(self.socket)
+                self.socket, place, self._own_directory = _listen_privately()
             else:
                 place.unlink(missing_ok=True)
-                self.socket.bind(os.fspath(place))
-            place.chmod(0o600)
-            self.socket.listen(_BACKLOG)
+                self.socket = _listen(place)
         except OSError as error:
-            self.socket.close()
             raise MachineError(
                 f"{place or 'socket'}: can't listen for compiler calls: {error.strerror}",
                 hint="set XDG_RUNTIME_DIR or TMPDIR to a short, writable directory of your own",
@@ -97,25 +93,43 @@ class Listener:
                 pass  # another conductor's socket is there
 
 
-def _bind_private(listener: socket.socket) -> tuple[Path, Path]:
-    """Bind in the first private directory that can hold a socket, and remove dead ones there; path, directory."""
+def _listen(path: Path) -> socket.socket:
+    """A socket that listens at `path`.  Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(_BACKLOG)
+        path.chmod(0o600)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen_privately() -> tuple[socket.socket, Path, Path]:
+    """Listen in the first private directory that can hold a socket, and remove dead ones there.
+
+    Returns the socket, its path and the directory.  Raises OSError.
+    """
     name = f"{os.getpid()}-{start_time(os.getpid())}-{next(_numbers)}.sock"
     failure = OSError(errno.ENOENT, "no private directory")
     for directory in _private_directories():
         path = directory / name
         if len(os.fsencode(path)) > LONGEST_PATH:
             continue
-        for _ in range(3):  # another conductor's close may remove the empty directory under our feet
+        # Under our feet another conductor's close may remove the empty directory, and one in another pid namespace
+        # the socket that does not listen yet.
+        for _ in range(TRIES):
             try:
                 _make_private(directory)
-                listener.bind(os.fspath(path))
+                listener = _listen(path)
             except OSError as error:
                 failure = error
                 if isinstance(error, FileNotFoundError):
                     continue
                 break
             _remove_stale(directory)
-            return path, directory
+            return listener, path, directory
     raise failure
 
 
@@ -148,7 +162,8 @@ def _remove_stale(directory: Path) -> None:
     """Remove the sockets of conductors that are dead."""
     for path in directory.iterdir():
         match = _SOCKET_NAME.fullmatch(path.name)
-        if match and start_time(int(match[1])) != int(match[2]) and not _answers(path):
+        socket_path = path.with_name(path.name.removesuffix(BLIND_MARK))
+        if match and start_time(int(match[1])) != int(match[2]) and not _answers(socket_path):
             path.unlink(missing_ok=True)
 
 
