@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import field
 from typing import Protocol
 
+from buildfarm.conductor.crowding import Crowding
 from buildfarm.conductor.loop import now
 from buildfarm.dispatch import events
 from buildfarm.dispatch.health import NOT_PROBED, Fault
@@ -132,6 +133,7 @@ class Farm:
         self._tasks = tasks
         self._convict = convict
         self._tickets: dict[int, _Ticket] = {}
+        self._crowding = Crowding()
         self._told: dict[str, tuple[object, ...]] = {}
         self._ticker: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
@@ -281,7 +283,7 @@ class Farm:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self._feed(events.Tick())
+            self._feed(events.Tick(self._crowding.look()))
 
     def _tell(self) -> None:
         """Report nodes whose standing is another than was last reported; pauses and counts are no news."""

@@ -122,6 +122,8 @@ class LocalSlotFreed:
 class Tick:
     """Time has passed."""
 
+    crowding: float = 1.0  # how many want each of the master's processors: so much longer is silence borne
+
 
 Event = (
     Submit

@@ -62,9 +62,9 @@ class Expectations:
             longest = 2 * history.slowest
         return max(DEADLINE_FLOOR, DEADLINE_FACTOR * longest / speed)
 
-    def is_overdue(self, unit: Submit, speed: float, taken: float) -> bool:
-        """Whether an attempt that has taken so long should have come back long ago."""
-        return taken >= max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * self.seconds(unit, speed))
+    def is_overdue(self, unit: Submit, speed: float, taken: float, crowding: float) -> bool:
+        """Whether an attempt that has taken so long should have come back long ago; `crowding`: see `events.Tick`."""
+        return taken >= crowding * max(STRAGGLER_FLOOR, STRAGGLER_FACTOR * self.seconds(unit, speed))
 
     def _told(self, language: str) -> _History | None:
         """What units of the language took, once enough have come back."""

@@ -10,7 +10,7 @@ more work in this build.  A compiler that was killed there lowers its slots by o
 so do times that have grown far beyond the node's own best while its slots were full, for then it swaps.  A lowered
 slot comes back after `RESTORE_AFTER` good units.  A node that was slow where another was quick, or that
 brings nothing back while make waits, is `SILENT`: it is asked at once, and as with one that is asked for the first
-time units wait for its answer, but only for `FIRST_ANSWER_SECONDS`.
+time units wait for its answer, but only for `FIRST_ANSWER_SECONDS`, or longer where this machine is crowded.
 """
 
 from __future__ import annotations
@@ -105,11 +105,12 @@ class Health:
         if self.standing is Standing.UNPROBED:
             self.reason = None
 
-    def notice_silence(self, now: float) -> None:
-        """Time has passed; the probe goes on, and the node may still come."""
-        if self.may_turn_out_well and now - self._asked_at >= FIRST_ANSWER_SECONDS:
+    def notice_silence(self, now: float, crowding: float) -> None:
+        """Time has passed; the probe goes on, and the node may still come.  `crowding`: see `events.Tick`."""
+        patience = crowding * FIRST_ANSWER_SECONDS
+        if self.may_turn_out_well and now - self._asked_at >= patience:
             self._late = True
-            self.reason = self.reason or f"no answer within {FIRST_ANSWER_SECONDS:g} s"
+            self.reason = self.reason or f"no answer within {patience:.0f} s"
 
     def probe_passed(self, languages: frozenset[str], compiler: str, remark: str | None = None) -> None:
         """The node is well; `remark` says what it is of no use for, if anything."""

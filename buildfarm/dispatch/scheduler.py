@@ -96,6 +96,7 @@ class Scheduler:
         self._local = 0  # units in local slots
         self._late: list[int] = []  # units that make waits for and that were overdue at the last tick
         self._slots: int | None = None  # None: to be counted
+        self._crowding = 1.0  # as of the last tick
 
     # -- what others may look at ----------------------------------------------------------------------------
 
@@ -173,7 +174,8 @@ class Scheduler:
                 self._recall(self._roster[key], now, actions)
             case LocalSlotFreed():
                 self._local -= 1
-            case Tick():
+            case Tick(crowding):
+                self._crowding = crowding
                 self._tick(now)
         self._probe(now, actions)
         self._fill_slots(now, actions)
@@ -186,7 +188,7 @@ class Scheduler:
 
     def _tick(self, now: float) -> None:
         for node in self._roster:
-            node.health.notice_silence(now)
+            node.health.notice_silence(now, self._crowding)
         self._late = [number for number, unit in self._units.items() if unit.demanded and self._is_late(unit, now)]
 
     # -- a unit's transitions -----------------------------------------------------------------------------------
@@ -425,7 +427,8 @@ class Scheduler:
         )
 
     def _is_overdue(self, unit: UnitState, attempt: Attempt, since: float, now: float) -> bool:
-        return self._expectations.is_overdue(unit.submit, self._roster[attempt.node].health.speed, now - since)
+        speed = self._roster[attempt.node].health.speed
+        return self._expectations.is_overdue(unit.submit, speed, now - since, self._crowding)
 
     def _last_sign(self, attempt: Attempt) -> float:
         """When its node last gave a sign of life, or the attempt began."""
@@ -466,6 +469,7 @@ class Scheduler:
 
         How long is silence: what makes a straggler, counted from the node's last sign of life.  That is the unit's
         own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE` at least.
+        All of that times the crowding of this machine, which would compile it, or not hear the node, as much slower.
         """
         for unit in list(self._units.values()):
             if not unit.demanded or not self._hears_nothing(unit, now):
