@@ -9,6 +9,8 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+from tests.farm import PATIENCE
+
 DIRECTORIES = ("alpha", "beta", "gamma", "delta")
 UNITS_EACH = 6
 UNITS = len(DIRECTORIES) * UNITS_EACH + 1  # and main.c
@@ -95,4 +97,4 @@ def digests(root: Path, *, stripped: bool = False) -> dict[str, str]:
 
 def made_by_make(root: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     """Build `root` by plain make, without a word from the surroundings."""
-    return subprocess.run(["make", "-j2", *words], cwd=root, capture_output=True, timeout=100, check=False)
+    return subprocess.run(["make", "-j2", *words], cwd=root, capture_output=True, timeout=PATIENCE, check=False)

@@ -20,9 +20,9 @@ import pytest
 
 from buildfarm.make import wire
 from buildfarm.make.masquerade import Masquerade, prepare
+from tests.farm import PATIENCE
 
 #: Generous: it ends a test that hangs and is never waited for otherwise.
-PATIENCE = 30
 
 TOOL = """
 import os, signal, sys

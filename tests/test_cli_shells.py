@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from buildfarm.cli.completion import script
+from tests.farm import PATIENCE
 from tests.tool import environment
 
-SECONDS = 60.0  # for one answer on a busy machine
 TAB, KILL_LINE = b"\t", b"\x15"
 
 SETUP = {
@@ -50,7 +50,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Return once `text` has appeared since the last answer; fail the test when it does not."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + PATIENCE
         while text.encode() not in self.said:
             if time.monotonic() > end:
                 pytest.fail(f"waited in vain for {text!r}; the terminal shows {self.said!r}")

@@ -80,7 +80,6 @@ def test_where_the_compiler_could_not_write_it_is_asked_and_fails_itself(tmp_pat
     assert ordinary(str(tmp_path / "a.mod")), "gfortran renames"
 
 
-@pytest.mark.timeout(120)
 def test_modes_of_objects_and_depfiles_after_a_build_are_makes_own(tmp_path: Path) -> None:
     def modes(command: list[str], name: str, hosts: str | None = None) -> list[int]:
         tree = tmp_path / name

@@ -16,6 +16,7 @@ from buildfarm.conductor.probes import Probes
 from buildfarm.dispatch.stamps import RACY_NS
 from buildfarm.graph.classify import classify
 from buildfarm.model import Unit
+from tests.farm import PATIENCE
 
 OLD = 1_000_000_000_000_000_000
 
@@ -182,7 +183,7 @@ def test_what_reads_a_file_that_was_just_made_waits_until_it_can_be_vouched_for(
 
 def test_a_file_from_the_future_is_not_waited_for(tree: Path) -> None:
     os.utime(tree / "a.c", ns=(0, time.time_ns() + 3_600_000_000_000))
-    asyncio.run(asyncio.wait_for(Witness().settled([str(tree / "a.c")]), 10))
+    asyncio.run(asyncio.wait_for(Witness().settled([str(tree / "a.c")]), PATIENCE))
 
 
 def test_every_header_that_gcc_prefers_is_on_the_list_of_absences(tree: Path) -> None:

@@ -16,9 +16,7 @@ from buildfarm.model import BuildState, Node
 from buildfarm.request import RunRequest
 from buildfarm.state.journal import Journal
 from tests import state_samples as sample
-from tests.farm import Farm, free_port, require_distccd
-
-BOUND = 60.0  # ends a test that hangs
+from tests.farm import PATIENCE, Farm, free_port, require_distccd
 
 
 def prober(tmp_path: Path) -> Prober:
@@ -28,7 +26,7 @@ def prober(tmp_path: Path) -> Prober:
 
 def probed(prober: Prober, node: Node) -> Probed:
     async def ask() -> Probed:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             return await prober.probe(node)
 
     return asyncio.run(ask())

@@ -16,6 +16,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.words import Words
 from buildfarm.make.server import StubCall
 from buildfarm.model import CheckIn, CheckOut, Invocation, Kind, OutputRecord, StepState, ToolCall
+from tests.farm import PATIENCE
 
 
 class Stub:
@@ -57,7 +58,7 @@ def test_a_program_that_is_hashed_when_make_has_ended_is_checked_in(
     hash_outputs = module.record_outputs
 
     def slowly(paths: tuple[str, ...], before: list[tuple[int, int] | None]) -> tuple[OutputRecord, ...]:
-        assert make_has_ended.wait(30)
+        assert make_has_ended.wait(PATIENCE)
         return hash_outputs(paths, before)
 
     monkeypatch.setattr(module, "record_outputs", slowly)

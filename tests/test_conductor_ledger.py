@@ -12,6 +12,7 @@ from buildfarm.state.claims import Standing, read_rows
 from buildfarm.state.journal import Journal
 from buildfarm.state.writer import JournalWriter
 from tests import state_samples as sample
+from tests.farm import PATIENCE
 
 
 class Listener:
@@ -40,7 +41,7 @@ def test_a_check_in_is_told_when_the_journal_would_keep_it_after_a_kill(tmp_path
             ledger = Ledger(writer, build, cast(Reporter, listener))
             await ledger.check_out(sample.check_out(1))
             ledger.check_in(sample.check_in(1))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not listener.found:
                     await asyncio.sleep(0)
 

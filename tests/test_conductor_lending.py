@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from buildfarm.conductor.lending import Lending
 from buildfarm.make.jobserver import JobServer
+from tests.farm import PATIENCE
 
-LONG = 60.0  # seconds: never, in a test
+LONG = 3600.0  # seconds: never, in a test
 
 
 class Pool(JobServer):
@@ -87,7 +88,7 @@ class Call:
 
 def play(scenario: Coroutine[None, None, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(LONG):
+        async with asyncio.timeout(PATIENCE):
             await scenario
 
     asyncio.run(bounded())

@@ -20,6 +20,7 @@ from buildfarm.dispatch.prepared import Made
 from buildfarm.graph.classify import classify
 from buildfarm.graph.fortran import scan_unit
 from buildfarm.model import Invocation
+from tests.farm import PATIENCE
 
 
 @dataclass
@@ -114,7 +115,7 @@ def test_two_files_that_need_modules_of_each_other_do_not_wait_for_each_other(tm
             phases.expected_came()
         for work in works:
             phases.asked(work.outputs[0])
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             for chapter, work, read, ahead in zip(chapters, works, reads, (not asked_anew, True), strict=True):
                 tasks.create_task(served(phases, chapter, work, read, ahead=ahead))
 
@@ -132,7 +133,7 @@ def test_an_object_that_is_asked_for_twice_at_once_waits_twice(tmp_path: Path) -
         first, user = task(tmp_path, "a", "module a\nend module\n"), task(tmp_path, "b", "use a\nend\n")
         await make(phases, first)
         phases.asked(first.outputs[0])
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             for _ in range(2):
                 tasks.create_task(phases.in_order(user.outputs[0], [str(tmp_path / "a.mod")], NO_SEAT))
             await asyncio.sleep(0)
@@ -164,7 +165,7 @@ def test_a_module_of_before_is_not_used_before_all_that_make_asked_for_are_known
         await asyncio.sleep(0.05)
         assert not maker.lent, "made of the module of before"
         phases.in_tree(first.outputs[0])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await used
 
     asyncio.run(story())

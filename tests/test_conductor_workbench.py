@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from buildfarm.conductor.workbench import Urgency, Workbench
+from tests.farm import PATIENCE
 
 
 def test_places_are_given_by_urgency_then_by_order_of_arrival() -> None:
@@ -72,7 +73,7 @@ def test_a_cancelled_waiter_leaves_no_place_taken() -> None:
             await asyncio.sleep(0)
             waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
-        async with asyncio.timeout(5), bench.place(Urgency(-1.0, demanded=False)):
+        async with asyncio.timeout(PATIENCE), bench.place(Urgency(-1.0, demanded=False)):
             return not entered.is_set()
 
     assert asyncio.run(scenario())

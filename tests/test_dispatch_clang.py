@@ -18,7 +18,6 @@ from tests.tool import buildfarm, environment
 from tests.travel import Trip
 
 pytestmark = [
-    pytest.mark.timeout(120),
     pytest.mark.skipif(not os.path.exists("/usr/bin/clang"), reason="clang is missing: install clang"),
 ]
 

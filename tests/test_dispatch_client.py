@@ -16,7 +16,7 @@ from buildfarm.dispatch.client import Deadlines, Phase, compile
 from buildfarm.dispatch.faults import NodeCorrupt, NodeFault, NodeLate, NodeLost, NodeRefused
 from buildfarm.dispatch.protocol import Limits
 from buildfarm.model import Answer, Job, Node, SentFile
-from tests.farm import Farm, free_port, wait_until
+from tests.farm import PATIENCE, Farm, free_port, wait_until
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -49,7 +49,7 @@ def _meet(
                 finished.set()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server, asyncio.timeout(20):
+        async with server, asyncio.timeout(PATIENCE):
             port = server.sockets[0].getsockname()[1]
             try:
                 return await compile(
@@ -252,7 +252,7 @@ def test_cancelling_resets_the_connection_at_once() -> None:
             writer.close()
 
         compiling = asyncio.Event()
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE):
             node = Node("127.0.0.1", server.sockets[0].getsockname()[1])
             task = asyncio.create_task(compile(node, JOB))
             await compiling.wait()
@@ -274,7 +274,7 @@ def test_the_next_address_is_tried_when_the_first_refuses() -> None:
             await _answers(GOOD)(reader, writer)
             writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE):
             node = Node("pi3", server.sockets[0].getsockname()[1])
             return await compile(node, JOB, addresses=Book())
 

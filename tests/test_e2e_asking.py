@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from buildfarm.conductor import planner
 from tests import project
 from tests.farm import Farm, wait_until
 from tests.test_e2e_lookahead import files, held, makes_tree
 from tests.tool import Running, environment, status
-
-pytestmark = pytest.mark.timeout(180)
 
 CONFIG = """\
 #!/bin/sh

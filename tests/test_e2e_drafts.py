@@ -13,10 +13,8 @@ import pytest
 
 from tests import project
 from tests.farm import Farm, wait_until
-from tests.test_e2e_lookahead import files, held, makes_tree, waiting
+from tests.test_e2e_lookahead import files, held, makes_tree, with_units_away
 from tests.tool import Running, buildfarm, environment, status
-
-pytestmark = pytest.mark.timeout(180)
 
 FORMS = {
     "hrldas": "$(RM) $(*).f90\n\t$(CPP) $(*).F > $(*).f90\n\t$(FC) -c -I../share $(*).f90",
@@ -54,8 +52,8 @@ def weather(root: Path, recipe: str) -> Path:
 def test_units_whose_recipes_write_their_sources_are_made_ahead(tmp_path: Path, recipe: str) -> None:
     tree = weather(tmp_path / "p", recipe)
     expected = makes_tree(tree)
-    with Farm(count=1, jobs=16, compilers=waiting(0.5)) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+    with Farm(count=1, jobs=16, gated=True) as farm:
+        result = with_units_away(farm, 6, "-C", str(tree))
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 8
     assert project.digests(tree) == expected

@@ -13,8 +13,6 @@ from tests import project
 from tests.farm import Farm, free_port, wait_until
 from tests.tool import Running, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.mark.parametrize("cflags", ["-O1 -Wall", "-O1 -Wall -g"])
 def test_every_unit_is_compiled_by_a_node_and_the_tree_is_makes_own(tmp_path: Path, cflags: str) -> None:

@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests import project, project_fortran
-from tests.farm import Farm, wait_until
+from tests.farm import PATIENCE, Farm, wait_until
 from tests.project_fortran import Project
 from tests.tool import Result, Running, buildfarm, environment, status
-
-pytestmark = pytest.mark.timeout(180)
 
 AHEAD = pytest.mark.parametrize("ahead", [(), ("--no-lookahead",)], ids=["lookahead", "no-lookahead"])
 WITHOUT_FORTRAN = """#!/bin/sh
@@ -46,7 +44,7 @@ def made_by_make(tree: Project, *words: str) -> Result:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE,
         env=environment(),
     )
     return Result(done.returncode, done.stdout, done.stderr)

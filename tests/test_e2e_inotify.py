@@ -14,8 +14,6 @@ from tests.farm import wait_until
 from tests.namespaces import within
 from tests.tool import TIMEOUT, command, environment
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def scarce(instances: int, *words: str) -> list[str]:
     """The command line of `buildfarm WORDS` where there are so few inotify instances."""

@@ -20,8 +20,6 @@ from tests import project
 from tests.farm import Farm, wait_until
 from tests.tool import Result, Running, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(180)
-
 WAITING = """#!/bin/sh
 case " $* " in *-frandom-seed=bf-probe*) ;; *) sleep {seconds};; esac
 exec /usr/bin/{name} "$@"
@@ -32,6 +30,15 @@ STOP = "until test -e go; do sleep 0.05; done"
 def waiting(seconds: float) -> dict[str, str]:
     """Compilers that wait before they compile."""
     return {name: WAITING.format(seconds=seconds, name=name) for name in ("gcc", "cc", "gfortran")}
+
+
+def with_units_away(farm: Farm, count: int, *words: str) -> Result:
+    """`buildfarm run WORDS`, none of whose compiles ends before so many units are on the nodes at once."""
+    farm.close_gate()
+    with Running(("run", "--hosts", farm.hosts, *words)) as build:
+        wait_until(lambda: farm.waiting() >= count, f"{count} units on the nodes at once")
+        farm.open_gate()
+        return build.wait()
 
 
 def files(root: Path, texts: dict[str, str]) -> Path:
@@ -123,8 +130,8 @@ def test_a_serial_loop_over_directories_is_no_barrier(tmp_path: Path) -> None:
 def test_a_chain_of_modules_is_no_barrier(tmp_path: Path, flags: str) -> None:
     tree = module_chain(tmp_path / "p", prerequisites=True, flags=flags)
     expected = makes_tree(tree)
-    with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts)
+    with Farm(count=1, jobs=32, gated=True) as farm:
+        result = with_units_away(farm, 14, "-C", str(tree))
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 17
     assert project.digests(tree) == expected
@@ -135,8 +142,8 @@ def test_a_chain_of_modules_is_no_barrier(tmp_path: Path, flags: str) -> None:
 def test_without_any_prerequisite_serial_order_builds_right_and_in_parallel(tmp_path: Path, option: str) -> None:
     tree = module_chain(tmp_path / "p", prerequisites=False)
     expected = makes_tree(tree, "-j1")
-    with Farm(count=1, jobs=32, compilers=waiting(0.5)) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, option)
+    with Farm(count=1, jobs=32, gated=True) as farm:
+        result = with_units_away(farm, 14, "-C", str(tree), option)
         assert result.code == 0, result.stderr
     assert project.digests(tree) == expected
     assert status(tree)["units"]["lookahead"] >= 14
@@ -147,11 +154,17 @@ def test_modules_that_make_asked_for_before_are_waited_for_without_any_prerequis
     tmp_path: Path, again: bool
 ) -> None:
     tree = module_chain(tmp_path / "p", prerequisites=False)
+    text = (tree / "Makefile").read_text()  # of two that make begins at once either may ask first: one after the other
+    apart = "\tuntil test -e $(AFTER); do sleep 0.05; done; sleep 1; touch $*.asked; gfortran -O1"
+    order = "".join(f"m{i}.o: AFTER = m{i - 1}.asked\n" for i in range(1, 10)) + "m0.o: AFTER = Makefile\n"
+    (tree / "Makefile").write_text(f"AFTER = m9.asked\n{text.replace(chr(9) + 'gfortran -O1', apart)}{order}")
     if again:  # then the modules of before are there
         assert project.made_by_make(tree, "-j1").returncode == 0
         source = tree / "m0.f90"
         source.write_text(source.read_text().replace("c0 = 0", "c0 = 5"))
     words = ["-B"] if again else []
+    for path in tree.glob("*.asked"):
+        path.unlink()
     expected = makes_tree(tree, "-j1", *words)
     with Farm(count=1, jobs=32, compilers=waiting(0.2)) as farm:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j8", *words)
@@ -170,8 +183,8 @@ def test_goals_are_built_in_the_order_in_which_they_are_named(tmp_path: Path) ->
     tree = files(tmp_path / "p", SWEPT)
     expected = makes_tree(tree)
     project.made_by_make(tree)
-    with Farm(count=1, jobs=8, compilers=waiting(1.0)) as farm:
-        result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "clean", "prog")
+    with Farm(count=1, jobs=8, gated=True) as farm:
+        result = with_units_away(farm, 3, "-C", str(tree), "clean", "prog")
         assert result.code == 0, result.stderr
     assert project.digests(tree) == expected
     assert status(tree)["units"]["lookahead"] >= 2, "a plan that came before `clean` had done its work is no use"

@@ -123,19 +123,23 @@ def test_a_node_with_other_system_headers_is_sent_ours(tmp_path: Path) -> None:
     assert files(tree) == expected
 
 
+# A node tells of its headers only when it has been given a unit in that hope, or nobody hopes for long.
 SLOW_PROOF = """#!/bin/sh
-case "$*" in *bf_alike.c*) sleep 0.7 ;; esac
+case "$*" in
+*bf_alike.c*) for i in $(seq 200); do test -e "$TMPDIR/hoped" || sleep 0.05; done ;;
+*bf__R*) touch "$TMPDIR/hoped" ;;
+esac
 exec /usr/bin/gcc "$@"
 """
 # Its headers are others, and what it makes of units whose system headers did not travel is too.
 SLOW_AND_OTHER = """#!/bin/sh
 case "$*" in
 *bf_alike.c*)
-    sleep 0.7
+    for i in $(seq 200); do test -e "$TMPDIR/hoped" || sleep 0.05; done
     /usr/bin/gcc "$@" || exit
     for word in "$@"; do case $word in *.o) sed -i s/fputs/FPUTS/ "$word" ;; esac; done ;;
 *-nostdinc*) exec /usr/bin/gcc "$@" ;;
-*bf__R*) {otherwise} ;;
+*bf__R*) touch "$TMPDIR/hoped"; {otherwise} ;;
 *) exec /usr/bin/gcc "$@" ;;
 esac
 """

@@ -12,8 +12,6 @@ from tests.farm import wait_until
 from tests.namespaces import within
 from tests.tool import TIMEOUT, Running, buildfarm, command, environment, status
 
-pytestmark = pytest.mark.timeout(60)
-
 CLOSED = Path("/sys")  # nobody, root included, can make a directory there
 
 

@@ -16,8 +16,6 @@ from tests.farm import Farm, wait_until
 from tests.test_e2e_lookahead import STOP, files, held
 from tests.tool import Running, status
 
-pytestmark = pytest.mark.timeout(180)
-
 PROBING = "#if __has_include({0})\n#include {0}\n#else\n#define V 3\n#endif\nint {1} = V;\n"
 PLAIN = '#include "v.h"\nint {1} = V;\n'
 MACRO = '#define OPT "opt.h"\n#if __has_include(OPT)\n#define V 1\n#else\n#define V 3\n#endif\nint {1} = V;\n'

@@ -11,8 +11,6 @@ from tests.farm import Farm
 from tests.test_nodes_e2e import built_by_make
 from tests.tool import buildfarm
 
-pytestmark = pytest.mark.timeout(120)
-
 MAKEFILE = """export CFLAGS = -O2 -fstack-usage
 program: main.o sub; $(CC) -o $@ main.o sub/*.o
 sub: ; $(MAKE) -C sub all

@@ -9,12 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.farm import wait_until
 from tests.tool import buildfarm, command, environment, status
-
-pytestmark = pytest.mark.timeout(120)
 
 CTRL_C = b"\x03"
 SLOW = "all:\n\techo half > table; touch begun; sleep 20; echo whole > table\n.PHONY: all\n"

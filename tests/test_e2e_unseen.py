@@ -12,8 +12,6 @@ import pytest
 from tests.farm import Farm
 from tests.tool import buildfarm, command, environment
 
-pytestmark = pytest.mark.timeout(120)
-
 MAKEFILE = """\
 all: seen.o moved.o joined.o past.o
 seen.o past.o: wait

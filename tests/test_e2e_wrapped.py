@@ -14,8 +14,6 @@ from tests.farm import Farm, wait_until
 from tests.test_e2e_lookahead import files, held, makes_tree
 from tests.tool import Running, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(300)
-
 MAKEFILE = """\
 all: first.o m.o u.o v.o
 u.o: m.o

@@ -13,7 +13,6 @@ assert MODULES, "importing them declares the rows"
 QUICK = [row for row in ROWS if row.quick]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("row", QUICK, ids=[row.key for row in QUICK])
 def test_the_fault_is_survived(row: Row, tmp_path: Path) -> None:
     lacks = row.lacks()

@@ -18,8 +18,6 @@ from tests import project
 from tests.farm import Farm
 from tests.tool import TIMEOUT, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(300)
-
 SAMPLES = Path(__file__).parent.parent / "sample_projects"
 
 

@@ -16,8 +16,6 @@ from tests import project
 from tests.farm import PATIENCE, Farm, wait_until
 from tests.tool import command, environment, status
 
-pytestmark = pytest.mark.timeout(240)
-
 SLOTS, JOBS = 6, 2
 OUTER = """\
 all: $(PARTS)

@@ -14,8 +14,6 @@ from tests.farm import Farm
 from tests.test_fidelity_jobserver import crowd
 from tests.tool import TIMEOUT, command, environment
 
-pytestmark = pytest.mark.timeout(180)
-
 MAKEFILE = """\
 CFLAGS = -O0
 all: prog sub note

@@ -16,8 +16,6 @@ from tests.farm import Farm
 from tests.fidelity.cases import Case
 from tests.fidelity.duel import FAULTY_COMPILER, fight
 
-pytestmark = pytest.mark.timeout(600)
-
 BATCHES = int(os.environ.get("FIDELITY_BATCHES", "2"))
 SIZE = 20
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.farm import PATIENCE
 from tests.tool import environment
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_projects"
@@ -56,7 +57,7 @@ def make(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from buildfarm.graph.classify import classify, expand_response, response_files
 from buildfarm.graph.response import split_words
 from buildfarm.model import Kind, Unit
+from tests.farm import PATIENCE
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing: install it")
 needs_gfortran = pytest.mark.skipif(shutil.which("gfortran") is None, reason="gfortran is missing: install it")
@@ -44,7 +45,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(argv: list[str], cwd: Path) -> None:
-    subprocess.run(argv, cwd=cwd, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, cwd=cwd, check=True, capture_output=True, timeout=PATIENCE)
 
 
 def files(root: Path) -> set[str]:
@@ -244,7 +245,7 @@ def test_words_are_split_as_libiberty_splits_them(text: str, tmp_path_factory: p
         cwd=directory,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     assert shown.stdout.decode() == "".join(f"{word}\n" for word in split_words(text))

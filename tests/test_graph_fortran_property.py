@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from buildfarm.graph.fortran import NOTHING, LineRules, Submodule, scan
 from buildfarm.graph.fortranglance import may_tell
+from tests.farm import PATIENCE
 
 NAMES = [
     "alpha",
@@ -207,7 +208,7 @@ def check(directory: Path, name: str, text: str, free_form: bool) -> None:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert run.returncode == 0, run.stderr + text
     written = {path.name for path in directory.iterdir()} - {name}

@@ -216,7 +216,7 @@ def test_parsing_is_linear() -> None:
             best = min(best, time.process_time() - began)
         return best
 
-    assert seconds(8_000) < 20 * seconds(1_000)
+    assert seconds(8_000) < 32 * seconds(1_000), "eight times the rules; where it is quadratic, 64 times the time"
 
 
 @given(st.text(alphabet="ab:| \n\t#'\\\x1e1", max_size=400))

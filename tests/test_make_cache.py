@@ -46,7 +46,6 @@ def test_a_home_that_is_not_known_is_not_looked_for_in_the_tree(monkeypatch: pyt
     assert own_directory("cache") == NOWHERE
 
 
-@pytest.mark.timeout(60)
 def test_a_build_without_a_cache_ends_well(tmp_path: Path) -> None:
     tree = tmp_path / "p"
     tree.mkdir()
@@ -58,7 +57,6 @@ def test_a_build_without_a_cache_ends_well(tmp_path: Path) -> None:
     assert "1 unit" in result.stderr
 
 
-@pytest.mark.timeout(60)
 def test_a_cache_that_fails_at_the_first_write_is_left(tmp_path: Path) -> None:
     """As one over its quota does, which statvfs(3) does not tell of."""
     cache, temporary = tmp_path / "cache", tmp_path / "tmp"
@@ -73,7 +71,6 @@ def test_a_cache_that_fails_at_the_first_write_is_left(tmp_path: Path) -> None:
     assert list(temporary.glob("buildfarm-cache-*/masquerade/*"))
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "kind", ["noexec", "size=4k", "size=48k", "nr_inodes=5"], ids=["noexec", "full", "soon full", "no inodes"]
 )
@@ -103,7 +100,6 @@ def test_the_working_directory_is_no_place_for_it(tmp_path: Path, monkeypatch: p
     assert cache_directory() == tmp_path / f"buildfarm-cache-{os.geteuid()}"
 
 
-@pytest.mark.timeout(60)
 def test_a_user_without_home_and_passwd_entry_builds(tmp_path: Path) -> None:
     """As in a container that is run under any number."""
     (tmp_path / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")

@@ -14,6 +14,7 @@ import pytest
 from buildfarm.home import own_directory
 from buildfarm.make import buffering, confine, confining
 from buildfarm.make.instance import MakeInstance, split_flags
+from tests.farm import PATIENCE
 from tests.hearing import HeardRun, heard_run
 
 needs_landlock = pytest.mark.skipif(confine.abi() == 0, reason="the kernel has no Landlock")
@@ -260,7 +261,7 @@ def test_a_plan_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 
     try:
         handle = asyncio.run(cancelled())
-        assert select.select([handle], [], [], 10)[0], "the sleeping process still lives"
+        assert select.select([handle], [], [], PATIENCE)[0], "the sleeping process still lives"
         os.close(handle)
     finally:
         pid_file.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.make.masquerade import Masquerade, environment, prepare
+from tests.farm import PATIENCE
 
 CALLERS = """\
 #define _GNU_SOURCE
@@ -76,7 +77,7 @@ class Bench:
         return {**found, "BUILDFARM_MASQUERADE": str(self.masquerade), **more}
 
     def run(self, *words: str | Path, **more: str) -> str:
-        done = subprocess.run(words, env=self.environment(**more), capture_output=True, check=False, timeout=60)
+        done = subprocess.run(words, env=self.environment(**more), capture_output=True, check=False, timeout=PATIENCE)
         return (done.stdout + done.stderr).decode().strip()
 
 
@@ -175,7 +176,7 @@ else:
 @pytest.mark.parametrize("how", ["execve", "posix_spawn"])
 def test_a_call_that_just_fits_does_so_with_what_the_hook_adds(bench: Bench, how: str) -> None:
     words = [sys.executable, "-c", FULL, how, "/bin/echo"]
-    plain = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    plain = subprocess.run(words, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
     assert bench.run(*words, plain.splitlines()[-1]) == "it fits"
 
 
@@ -203,7 +204,7 @@ def test_a_cleared_environment_is_what_a_program_sees(bench: Bench, words: list[
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is missing: install it")
     command = ["env", "-i", *cleared, shutil.which(words[0]) or "", *words[1:]]
-    plain = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.decode().strip()
+    plain = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout.decode().strip()
     assert bench.run(*command) == plain
 
 
@@ -384,7 +385,7 @@ def test_the_real_tools_children_know_nothing_of_us(bench: Bench, tmp_path: Path
     (bench.made.directory / "gcc-99").symlink_to(bench.made.stub)
     found = environment({"PATH": f"{bench.bin}:/usr/bin:/bin"}, bench.made, "/nonexistent", "token")
     done = subprocess.run(
-        ["sh", "-c", f"{bench.bin}/gcc-99; true"], env=found, capture_output=True, check=True, timeout=60
+        ["sh", "-c", f"{bench.bin}/gcc-99; true"], env=found, capture_output=True, check=True, timeout=PATIENCE
     )
     names = {line.partition(b"=")[0] for line in done.stdout.splitlines()}
     assert b"PATH" in names

@@ -20,9 +20,8 @@ from buildfarm.make.masquerade import Masquerade, environment
 from buildfarm.make.prelude import Prelude, StopSignals
 from buildfarm.make.server import StubCall, StubServer
 from buildfarm.model import Invocation
+from tests.farm import PATIENCE
 from tests.stubs import masquerade as masquerade
-
-PATIENCE = 30.0  # ends a test that hangs
 
 
 @pytest.fixture

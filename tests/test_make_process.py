@@ -13,6 +13,7 @@ import pytest
 from buildfarm.errors import MachineError
 from buildfarm.make.masquerade import prepare
 from buildfarm.make.process import MakeProcess, find_make
+from tests.farm import PATIENCE
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -125,7 +126,7 @@ def test_make_is_signalled_and_its_signal_reported(tmp_path: Path) -> None:
             assert await asyncio.to_thread(file.readline) == b"up\n"
             assert os.getpgid(process.pid) == os.getpgrp()
             process.signal(signal.SIGTERM)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert await process.wait() == -signal.SIGTERM
         process.signal(signal.SIGTERM)  # it has ended: no error
 

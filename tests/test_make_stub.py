@@ -17,7 +17,8 @@ import pytest
 
 from buildfarm.make import wire
 from buildfarm.make.masquerade import MARKER
-from tests.stubs import PATIENCE, Bench, Conductor, Conversation, end
+from tests.farm import PATIENCE
+from tests.stubs import Bench, Conductor, Conversation, end
 from tests.stubs import bench as bench
 from tests.stubs import masquerade as masquerade
 from tests.stubs import tools as tools

@@ -12,8 +12,6 @@ from tests.farm import Farm
 from tests.test_nodes_e2e import built_by_make, node_of, write_units
 from tests.tool import buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(120)
-
 CROSS = "aarch64-linux-gnu-gcc"
 OTHER = "/usr/bin/" + CROSS
 needs_cross = pytest.mark.skipif(not os.path.exists(OTHER), reason=f"{CROSS} is missing: install gcc-aarch64-linux-gnu")

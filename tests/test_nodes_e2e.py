@@ -13,8 +13,6 @@ from tests.farm import Farm, wait_until
 from tests.proxy import BadMemory, Proxy, Swapper, rubbish
 from tests.tool import Running, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(180)
-
 MAKEFILE = """\
 CFLAGS := -O1 -Wall
 OBJECTS := $(patsubst %.c,%.o,$(wildcard unit_*.c))

@@ -14,6 +14,7 @@ from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.watching import Watcher
 from buildfarm.errors import ConfigError
 from buildfarm.request import RunRequest
+from tests.farm import PATIENCE
 
 
 def member(tmp_path: Path, **environment: str) -> Membership:
@@ -106,7 +107,7 @@ def test_a_file_that_comes_is_replaced_or_goes_is_noticed(tmp_path: Path) -> Non
             told.clear()
             await asyncio.sleep(0.01)
             change()
-            await asyncio.wait_for(told.wait(), 90)
+            await asyncio.wait_for(told.wait(), PATIENCE)
         task.cancel()
 
     asyncio.run(scenario())

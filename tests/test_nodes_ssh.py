@@ -19,8 +19,6 @@ from tests.farm import free_port, require_distccd, wait_until
 from tests.test_nodes_e2e import built_by_make, write_units
 from tests.tool import buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(120)
-
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 
 

@@ -13,7 +13,13 @@ from buildfarm.report.layout import layers
 from tests.browser import Browser, require_chromium
 from tests.histories import history
 
-FRAME_MILLISECONDS = 100.0
+# A frame may cost as much: about 50 ms where nobody disturbs the browser, and more where drawing takes more, too.
+COUNTING = """
+    const begun = performance.now();
+    let sum = 0;
+    for (let i = 0; i < 5e7; i++) sum = (sum * 31 + i) | 0;
+    return performance.now() - begun + (sum ? 0 : 1e-9);
+"""
 """What drawing 5,000 units may cost on this machine while other tests run; a frame of a quiet one takes a tenth."""
 
 
@@ -125,16 +131,14 @@ def _contrast(browser: Browser) -> tuple[float, str]:
 
 def test_five_thousand_units_do_not_stutter(browser: Browser, tmp_path: Path) -> None:
     _opened(browser, tmp_path, 5000)
-    browser.run("document.getElementById('timeline').focus()")
     costs = []
-    for key in "+++++" + "-----":
-        browser.press(key)
-        costs.append(float(browser.run("return document.getElementById('timeline').dataset.milliseconds")))
-    browser.run("document.getElementById('dag').focus()")
-    for key in "++++" + "----":
-        browser.press(key)
-        costs.append(float(browser.run("return document.getElementById('dag').dataset.milliseconds")))
-    assert sorted(costs)[len(costs) // 2] < FRAME_MILLISECONDS, costs
+    for name, keys in (("timeline", "+++++" + "-----"), ("dag", "++++" + "----")):
+        browser.run(f"document.getElementById('{name}').focus()")
+        for key in keys:
+            browser.press(key)
+            drawing = float(browser.run(f"return document.getElementById('{name}').dataset.milliseconds"))
+            costs.append(drawing / float(browser.run(COUNTING)))
+    assert sorted(costs)[len(costs) // 2] < 1, costs
     browser.press("/", *"module_4711", "Enter")
     assert browser.run("return document.querySelector('#unit h3').textContent") == "part117/module_4711.o"
     assert browser.complaints() == []

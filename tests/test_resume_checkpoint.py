@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import project
-from tests.farm import Farm, free_port, wait_until
+from tests.farm import PATIENCE, Farm, free_port, wait_until
 from tests.tool import Running, buildfarm, command, environment, status
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGPWR])
@@ -56,7 +54,7 @@ def test_what_was_ignored_when_the_build_began_stays_ignored(tmp_path: Path) -> 
         wait_until(lambda: farm.waiting() == 2, "two compilers at the gate")
         os.kill(build.pid, signal.SIGHUP)
         farm.open_gate()
-        assert build.wait(100) == 0
+        assert build.wait(PATIENCE) == 0
 
 
 def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ import pytest
 from tests.farm import Farm, wait_until
 from tests.tool import Running, buildfarm, environment
 
-pytestmark = pytest.mark.timeout(120)
-
 OLD, NEW = "int value(void) { return 1; }\n", "int value(void) { return 2; }\n"
 
 
@@ -49,10 +47,10 @@ def test_a_result_of_a_source_that_was_edited_meanwhile_is_made_again(tmp_path: 
     with Farm(count=1, jobs=2, gated=True) as farm:
 
         def edit() -> None:
-            wait_until(lambda: len(farm.compiles()) >= 1, "the first unit", 60)
+            wait_until(lambda: len(farm.compiles()) >= 1, "the first unit")
             farm.close_gate()
             (tree / "go").touch()
-            wait_until(lambda: farm.waiting() > 0, "the unit at the gate", 60)
+            wait_until(lambda: farm.waiting() > 0, "the unit at the gate")
             if kept:
                 edit_keeping_everything_but_ctime(tree / "unit.c")
             else:

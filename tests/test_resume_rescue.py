@@ -11,8 +11,6 @@ from tests import project
 from tests.farm import Farm, wait_until
 from tests.tool import Running, buildfarm, status
 
-pytestmark = pytest.mark.timeout(180)
-
 MAKEFILE = """\
 all: a.o plain.o
 a.o: a.c

@@ -19,8 +19,6 @@ from tests import project
 from tests.farm import Farm, wait_until
 from tests.tool import Running, buildfarm, environment, status
 
-pytestmark = pytest.mark.timeout(120)
-
 RECIPES = """\
 all: program table.txt
 

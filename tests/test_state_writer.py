@@ -18,8 +18,7 @@ from buildfarm.state.database import JournalError
 from buildfarm.state.journal import Journal
 from buildfarm.state.writer import JournalWriter
 from tests import state_samples as sample
-
-PATIENCE = 20.0  # seconds until a hanging test fails
+from tests.farm import PATIENCE
 
 
 class Barrier:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 100.0  # seconds for any command
+TIMEOUT = 300.0  # seconds for any command: ends what hangs, at any load
 
 
 def choose_make() -> str:

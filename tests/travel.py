@@ -29,9 +29,8 @@ from buildfarm.dispatch.recipe_pump import Pump
 from buildfarm.graph.classify import classify
 from buildfarm.graph.fortran import FortranScan, line_rules, scan
 from buildfarm.model import Answer, Invocation, Job, Language, Node, Unit
-from tests.farm import Farm
+from tests.farm import PATIENCE, Farm
 
-CLEANING_SECONDS = 10.0  # that a busy node may take
 ENVIRONMENT = {**os.environ, "LC_ALL": "C"}  # the nodes' language, which their messages are in
 
 
@@ -90,7 +89,7 @@ class Trip:
 
     def left_on_the_node(self) -> list[str]:
         """What stays in the node's temporary directory, its own locks aside; it cleans up after it has answered."""
-        end = time.monotonic() + CLEANING_SECONDS
+        end = time.monotonic() + PATIENCE
         while True:
             left = [name for name in os.listdir(self._farm.nodes[0].tmp) if name not in ("lock", "state")]
             if not left or time.monotonic() > end:
