@@ -22,6 +22,7 @@ CARRIED = (
     "buildfarm/make/surroundings.h",
     "buildfarm/make/tool.h",
     "buildfarm/make/buffer.c",
+    "buildfarm/make/abridge.h",
     "buildfarm/make/planshell.h",
     "buildfarm/state/schema.sql",
     "buildfarm/state/schema-2.sql",

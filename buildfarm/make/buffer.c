@@ -1,15 +1,15 @@
 /* What a dry run's make is preloaded with: it lets make buffer its output as any program that writes to a file does.
  *
  * make asks for line buffering (main.c, `setvbuf (stdout, 0, _IOLBF, BUFSIZ)`), which costs a dry run 36 calls of write(2)
- * for each target of its data base, more than half as much as all else that it does.  It flushes before it starts
- * a recipe line (job.c, `start_job_command`) and before it executes itself anew (main.c), so the order of its words and of
- * those that others write to the same file stays.
+ * for each target of its data base, more than half as much as all else that it does.  It flushes after every message
+ * (output.c), but both streams, stderr last, before it starts a recipe line (job.c, `start_job_command`) and before it executes
+ * itself anew (main.c): so if that flushes stdout too, the order of its words and of those that others write to the same file stays.
  *
  * And as long as nothing has been written in the tree, it lets make look at files below the overlay that confines it
  * (confine.c): for a name that make has not looked at before, the overlay needs as long as all else in stat(2) several times
  * over, and as long again for its end.  What is written in an overlay changes the root of its upper layer, at the first time.
  *
- * And it answers recipe lines in the plan shell's stead (planshell.h).
+ * And it answers recipe lines in the plan shell's stead (planshell.h), and leaves out what nobody reads (abridge.h).
  *
  * It takes itself off LD_PRELOAD before make looks at its environment: neither make nor what make runs knows of it.
  */
@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "abridge.h"
 #include "planshell.h"
 
 #define LOWER "BUILDFARM_LOWER=" /* confine.c: descriptors of make's directory without the overlay, and of the upper layer */
@@ -38,6 +39,15 @@ int setvbuf(FILE *stream, char *buffer, int mode, size_t size)
         setbuffer(stream, large, sizeof large);
     }
     return 0;
+}
+
+int fflush(FILE *stream)
+{
+    if (stream == stdout)
+        return 0;
+    if (stream == stderr)
+        fflush_unlocked(stdout);
+    return fflush_unlocked(stream);
 }
 
 /* --- files ----------------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-"""The library that makes a dry run's make cheap (`buffer.c`, `planshell.h`): compiled on first use, kept in the cache.
+"""The library that makes a dry run's make cheap (`buffer.c` and its headers): compiled on first use, kept in the cache.
 
 It runs no make.  Where it can't be had, a dry run takes longer and says the same.
 """

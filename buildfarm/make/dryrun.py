@@ -26,7 +26,8 @@ make alone would run them.  `confinement` says which.
 
 make writes line by line, even to a file, which costs as much as half of the rest; so it is preloaded with
 `buffer.c`.  It flushes before it starts anything, so records stay where they belong.  From make 4.3 on, which starts
-processes by posix_spawn, it answers recipe lines too, without the script and its two processes (`planshell.h`).
+processes by posix_spawn, it answers recipe lines too, without the script and its two processes (`planshell.h`).  And
+what `graph/makedb.py` does not read of the data base, four fifths, is never printed (`abridge.h`).
 
 Rejected: `SHELL=` on the command line (the makefile's own SHELL is lost, `$(SHELL)` is changed in recipes);
 following the text of -n alone (no environment for recursive calls, `+` lines do harm); no -n with a shell that

@@ -40,7 +40,6 @@ static void record(const char *token, const char *line, char *const *environment
     for (; *environment; environment++)
         fwrite(*environment, strlen(*environment) + 1, 1, stdout);
     printf("\036%s\036%s\n", line, token);
-    fflush(stdout);
 }
 
 /* Answer the command, if it is a recipe line: 1, with an error or the number of a process that ends well at once. */
