@@ -250,14 +250,34 @@ def test_a_header_that_changes_or_appears_is_seen(trip: Trip) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        '/* */ #include "spelt.h"\n',
+        '/*\n */ # include "spelt.h"\n',
+        '#/* */include/**/"spelt.h"\n',
+        '#\\\ninclude "spelt.h"\n',
+        '#include \\\n  "spelt.h"\n',
+        '/* */ # /* */ \\\n include \\\n "spelt.h"\n',
+        '/* #include "nowhere.h" */ /* */ #include "spelt.h"\n',
+        '#include "spelt.h"\nstruct { int included, include_dirs; } o = { .included = 1, .include_dirs = 2 };\n',
+        '#include "spelt.h"\nconst char *t = "#\\n" "50%:" "/*" "#/*";\n',
+    ],
+)
+def test_however_a_directive_is_spelt_its_file_goes_along(trip: Trip, text: str) -> None:
+    trip.write("inc/spelt.h", "#define SPELT 7\n")
+    trip.write("spelt.c", f"{text}int spelt = SPELT;\n")
+    assert trip.go("gcc -Iinc -c spelt.c", pumped=True).raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         '#define NAME "a.h"\n#include NAME\n',
         "const char *when = __DATE__;\n",
         "const char *when = __TIMESTAMP__;\n",
         '%:include "a.h"\n',
-        '/* */ #include "a.h"\n',
-        '#/* */include "a.h"\n',
-        '#\\\ninclude "a.h"\n',
-        '#include \\\n"a.h"\n',
+        '%:/* */include "a.h"\n',
+        '#/* *\n */include "a.h"\n',
+        '#\\\npragma GCC dependency "a.h"\n',
+        '__asm__(".include \\"a.c\\"");\n',
         '#include "/usr/include/stdio.h"\n',
         "#define HAS(x) __has_include(x)\n",
         '__asm__(".incbin \\"a.c\\"");\n',

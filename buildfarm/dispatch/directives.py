@@ -15,26 +15,25 @@ from buildfarm.value import dataclass
 
 OPERANDS_KEPT = 2048  # of directives: sources of a project ask for mostly the same
 
+_BLANK = rb"(?:[ \t\v\f]|/\*[^*\n]*\*/|\\\r?\n)*+"  # comments and continued lines too
+
 # Each begins with a literal, which is searched for fast.
-_DIRECTIVE = re.compile(rb"#[ \t]*(include_next|include|import)\b[ \t]*([^\r\n]*)")
+_DIRECTIVE = re.compile(rb"#" + _BLANK + rb"(include_next|include|import)\b" + _BLANK + rb"(?=([^\r\n]*))")
 _HAS_INCLUDE = re.compile(rb"__has_include(_next)?[ \t]*\([ \t]*([^\r\n]*)")
 _MACRO = re.compile(rb"([A-Za-z]\w*)[ \t]*(?:/[*/].*)?")  # not one of the compiler's own, which begin with `_`
 _NAME = re.compile(rb'<([^>\n]+)>|"([^"\n]+)"')
 _DEFINE = re.compile(rb"[ \t]*#[ \t]*define[ \t]+")
 _OPERAND_MACRO = re.compile(rb"([A-Za-z_]\w*)[ \t]*\)")
 _ODD_DIRECTIVES = (
-    re.compile(rb"\*/[ \t\v\f]*#"),
-    re.compile(rb"#[ \t]*(?:\\|/\*)"),
-    re.compile(rb"#[ \t]*pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess)"),
-    re.compile(rb"#[ \t]*embed\b"),
+    re.compile(rb"#" + _BLANK + rb"(?:\\|/\*|embed\b|pragma[ \t]+GCC[ \t]+(?:dependency|pch_preprocess))"),
+    re.compile(rb"%:" + _BLANK + rb"(?:\\|/\*|include|import\b|embed\b|pragma\b)"),  # `%:` is `#`
 )
+_ASSEMBLER = re.compile(rb"\.inc(?:bin\b|lude(?!\w))")  # it would read a file of the node
 # By a part that they share: one search for that ends it, mostly.
 _ODD_WORDS = (
     (b"E__", (b"__DATE__", b"__TIME__", b"__BASE_FILE__")),  # not this machine's there
     (b"P__", (b"__TIMESTAMP__",)),
-    (b"%:", (b"%:",)),  # other spellings of what is searched for
-    (b"??", (b"??=", b"??/")),
-    (b".inc", (b".incbin", b".include")),  # the assembler would read a file of the node
+    (b"??", (b"??=", b"??/")),  # other spellings of what is searched for
 )
 
 
@@ -72,14 +71,16 @@ def read(content: bytes) -> Directives:
             for word in words:
                 if word in content:
                     return Directives((), unclear=f"`{word.decode()}`")
+    if (odd := _ASSEMBLER.search(content)) is not None:
+        return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
     for pattern in _ODD_DIRECTIVES:
-        if (odd := pattern.search(content)) is not None:
-            return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
+        for odd in pattern.finditer(content):
+            if _begins_line(content, odd.start()):
+                return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
     found: dict[Asked, None] = {}
     computed: set[str] = set()
     for match in _DIRECTIVE.finditer(content):
-        line = content.rfind(b"\n", 0, match.start()) + 1
-        if content[line : match.start()].strip():
+        if not _begins_line(content, match.start()):
             continue  # within a comment or a string
         if _ask(found, match[2], match[1] == b"include_next") or _in_comment(content, match.start()):
             continue
@@ -144,6 +145,12 @@ def defined(content: bytes, names: frozenset[str]) -> frozenset[str]:
     return frozenset(
         name for name, word in there if word in content and re.search(rb"define\b(?:[^\n]|\\\r?\n)*\b" + word, content)
     )
+
+
+def _begins_line(content: bytes, at: int) -> bool:
+    """Whether nothing stands before it in its line, save what may be the end of a comment."""
+    before = content[content.rfind(b"\n", 0, at) + 1 : at]
+    return not before[before.rfind(b"*/") + 2 if b"*/" in before else 0 :].strip()
 
 
 def _in_comment(content: bytes, at: int) -> bool:

@@ -38,7 +38,7 @@ from buildfarm.model import SentFile
 
 NEVER: tuple[int, Set[str]] = (-1, frozenset())
 
-_ONCE = re.compile(rb"#[ \t]*(?:pragma[ \t]+once|import)\b")
+_ONCE = re.compile(rb"\b(?:pragma[ \t]+once|import)\b")
 SOURCES_KEPT = 256  # different lists of directives of sources, of which the files that they lead to are remembered
 
 Asking = tuple[str, str, tuple[str, ...], tuple[Asked, ...]]
