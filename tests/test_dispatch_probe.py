@@ -101,6 +101,13 @@ def test_a_node_whose_gcc_is_missing_refuses(canaries: Canaries) -> None:
         _probe(canaries, path="/nothing-is-installed-here")
 
 
+def test_a_node_whose_compiler_names_nothing_refuses_and_is_not_taken_for_another(canaries: Canaries) -> None:
+    """As where its temporary directory is full, which may pass."""
+    names = ("gcc", "gcc-12", f"{canaries.target}-gcc", f"{canaries.target}-gcc-12")
+    with pytest.raises(NodeRefused, match="its gcc says nothing to -dumpmachine; is its disk full"):
+        _probe(canaries, compilers=dict.fromkeys(names, "#!/bin/sh\nexit 0\n"))
+
+
 def test_a_node_that_does_not_let_us_in_says_what_to_check(canaries: Canaries) -> None:
     async def scene() -> None:
         async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

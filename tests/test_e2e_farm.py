@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,22 @@ def test_a_build_that_fails_after_its_units_is_closed_as_failed(
     told = buildfarm("status", "-C", str(tmp_path))
     assert told.code == 1
     assert "failed with status 2" in told.stdout and known in told.stdout
+
+
+def test_a_clock_that_is_set_back_in_mid_build_makes_no_build_shorter(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all: a.o\n\tsleep 2\n\ttouch $@\na.o: a.c\n\tcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    script = (
+        "import os, sys, time\n"
+        "real = time.time\n"
+        "time.time = lambda: real() - 7200 * os.path.exists(sys.argv[1] + '/all')\n"
+        "from buildfarm.cli import main\n"
+        "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], env=environment(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    closing = done.stderr.splitlines()[-1]
+    assert b"1 unit in " in closing and b" in 0." not in closing, closing
 
 
 def test_a_second_build_in_the_tree_is_turned_away_with_the_firsts_pid(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ class Build:
         self._token = os.urandom(16).hex()
         self._cores = len(os.sched_getaffinity(0))
         self._started = time.time()
+        self._begun = time.monotonic()  # the clock may be set while it builds
 
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
@@ -212,12 +213,11 @@ class Build:
             begun.journal.set_reused(begun.build, begun.reused)
             begun.journal.set_nodes(begun.build, [unasked(node) for node in begun.nodes])
             begun.journal.end_build(begun.build, state, code)
-        now = time.time()
         self._reporters.finished(
             Summary(
                 exit_status=code,
-                time=now,
-                seconds=now - self._started,
+                time=time.time(),
+                seconds=time.monotonic() - self._begun,
                 reused=begun.reused,
                 unseen=len(unseen),
                 interrupted=state is BuildState.INTERRUPTED,

@@ -158,7 +158,7 @@ class Prober:
             here = (told.stdout.decode(errors="replace").splitlines() or [""])[0].strip()
             there = await ask_tool(node, name, question)
             if there != here:
-                return f"the {name} of {node.key} says {there or 'nothing'} to {question}, here it is {here}"
+                return f"the {name} of {node.key} says {there} to {question}, here it is {here}"
         return None
 
 

@@ -81,7 +81,7 @@ async def probe(node: Node, canaries: Canaries, *, deadlines: Deadlines = DEADLI
             ("target", canaries.target, target) if target != canaries.target else ("version", canaries.version, version)
         )
         others = " nor ".join(naming.of("gcc") for naming in _namings(canaries)[1:])
-        difference = f"its gcc has {what} {there or 'unknown'}, here it is {here}, and there is no fitting {others}"
+        difference = f"its gcc has {what} {there}, here it is {here}, and there is no fitting {others}"
         return replace(identity, differences={c.language: difference for c in canaries.canaries})
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(_repeat(node, naming.canary(canary), deadlines)) for canary in canaries.canaries]
@@ -165,8 +165,11 @@ async def ask(node: Node, tool: str, question: str, deadlines: Deadlines = DEADL
         judged = judge(answer)
         assert isinstance(judged, (NodeAtFault, LocalVerdict)), "BUG: a failure that was judged a success"
         raise NodeRefused(judged.reason)
-    lines = answer.stdout.decode(errors="replace").splitlines()
-    return "".join(c for c in lines[0] if c.isprintable()).strip()[:100] if lines else ""
+    first = answer.stdout.decode(errors="replace").partition("\n")[0]
+    said = "".join(c for c in first if c.isprintable()).strip()[:100]
+    if not said:  # another compiler would name itself
+        raise NodeRefused(f"its {tool} says nothing to {question}; is its disk full?")
+    return said
 
 
 async def _repeat(node: Node, canary: Canary, deadlines: Deadlines) -> _Repeated | NodeFault:
