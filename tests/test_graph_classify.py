@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fingerprint import fingerprint
-from buildfarm.model import Kind, Language, ToolCall, Unit
+from buildfarm.model import TRIAL, Kind, Language, ToolCall, Unit
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -350,6 +350,7 @@ def test_a_query_writes_no_file(command: str) -> None:
         ("gcc -o conftest conftest.c", ("conftest",)),
         ("gfortran -c conftest.f90 -o x.o", ("x.o",)),
         ("gcc -Werror -mweird -x c -c /dev/null -o .tmp/tmp", (".tmp/tmp",)),
+        ("gcc -x c -c /dev/stdin -o a.o", ("a.o",)),
         ("gcc x.h", ("x.h.gch",)),
         ("gcc -c a.o", ()),
         ("ccache gcc -c a.c", ()),
@@ -362,6 +363,11 @@ def test_what_is_not_understood_runs_here_with_a_reason(command: str, outputs: t
     found = call(command)
     assert (found.kind, found.outputs, found.unit) == (Kind.OTHER, outputs, None)
     assert found.reason
+
+
+def test_what_may_fail_is_told_from_a_source_that_comes_through_a_pipe() -> None:
+    assert call("gcc -x c -c /dev/null -o x").reason == TRIAL
+    assert call("gcc -x c -c /dev/stdin -o x.o").reason == "/dev/stdin: not a regular file"
 
 
 def test_an_empty_command_is_no_error() -> None:

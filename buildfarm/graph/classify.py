@@ -133,8 +133,10 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     outputs = tuple(path for path in (output, *also) if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
-    if is_device(source) or is_conftest(source) or is_conftest(output):
+    if source == os.devnull or is_conftest(source) or is_conftest(output):
         return _other(command, TRIAL, outputs)
+    if is_device(source):
+        return _other(command, f"{source}: not a regular file", outputs)
     unit = _unit(command, source, language, output, depfile, environment, stack_usage)
     return ToolCall(Kind.COMPILE, command.name, outputs, unit)
 
