@@ -404,3 +404,9 @@ def test_a_working_directory_that_was_removed_is_named_as_such(tmp_path: Path) -
     )
     assert run.returncode == 64
     assert "buildfarm: the working directory was removed\n  hint: cd to" in run.stderr, run.stderr
+
+
+def test_an_option_of_another_command_is_known_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    said = say(capfd, "plan", "-C", str(tmp_path), "--hosts", "pi1")
+    assert said.code == 64 and "hint: `buildfarm run` has --hosts, this command has not" in said.err

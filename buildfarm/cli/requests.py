@@ -200,6 +200,8 @@ def _parse(words: Sequence[str]) -> arguments.MakeArguments:
             for match in get_close_matches(word.partition("=")[0], own, n=1, cutoff=0.75)
         ]
         hint = f"did you mean {near[0]}?" if near else error.hint
+        if near and near[0] in {word.partition("=")[0] for word in words}:
+            hint = f"`buildfarm run` has {near[0]}, this command has not"
         raise UsageError(error.message, hint=hint) from error
 
 
