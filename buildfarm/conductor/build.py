@@ -65,6 +65,7 @@ class Begun:
     build: int  # the journal's number of it
     token: str
     started: float  # seconds since the epoch
+    since: float  # the same by the monotonic clock, which nobody sets while it builds
     cores: int
     state_dir: Path
     workroom: Path
@@ -88,7 +89,7 @@ class Build:
         self._token = os.urandom(16).hex()
         self._cores = len(os.sched_getaffinity(0))
         self._started = time.time()
-        self._begun = time.monotonic()  # the clock may be set while it builds
+        self._since = time.monotonic()
 
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
@@ -138,6 +139,7 @@ class Build:
                     build=build,
                     token=self._token,
                     started=self._started,
+                    since=self._since,
                     cores=self._cores,
                     state_dir=self._state_dir,
                     workroom=workroom,
@@ -217,7 +219,7 @@ class Build:
             Summary(
                 exit_status=code,
                 time=time.time(),
-                seconds=time.monotonic() - self._begun,
+                seconds=time.monotonic() - self._since,
                 reused=begun.reused,
                 unseen=len(unseen),
                 interrupted=state is BuildState.INTERRUPTED,

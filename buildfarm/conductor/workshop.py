@@ -373,11 +373,10 @@ class Workshop:
 
     def _summary(self, ledger: Ledger, code: int, state: BuildState) -> Summary:
         tally = ledger.tally
-        now = time.time()
         return Summary(
             exit_status=code,
-            time=now,
-            seconds=now - self._begun.started,
+            time=time.time(),
+            seconds=time.monotonic() - self._begun.since,
             done=tally.done,
             failed=tally.failed,
             remote=tally.remote,
