@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from buildfarm.report.text import count, duration, printable, relative
 if TYPE_CHECKING:
     from buildfarm.conductor.planner import Planned
     from buildfarm.graph.plan import PlannedCall
+    from buildfarm.model import Unit
 
 
 @click.command(
@@ -89,6 +91,8 @@ def without_rule(planned: Planned, goals: tuple[str, ...]) -> list[str]:
 
 def describe(planned: Planned, directory: str, durations: dict[str, float]) -> list[str]:
     """The plan for people; `durations` in seconds by call, as far as they were ever measured."""
+    from buildfarm.graph.classify import stays
+
     graph = planned.graph
     totals = graph.totals()
     calls = graph.calls()
@@ -108,7 +112,7 @@ def describe(planned: Planned, directory: str, durations: dict[str, float]) -> l
     for call, name in zip(calls, names, strict=True):
         mark = "*" if call.key in critical else " "
         cost = duration(durations[call.key]) if call.key in durations else ""
-        lines.append(f"  {mark} {name:<{width}}  {cost:>8}  {_place(call)}".rstrip())
+        lines.append(f"  {mark} {name:<{width}}  {cost:>8}  {_place(call, stays)}".rstrip())
     if critical:
         lines.append("  (* on the critical path)")
     for instance in graph.plans.values():
@@ -122,9 +126,7 @@ def _name(call: PlannedCall, directory: str) -> str:
     return printable(relative(call.outputs[0], directory) if call.outputs else " ".join(call.argv[:3]))
 
 
-def _place(call: PlannedCall) -> str:
-    from buildfarm.graph.classify import stays
-
+def _place(call: PlannedCall, stays: Callable[[Unit], bool]) -> str:
     perhaps = "" if call.certain else " (perhaps)"
     unit = call.call.unit
     if unit is None:

@@ -28,14 +28,14 @@ async def without_scripts(plan: InstancePlan) -> InstancePlan:
     wrappers = Wrappers()
     changed = {}
     for key, target in plan.targets.items():
-        calls = [await _behind(call, wrappers) if _is_wrapped(call) else call for call in target.calls]
-        if calls != list(target.calls):
+        if any(map(_is_wrapped, target.calls)):
+            calls = [await _behind(call, wrappers) if _is_wrapped(call) else call for call in target.calls]
             changed[key] = target._replace(calls=tuple(calls))
     return replace(plan, targets={**plan.targets, **changed}) if changed else plan
 
 
 def _is_wrapped(call: PlannedCall) -> bool:
-    return call.is_unit and is_wrapper(os.path.basename(call.argv[0]))
+    return call.is_unit and is_wrapper(call.argv[0].rpartition("/")[2])
 
 
 async def _behind(call: PlannedCall, wrappers: Wrappers) -> PlannedCall:

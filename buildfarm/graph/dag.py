@@ -135,11 +135,8 @@ class BuildGraph:
         missing: set[tuple[str, str]] = set()
         for plan in self._plans.values():
             missing.update((plan.directory, rule.target) for rule in plan.missing)
-            for key, target in plan.targets.items():
-                if target.has_rule:
-                    with_rule.add(key)
-                if target.remade:
-                    remade.add(key)
+            with_rule.update([key for key, target in plan.targets.items() if target.has_rule])
+            remade.update([key for key, target in plan.targets.items() if target.remade])
         units = len(self.units())
         return Totals(
             units=units,

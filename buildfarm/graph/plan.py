@@ -210,11 +210,13 @@ class EarlyRecipes:
 
     def name(self, rules: Iterable[Rule]) -> None:
         """Find the paths of what the rules name."""
-        path = self.plain.path
+        paths, path = self.plain.paths, self.plain.path
         for rule in rules:
-            path(rule.name)
+            if rule.name not in paths:
+                path(rule.name)
             for name in rule.prerequisites:
-                path(name)
+                if name not in paths:
+                    path(name)
 
     def take(self, steps: Iterable[Step]) -> None:
         """Read the recipes of these steps."""
