@@ -42,7 +42,7 @@ def test_a_node_that_announces_itself_works_once_it_is_accepted(tmp_path: Path) 
             words = ("run", "-C", str(tree), "--hosts", hosts, "--fallback", "never", "--no-lookahead")
             with Running(words, env=surroundings) as build:
                 wait_until(lambda: farm.waiting() == 2, "the known node to work")
-                listed = buildfarm("nodes", "accept", "--wait", "200", f"127.0.0.1:{stranger.port}", env=surroundings)
+                listed = buildfarm("nodes", "accept", "--wait", "60", f"127.0.0.1:{stranger.port}", env=surroundings)
                 assert listed.code == 0, listed.stderr
                 assert not stranger.started(), "a stranger got work before it was accepted"
                 wait_until(
