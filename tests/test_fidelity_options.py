@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,8 @@ def run(words: Sequence[str], root: Path, stdin: bytes, **variables: str) -> sub
 
 def said(stderr: bytes) -> list[str]:
     """What make and its tools said, without buildfarm's own lines."""
-    lines = stderr.decode().splitlines()
+    text = re.sub(r"\[\d+/\d+\] .*\n", "", stderr.decode())  # also in the middle of another line
+    lines = text.splitlines()
     return sorted(line for line in lines if not line.startswith(("buildfarm:", "[")))
 
 

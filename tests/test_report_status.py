@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from buildfarm.report.document import StatusDocument, json_schema
 from buildfarm.report.status import Build, Failure, NodeLine, Out, Status, Units
 from buildfarm.report.status_view import view
 from buildfarm.state.views import BuildView, CheckedOutView, Counters, FailureView, NodeView, StatusRows
+from tests.tool import environment
 
 START = 1_795_000_000.0
 
@@ -269,16 +271,18 @@ def test_no_node_of_a_dead_build_is_busy() -> None:
         assert seen.state == shown
 
 
-def test_status_imports_nothing_that_is_slow_to_import() -> None:
+def test_status_imports_nothing_that_is_slow_to_import(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from buildfarm.cli import main\n"
-        "try: main(['status', '--json', '-C', '/'])\n"
+        "try: main(['status', '--json', '-C', sys.argv[1]])\n"
         "except SystemExit: pass\n"
         "heavy = {'networkx', 'pydantic', 'rich', 'asyncio', 'filelock', 'platformdirs', 'buildfarm.model'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    nobodys = environment(HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, env=nobodys, capture_output=True, text=True, check=False)
     assert (done.stderr, done.returncode) == ("", 0)
 
 
