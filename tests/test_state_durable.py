@@ -124,6 +124,24 @@ def test_the_oldest_recipe_bounds_what_may_be_half_written(tmp_path: Path) -> No
     assert recipes.oldest_start(make.pid, clock) is None
 
 
+def test_a_shell_whose_child_ends_while_it_is_looked_at_is_a_recipe_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`while test -e wait; do sleep 0.05; done`: taken for a shell that waits for a make, its recipe was over."""
+    ended = 2**22 + 1
+    real = recipes._children
+    with subprocess.Popen(["sh", "-c", "echo; read _"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        found = {os.getpid(): [shell.pid], shell.pid: [ended]}
+        monkeypatch.setattr(recipes, "_children", lambda pid: iter(found[pid]) if pid in found else real(pid))
+        before = durable.touch(tmp_path / "clock")
+        bound = recipes.oldest_start(os.getpid(), tmp_path / "clock")
+        assert bound is not None and bound < before
+        assert shell.pid in recipes._recipes(os.getpid(), "python")
+        shell.communicate()
+
+
 def test_without_a_recipe_the_bound_is_now(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     try:

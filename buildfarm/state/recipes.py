@@ -53,8 +53,8 @@ def _walk(pid: int, name: str) -> tuple[list[int], bool]:
     try:
         is_make = _name(pid) in MAKES | {name}
         children = list(_children(pid))
-    except OSError:  # ended meanwhile
-        return [], False
+    except OSError:  # ended meanwhile, with no start any more; but no make, so that its parent is a recipe still
+        return [], True
     below: list[int] = []
     leads_to_make = is_make
     for child in children:
