@@ -339,7 +339,8 @@ def test_a_build_that_is_stopped_leaves_the_terminal_to_the_shell(tmp_path: Path
         words = [sys.executable, "-c", SHELL, BUILDER, f"seq 1 5; read go < {gate}; echo end"]
         os.execve(sys.executable, words, {**os.environ, "TERM": "xterm"})
     try:
-        seen = until(terminal, b"", b"RADIATION.o")
+        seen = until(terminal, b"", b"5\r\n")  # what make prints before it is stopped
+        seen = until(terminal, seen, b"RADIATION.o")
         os.write(terminal, b"\x1a")
         seen = until(terminal, seen, b"stopped")
         shell = seen.index(b"stopped")
