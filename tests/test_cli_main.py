@@ -344,6 +344,17 @@ def test_plan_shows_units_place_and_path_and_changes_nothing(capfd: pytest.Captu
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_a_plan_knows_what_units_took_after_a_build_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\tgcc -c a.c\nclean:\n\trm -f a.o\n")
+    (tmp_path / "a.c").write_text("int x;\n")
+    for goal in ("a.o", "clean"):
+        assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", goal).code == 0
+    planned = buildfarm("plan", "-C", str(tmp_path))
+    assert planned.code == 0 and " of work" in planned.stdout, planned.stdout
+    report = buildfarm("report", "-C", str(tmp_path), "-o", str(tmp_path / "page.html"))
+    assert "nothing was compiled or linked in this build; --build N shows an earlier one" in report.stdout
+
+
 @pytest.mark.parametrize(
     ("hosts", "expected"),
     [
@@ -410,3 +421,23 @@ def test_an_option_of_another_command_is_known_as_such(tmp_path: Path, capfd: py
     (tmp_path / "Makefile").write_text("all:\n")
     said = say(capfd, "plan", "-C", str(tmp_path), "--hosts", "pi1")
     assert said.code == 64 and "hint: `buildfarm run` has --hosts, this command has not" in said.err
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        (("run", "--jobs=x"), "buildfarm: option --jobs needs a positive integer, got 'x'\n"),
+        (("run", "-Z"), "buildfarm: option -Z is unknown\n  hint: make --help lists make's options\n"),
+        (("run", "-kZ"), "buildfarm: option -Z (in -kZ) is unknown\n  hint: make --help lists make's options\n"),
+        (
+            ("export",),
+            "buildfarm: Missing argument 'FORMAT'. Choose from: compile-commands, dot, svg, trace, prometheus, html,"
+            " missing\n  hint: `buildfarm export --help` shows how it is used\n",
+        ),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_with_the_hint_that_helps(
+    capfd: pytest.CaptureFixture[str], words: tuple[str, ...], complaint: str
+) -> None:
+    said = say(capfd, *words)
+    assert (said.code, said.out, said.err) == (64, "", complaint)

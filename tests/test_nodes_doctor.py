@@ -35,6 +35,7 @@ def test_a_good_node_and_this_machine_are_told_with_figures(tmp_path: Path) -> N
         assert words in node["says"]
     assert "clock" not in node["says"], "it is this machine's own"
     assert "adds no processor" in node["says"]
+    assert checks["hosts"] == {"subject": "hosts", "ok": True, "says": "1 node from --hosts", "fix": None}
     assert {"make", "gcc", "filesystem", "sqlite", "disk", "memory", "open files", "packing"} <= checks.keys()
 
 

@@ -110,7 +110,8 @@ def _status(words: list[str]) -> int:
         return USAGE_ERROR
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "buildfarm"
-        _complain(error.format_message(), f"`{command} --help` shows how it is used")
+        said = " ".join(error.format_message().split())  # click lists what may be chosen in lines with tabs
+        _complain(said, f"`{command} --help` shows how it is used")
         return USAGE_ERROR
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

@@ -14,6 +14,7 @@ from buildfarm.cli.nodes import hosts_in_force
 from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.errors import BuildfarmError
 from buildfarm.home import STATE_DIRECTORY
+from buildfarm.report.text import count
 
 if TYPE_CHECKING:
     from buildfarm.conductor.machine import Check
@@ -101,9 +102,11 @@ def _nodes(listed: Hosts) -> list[Check]:
     if not listed.nodes:
         return [Check("hosts", True, "none named: builds run on this machine alone")]
     try:
-        return [judge(finding) for finding in survey(listed.nodes, os.environ, thorough=True)]
+        judged = [judge(finding) for finding in survey(listed.nodes, os.environ, thorough=True)]
     except BuildfarmError as error:
         return [Check("hosts", False, error.message, error.hint)]
+    source = f"{count(len(judged), 'node')} from {listed.source.name}" if listed.source else "none named"
+    return [Check("hosts", True, "; ".join((source, *listed.notes))), *judged]
 
 
 def judge(finding: Finding) -> Check:

@@ -47,7 +47,7 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
     """
     from buildfarm.cli.requests import Options, from_words
     from buildfarm.conductor.planner import plan_build
-    from buildfarm.state.reader import steps
+    from buildfarm.state.reader import durations as recorded
 
     gc.disable()  # one plan is made and told, of millions of values without a cycle
     request = from_words(make_words, Options(config=config), dict(os.environ))
@@ -59,7 +59,7 @@ def plan(make_words: tuple[str, ...], config: Path | None, as_json: bool, as_dot
     planned = plan_build(str(request.directory), request.make_words, request.environment)
     if not planned.graph.plans:
         raise MachineError("; ".join(planned.troubles) or "make gives no plan", hint="does `make -n` work here?")
-    measured = {step.output: step.seconds for step in steps(request.directory / STATE_DIRECTORY) if step.output}
+    measured = recorded(request.directory / STATE_DIRECTORY)
     durations = {}
     for call in planned.graph.calls():
         seconds = measured.get(call.outputs[0]) if call.outputs else None

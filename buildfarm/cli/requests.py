@@ -192,7 +192,8 @@ def _parse(words: Sequence[str]) -> arguments.MakeArguments:
     except UsageError as error:
         from difflib import get_close_matches
 
-        own = ["--" + field.name.replace("_", "-") for field in fields(Options)]
+        all_ours = ["--" + field.name.replace("_", "-") for field in fields(Options)]
+        own = [name for name in all_ours if not arguments.is_option(name)]
         near = [
             match
             for word in words

@@ -46,5 +46,5 @@ def describe(found: Findings, directory: str, held: int) -> list[str]:
         lines.append("the last build was not interrupted, it failed: make decides what is missing, and compiles that")
     lines += [f"make could not tell all of its targets: {printable(trouble)}" for trouble in found.troubles]
     if sweep.interrupted:
-        lines.append(f"{count(sweep.kept_units, 'unit')} would not be compiled again")
+        lines.append(f"would keep {count(sweep.kept_units, 'unit')} in all")
     return lines

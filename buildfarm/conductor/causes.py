@@ -19,6 +19,7 @@ from buildfarm.report.text import count, printable, relative
 from buildfarm.state.views import StepView
 
 SHOWN = 4  # changed files that are named
+REMOVED = "it had been removed, or one of its prerequisites in the Makefile is made anew each time"
 SLACK = 0.01  # seconds by which two clocks of one machine may differ
 
 
@@ -44,11 +45,10 @@ def why(step: StepView, earlier: Sequence[StepView], directory: str, make_words:
     orders = [word for word in make_words if word in ("-B", "--always-make") or word.startswith(("-W", "--what-if"))]
     if orders:
         return f"make was told to, by {orders[0]}"
-    unknown = "" if before.inputs else ", and what it reads is not known, for it was compiled here"
-    return (
-        f"nothing that it reads has changed since build {before.build}{unknown}: it had been removed, or one of its"
-        " prerequisites in the Makefile is made anew each time"
-    )
+    if not before.inputs:
+        unknown = f"what it read in build {before.build} is not known, for it was made here"
+        return f"{unknown}: that had changed, or {REMOVED}"
+    return f"nothing that it reads has changed since build {before.build}: {REMOVED}"
 
 
 def _changed(step: StepView, before: StepView) -> list[tuple[str, str]]:

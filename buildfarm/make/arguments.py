@@ -250,7 +250,8 @@ def _cluster(word: str, rest: list[str]) -> list[_Option]:
     options: list[_Option] = []
     for position, letter in enumerate(word[1:], start=1):
         if letter not in _SHORT:
-            raise UsageError(f"option -{letter} (in {word}) is unknown", hint="make --help lists make's options")
+            within = f" (in {word})" if len(word) > 2 else ""
+            raise UsageError(f"option -{letter}{within} is unknown", hint="make --help lists make's options")
         kind = _SHORT[letter]
         if kind is _Operand.NONE:
             options.append(_Option(letter, None, (f"-{letter}",)))

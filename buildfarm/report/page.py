@@ -253,6 +253,8 @@ def text_lines(history: History) -> Iterable[str]:
     """The headlines for a terminal."""
     for what, number, remark in tiles(history):
         yield f"  {what:<14} {number:>12}  {remark}"
+    if not history.steps:
+        yield "  nothing was compiled or linked in this build; --build N shows an earlier one"
     for chance in history.chances[1:]:
         if chance.seconds > WORTH_SAYING * history.chances[0].seconds:
             continue
