@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildfarm.dispatch import depfile
 from buildfarm.dispatch.depfile import renamed
+from buildfarm.graph.classify import classify
 
 
 def test_without_the_name_nothing_changes() -> None:
@@ -57,3 +59,32 @@ def test_the_reference_is_gcc(tmp_path: Path, count: int) -> None:
     (tmp_path / "a.c").write_text("".join(f'#include "{name}"\n' for name in names))
     written = subprocess.run(["gcc", "-MM", "a.c"], cwd=tmp_path, capture_output=True, check=True).stdout
     assert written == _written([b"a.o"], [b"a.c", *(name.encode() for name in names)], phony=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-MMD -MD",
+        "-MD -MMD -o x.o",
+        "-MD -Wp,-MP -o x.o",
+        "-MMD -MQ q -MT t",
+        "-MMD -MT t -MQ q -MT u",
+        "-Wp,-MT,w -MD -o x.o",
+        "-MF n.d -Wp,-MD,w.d,-MT,w -MT t",
+    ],
+)
+def test_a_depfile_written_for_its_options_is_gccs_or_none(tmp_path: Path, options: str) -> None:
+    (tmp_path / "h.h").touch()
+    (tmp_path / "a.c").write_text('#include "h.h"\n#include <stddef.h>\n')
+    words = ["gcc", "-c", *options.split(), "a.c"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    unit = classify(words).unit
+    assert unit is not None and unit.depfile is not None
+    written = (tmp_path / unit.depfile.path).read_bytes()
+    wanted = depfile.wanted(unit.depfile.arguments, unit.source)
+    if wanted is None:
+        assert any(word.startswith("-MQ") for word in unit.depfile.arguments) and "-MT" in options
+        return
+    every = ["gcc", "-M" if wanted.system else "-MM", "a.c"]
+    names = depfile.read(subprocess.run(every, cwd=tmp_path, capture_output=True, check=True).stdout)
+    assert names is not None and depfile.write(wanted, names) == written

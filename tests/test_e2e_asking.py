@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from buildfarm.conductor import planner
+from buildfarm.make import confining
+from buildfarm.make.dryrun import DryRunOutput, dry_run
+from buildfarm.make.printed import Printed
 from tests import project
 from tests.farm import Farm, wait_until
 from tests.test_e2e_lookahead import files, held, makes_tree
@@ -84,3 +91,44 @@ def test_what_fails_or_does_more_than_ask_is_not_planned_with(tmp_path: Path) ->
     planned = planner.plan_build(str(tree), ["FFLAGS=`./model-config --fflags; rm go`"], environment())
     assert [unit.call.unit.source for unit in planned.graph.units() if unit.call.unit] == ["b.F90", "c.F90"]
     assert (tree / "go").exists()
+
+
+SEEN = """\
+all:
+\tfor s in a b; do gcc -c $$s.c -o `echo $$s`.o; done
+\tX=1; gcc -DX=`echo $$X` -c a.c -o c.o
+\tX=2; gcc -DX=`echo $$X` -c a.c -o d.o
+\tX=`date`; gcc -DX=`echo $$X` -c a.c -o e.o
+\tgcc -DX=`echo`$$(echo 1; false) -c a.c -o f.o
+\tgcc -DX=`echo ')'; echo` -c a.c -o g.o
+"""
+
+
+def test_a_question_is_asked_with_the_variables_that_its_line_has_set(tmp_path: Path) -> None:
+    tree = files(tmp_path / "p", {"Makefile": SEEN, "a.c": "", "b.c": ""})
+    planned = planner.plan_build(str(tree), [], environment())
+    assert [" ".join(unit.argv) for unit in planned.graph.units()] == [
+        "gcc -c a.c -o a.o",
+        "gcc -c b.c -o b.o",
+        "gcc -DX=1 -c a.c -o c.o",
+        "gcc -DX=2 -c a.c -o d.o",
+        "gcc -DX=) -c a.c -o g.o",
+    ]
+
+
+def test_where_writing_is_not_refused_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = model(tmp_path / "p")
+    files(tree, {"mpicc": "#!/bin/sh\ntouch asked\n", "d.c": ""})
+    (tree / "mpicc").chmod(0o755)
+    (tree / "Makefile").write_text(MAKEFILE + "model: d.o\nd.o:\n\t./mpicc -c d.c\n")
+
+    async def unconfined(*arguments: Any, **named: Any) -> DryRunOutput:
+        return replace(await dry_run(*arguments, **named), confinement=confining.NOT_AT_ALL)
+
+    async def printed(*_: Any, **_named: Any) -> Printed:
+        pytest.fail("a script was run")
+
+    monkeypatch.setattr(planner, "dry_run", unconfined)
+    monkeypatch.setattr(planner, "printed", printed)
+    planned = planner.plan_build(str(tree), [], environment())
+    assert [unit.argv[0] for unit in planned.graph.units()] == ["./mpicc"]

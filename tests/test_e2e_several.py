@@ -60,6 +60,17 @@ def test_one_that_fails_has_the_whole_call_run_here(tmp_path: Path) -> None:
     assert document["checked_out"] == [] and len(document["failures"]) == 1
 
 
+def test_what_is_a_link_is_written_through(tmp_path: Path) -> None:
+    """As make leaves it: a file beside an object that is no ordinary file keeps its unit here."""
+    tree = write(tmp_path / "p", SOURCES, "-fstack-usage")
+    (tree / "kept").touch()
+    (tree / "b.su").symlink_to("kept")
+    with Farm(count=1, jobs=4) as farm:
+        result = buildfarm("run", "--hosts", farm.hosts, cwd=tree)
+    assert result.code == 0, result.stderr
+    assert (tree / "b.su").is_symlink() and "b.c" in (tree / "kept").read_text()
+
+
 def test_without_nodes_it_runs_here_as_it_is(tmp_path: Path) -> None:
     tree = write(tmp_path / "p", SOURCES, "-O1")
     result = buildfarm("run", "--hosts", "", cwd=tree)

@@ -97,6 +97,25 @@ def test_what_mpis_wrapper_scripts_call_is_made_ahead(tmp_path: Path) -> None:
     assert (told["total"], told["done"], told["lookahead"]) == (3, 3, 2)  # b.o's own words are not shown
 
 
+NOTING = """\
+#!/bin/sh
+echo "$@" >> ../noted
+exec gcc "$@"
+"""
+
+
+def test_a_wrapper_of_the_projects_own_that_shows_nothing_runs_as_often_as_under_make(tmp_path: Path) -> None:
+    tree = files(tmp_path / "p", {"Makefile": "all: a.o b.o\n%.o: %.c\n\tcd sub && ../mpicc -c ../$<\n", "sub/x": ""})
+    files(tree, {"mpicc": NOTING, "a.c": "int a;\n", "b.c": "int b;\n"})
+    (tree / "mpicc").chmod(0o755)
+    before = project.digests(tree)
+    assert "2 units" in buildfarm("plan", "-C", str(tree)).stdout
+    assert project.digests(tree) == before
+    with Farm(count=1, jobs=2) as farm:
+        assert buildfarm("run", "-C", str(tree), "-j1", "--hosts", farm.hosts).code == 0
+    assert (tree / "noted").read_text() == "-c ../a.c\n-c ../b.c\n"
+
+
 def test_a_compiler_that_finds_no_assembler_fails_as_under_make_and_no_node_is_blamed(tmp_path: Path) -> None:
     gcc = shutil.which("gcc")
     (tmp_path / "Makefile").write_text(f"export PATH := /nonexistent\na.o: a.c\n\t{gcc} -c a.c\n")

@@ -19,6 +19,8 @@ from buildfarm.graph.questions import Question, Questions, only_asks
         "git rev-parse HEAD",
         "cd ../config && cat flags",
         "uname -s | tr A-Z a-z",
+        "hostname -s",
+        "(cat flags 2>/dev/null)",
         "grep VERSION= version.sh | sed 's/.*=//'",
         "test -f x.h && echo -DX || echo -DY",
     ],
@@ -31,6 +33,9 @@ def test_questions(command: str) -> None:
     "command",
     [
         "date",
+        "hostname farm",
+        "hostname -F name",
+        "cat flags >/dev/null.txt",
         "make -s flags",
         "./flags.sh",
         "cat flags >copy",
@@ -53,8 +58,14 @@ def test_a_question_is_asked_once_and_then_known() -> None:
     questions = Questions()
     assert questions("nf-config --fflags", "/w", {"A": "1"}) is None
     assert questions("date", "/w", {}) is None
-    assert questions.open == {Question("nf-config --fflags", "/w"): {"A": "1"}}
-    questions.answers[questions.open.popitem()[0]] = "-I/usr/include"
-    assert questions("nf-config --fflags", "/w", {}) == "-I/usr/include"
-    assert questions("nf-config --fflags", "/elsewhere", {}) is None
-    assert len(questions.open) == 1
+    question = Question("nf-config --fflags", "/w", frozenset({("A", "1")}))
+    assert [*questions.taken()] == [[question]] and not questions.open
+    questions.answers[question] = "-I/usr/include"
+    assert questions("nf-config --fflags", "/w", {"A": "1"}) == "-I/usr/include"
+    assert questions("nf-config --fflags", "/elsewhere", {"A": "1"}) is None
+    assert questions("nf-config --fflags", "/w", {"A": "2"}) is None
+    assert questions("uname", "/w", {"A": "2"}) is None
+    assert [[asked.command for asked in together] for together in questions.taken()] == [
+        ["nf-config --fflags"],
+        ["nf-config --fflags", "uname"],
+    ]

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import gc
 import os
+import shlex
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from buildfarm.make.arguments import parse as parse_words
 from buildfarm.make.cache import cache_directory
 from buildfarm.make.dryrun import DryRunOutput, dry_run
 from buildfarm.make.instance import MakeInstance
-from buildfarm.make.printed import printed
+from buildfarm.make.printed import Confined, printed
 from buildfarm.value import dataclass
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 MOST_INSTANCES = 5_000  # a Makefile that calls itself without end must not plan without end
 SECONDS = 60.0  # of the processors' time for one dry run; ModelE's take 0.03 each, a kernel's top level 5
+_END = "\x1e"  # of an answer, and of its status
 _AT_ONCE = min(4, len(os.sched_getaffinity(0)) + 1)  # dry runs: to hear more than three keeps one interpreter busy
 
 
@@ -87,29 +89,31 @@ async def plan_instance(
     if output.error is not None:
         return None, output.error
     database = await asyncio.to_thread(uncollected, hearing.database)
+    confined = functools.partial(printed, tree=tree, confiner=confiner)
     questions = Questions()
     while True:
         plan, trouble = await asyncio.to_thread(
             uncollected, _understand, instance, output, hearing, database, questions
         )
+        if output.confinement == confining.NOT_AT_ALL:  # programs of the project's own might write
+            return plan, trouble
         if not questions.open:
-            return await without_scripts(plan), trouble
-        await _answer(questions, tree, confiner)
+            return await without_scripts(plan, confined), trouble
+        await _answer(questions, confined)
 
 
-async def _answer(questions: Questions, tree: str | None, confiner: Path | None) -> None:
+async def _answer(questions: Questions, confined: Confined) -> None:
     """Have done what recipe lines ask, so that their commands are known when the plan is made once more."""
-    while questions.open:
-        question, environment = questions.open.popitem()
-        own = {**environment}
-        own.pop("BUILDFARM_SOCKET", None)  # compilers that it asks are not the build's
+    for asked in questions.taken():
+        script = "".join(f"(eval {shlex.quote(question.command)}); printf '{_END}%s{_END}' $?\n" for question in asked)
         try:
-            told = await printed(question.command, question.cwd, own, tree=tree, confiner=confiner)
+            told = await confined(script, asked[0].cwd, dict(asked[0].environment))
         except OSError:
-            questions.answers[question] = None
             continue
-        text = told.text.decode("utf-8", "surrogateescape").rstrip("\n")
-        questions.answers[question] = text if told.status == 0 else None  # else what it asks of may not be there yet
+        texts = told.text.decode("utf-8", "surrogateescape").split(_END)
+        for question, text, status in zip(asked, texts[::2], texts[1::2], strict=False):
+            if status == "0":  # else what it asks of may not be there yet
+                questions.answers[question] = text.rstrip("\n")
 
 
 class Hearing:

@@ -90,7 +90,8 @@ class Several:
 
     async def _make(self, call: StubCall, unit: Unit, tasks: list[Task]) -> tuple[Task, Compiled]:
         invocation = Invocation(unit.argv, call.invocation.cwd, call.invocation.env)
-        outputs = absolute_outputs(ToolCall(Kind.COMPILE, unit.tool, (unit.output,), unit), invocation)
+        made = (unit.output, *([unit.stack_usage] if unit.stack_usage is not None else []))
+        outputs = absolute_outputs(ToolCall(Kind.COMPILE, unit.tool, made, unit), invocation)
         urgency = self.lookahead.urgency(invocation, unit)
         async with self.lending.seat(call.pid, invocation.env) as seat:
             task = await self.maker.task(unit, invocation, outputs, urgency=urgency, seat=seat)

@@ -2,30 +2,40 @@
 
 The script itself runs as it is when make runs it, and what comes then is the compiler, with the words that the script
 `-show`s.  So it is those words that a plan must know.  Wrappers that are programs (Open MPI's) are themselves what
-comes, and stay; so does a call that the script does not show, which is then made when make asks for it.
+comes, and stay; so does a call that the script does not show, which is then made when make asks for it.  A script may
+be anybody's, so it is asked confined: one that knows no `-show` may compile, or note what it was called with.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from buildfarm.conductor.toolbox import is_script
+from buildfarm.dispatch.local import Finished
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify
 from buildfarm.graph.plain import digest
 from buildfarm.graph.plan import InstancePlan, PlannedCall
 from buildfarm.make.masquerade import real_directories
+from buildfarm.make.printed import Confined
 
 _FOR_THE_SCRIPT = ("-f90=", "-f77=", "-fc=", "-cc=", "-cxx=", "-CC=", "-config=", "-profile=")
 """Options that it takes for itself (mpifort(1) of MPICH), so that what it shows without them is not what it calls."""
 
 
-async def without_scripts(plan: InstancePlan) -> InstancePlan:
+async def without_scripts(plan: InstancePlan, confined: Confined) -> InstancePlan:
     """The plan with the compilers' own calls for those of wrapper scripts."""
-    wrappers = Wrappers()
+
+    async def show(argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> Finished:
+        told = await confined(shlex.join(argv), cwd, env)
+        return Finished(-1 if told.status is None else told.status, told.text, b"")
+
+    wrappers = Wrappers(show)
     changed = {}
     for key, target in plan.targets.items():
         if any(map(_is_wrapped, target.calls)):
@@ -40,8 +50,7 @@ def _is_wrapped(call: PlannedCall) -> bool:
 
 async def _behind(call: PlannedCall, wrappers: Wrappers) -> PlannedCall:
     """What the call's script calls; the call itself if it is no script, or does not say."""
-    own = {**call.environment}
-    own.pop("BUILDFARM_SOCKET", None)  # the compilers that it asks are not the build's
+    own = call.environment
     path = os.pathsep.join(real_directories(own.get("PATH", os.defpath)))
     name = call.argv[0]
     wrapper = os.path.join(call.cwd, name) if os.sep in name else shutil.which(name, path=path)

@@ -75,13 +75,17 @@ class Wanted:
 
 
 def wanted(arguments: Sequence[str], source: str) -> Wanted | None:
-    """What `Depfile.arguments` ask for; None: more than is understood here."""
+    """What `Depfile.arguments` ask for; None: more than is understood here.
+
+    From gcc 10 on targets of -MT come before those of -MQ, some in another order (mkdeps.cc, deps_add_target).
+    """
     targets: list[bytes] = []
+    named_by: set[str] = set()
     phony = False
-    system: bool | None = None
-    for argument in _unwrapped(arguments):
+    options = [*_unwrapped(arguments)]
+    for argument in options:
         if argument in ("-MD", "-MMD"):
-            system = argument == "-MD"
+            pass
         elif argument == "-MP":
             phony = True
         elif argument.startswith(("-MT", "-MQ")) and len(argument) > 3:
@@ -89,13 +93,14 @@ def wanted(arguments: Sequence[str], source: str) -> Wanted | None:
             if argument.startswith("-MQ") and not _PLAIN.fullmatch(name):
                 return None
             targets.append(name)
+            named_by.add(argument[:3])
         elif not argument.startswith("-MF") or argument == "-MF":
             return None
-    if system is None:
+    if len(named_by) > 1 or ("-MD" not in options and "-MMD" not in options):
         return None
     if not targets:  # with -Wp,-MD alone the driver names none (c-opts.cc: deps_add_default_target)
         targets.append(os.fsencode(os.path.splitext(os.path.basename(source))[0]) + b".o")
-    return Wanted(tuple(targets), phony, system)
+    return Wanted(tuple(targets), phony, system="-MMD" not in options)  # which the driver puts behind -MD
 
 
 def _unwrapped(arguments: Sequence[str]) -> Iterator[str]:

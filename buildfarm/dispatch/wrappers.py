@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
 
 from buildfarm.dispatch import local
 from buildfarm.dispatch.prepared import CannotTravel
@@ -26,10 +27,17 @@ def is_wrapper(tool: str) -> bool:
     return tool.startswith("mpi")
 
 
-class Wrappers:
-    """The answers of the wrappers and drivers of one build."""
+class Run(Protocol):
+    """Runs a tool as `local.run` does."""
 
-    def __init__(self) -> None:
+    def __call__(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> Awaitable[local.Finished]: ...
+
+
+class Wrappers:
+    """The answers of the wrappers and drivers of one build, which are asked by `run`."""
+
+    def __init__(self, run: Run = local.run) -> None:
+        self._run = run
         self._shown: dict[Key, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._native: dict[Key, tuple[str, ...]] = {}
 
@@ -52,7 +60,7 @@ class Wrappers:
     async def _show(self, tool_path: str, cwd: str, env: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         name = os.path.basename(tool_path).removeprefix("mpi").partition(".")[0]
         placeholder = _PLACEHOLDERS.get(name, "bf__unit.f90")
-        shown = await local.run([tool_path, "-show", "-c", placeholder], cwd=cwd, env=env)
+        shown = await self._run([tool_path, "-show", "-c", placeholder], cwd=cwd, env=env)
         words = shlex.split(os.fsdecode(shown.stdout)) if shown.succeeded else []
         if placeholder not in words or "-c" not in words:
             raise CannotTravel(f"{tool_path} -show does not say what it runs")
@@ -75,7 +83,7 @@ class Wrappers:
 
     async def _ask(self, tool_path: str, asked: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
         argv = [tool_path, *asked, "-###", "-E", "-x", "c", os.devnull]
-        told = await local.run(argv, cwd=cwd, env=env)
+        told = await self._run(argv, cwd=cwd, env=env)
         said = os.fsdecode(told.stderr).splitlines()
         if any(line.startswith(f"{os.path.basename(tool_path)}: ") for line in said):
             raise CannotTravel(f"{tool_path} warns of {' '.join(asked)}, and no node would")

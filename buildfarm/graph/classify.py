@@ -124,7 +124,8 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
         if command.output and not is_device(command.output):
             names = (command.output,)
         units = _single(command, [name for name, _ in sources], environment) if command.mode == "c" else ()
-        return _other(command, "several sources in one command", names)._replace(units=units)
+        outputs = (*names, *(path for path in _side_depfiles(command) if not is_device(path)))
+        return _other(command, "several sources in one command", outputs)._replace(units=units)
     source, language = sources[0]
     output = command.output if command.output is not None else _derived_output(command, source, language)
     depfile = _depfile(command, source, output)

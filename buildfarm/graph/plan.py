@@ -318,8 +318,8 @@ class _Builder:
         recipe.lines.append(line)
         share = self._shared.setdefault
 
-        def ask(command: str, cwd: str, exported: Mapping[str, str]) -> str | None:
-            return self.ask(command, cwd, {**environment, **exported})
+        def ask(command: str, cwd: str, seen: Mapping[str, str]) -> str | None:
+            return self.ask(command, cwd, {**environment, **seen})
 
         script = shell.parse(line, self.directory, environment, self.exists, ask)
         writers = [command for command in script.commands if command.argv[0].rpartition("/")[2] not in WRITE_NOTHING]

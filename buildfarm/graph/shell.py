@@ -67,14 +67,14 @@ class _State:
 
 
 Ask = Callable[[str, str, Mapping[str, str]], str | None]
-"""What a command prints in a directory, with variables that the line exports; None: not known."""
+"""What a command prints in a directory, with variables that the line has set and it sees; None: not known."""
 
 
 def _nothing_is_there(_: str) -> bool:
     return False
 
 
-def nobody_knows(_command: str, _cwd: str, _exported: Mapping[str, str]) -> None:
+def nobody_knows(_command: str, _cwd: str, _seen: Mapping[str, str]) -> None:
     """The `Ask` that has no answer."""
 
 
@@ -379,7 +379,16 @@ class _Reader(WordReader):
             if cwd is None:
                 return None
             found = substituted(command, lambda path: self.exists(os.path.join(cwd, path)))
-            return self.ask(command, cwd, state.exported) if found is None else found
+            if found is not None:
+                return found
+            seen = dict(state.exported)
+            for name in NAME.findall(command):
+                value = state.variables.get(name, "")
+                if value is None:
+                    return None
+                if name in state.variables:
+                    seen[name] = value
+            return self.ask(command, cwd, seen)
 
         return expand(word, state.variables, printed)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from buildfarm.make import native
 
 PROGRAM = "buildfarm-confine"
+NOT_AT_ALL = "free"  # what it reports where the kernel can't
 
 
 def prepare(cache: Path) -> Path | None:

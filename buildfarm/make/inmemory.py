@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from buildfarm.make import confine
+from buildfarm.make import confine, confining
 from buildfarm.make.patience import Patience, processor_time
 
 _LARGEST_OUTPUT = 1 << 30  # bytes
@@ -54,7 +54,7 @@ async def run_in_memory(
             process.wait()
         await hearing.rest()
         status = None if late else process.returncode
-        return status, os.fsdecode(_content(err)), _content(report).decode() or "free"
+        return status, os.fsdecode(_content(err)), _content(report).decode() or confining.NOT_AT_ALL
 
 
 def _start(

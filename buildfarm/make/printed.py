@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,12 +28,17 @@ class Printed(NamedTuple):
     confinement: str  # as in `dryrun.DryRunOutput`
 
 
+Confined = Callable[[str, str, Mapping[str, str]], Awaitable[Printed]]
+"""`printed` with its tree and its confiner: a script, a directory, an environment."""
+
+
 async def printed(
     script: str, cwd: str, environment: Mapping[str, str], *, tree: str | None, confiner: Path | None
 ) -> Printed:
     """Run `script` in the directory `cwd`; it may seem to write below `tree`.  Raises OSError."""
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     own = {**environment, "TMPDIR": private}  # in the common place a recipe's own run might meet its files
+    own.pop("BUILDFARM_SOCKET", None)  # compilers that it calls are not the build's
     pieces: list[bytes] = []
     try:
         words = [*confining.words(cwd, tree, private, own), "", SHELL, "sh", "-c", script]
