@@ -402,7 +402,8 @@ def test_several_sources_in_one_command_are_as_many_units_where_each_could_trave
         assert unit.argv == tuple(word for word in line.split() if word == unit.source or word not in sources)
     if sources:
         assert call.kind is Kind.OTHER
-        assert call.outputs == tuple(f"{Path(name).stem}.o" for name in sources)
+        suffixes = (".o", ".d") if "-MMD" in line else (".o",)
+        assert call.outputs == tuple(Path(name).stem + suffix for suffix in suffixes for name in sources)
 
 
 PIECES = words(
