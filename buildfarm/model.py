@@ -90,10 +90,21 @@ class Unit(NamedTuple):
     fortran: FortranOptions | None = None
     local_reason: str | None = None  # why it may not travel; None: it may
     stack_usage: str | None = None  # the file that -fstack-usage writes, as the compiler names it
+    listing: str | None = None  # the file that -Wa,-a... writes, as typed
 
     @property
     def may_travel(self) -> bool:
         return self.local_reason is None
+
+    @property
+    def assembled_here(self) -> bool:
+        """Whether a node makes its assembler text only, though it is compiled to an object."""
+        return self.listing is not None
+
+    @property
+    def returns_text(self) -> bool:
+        """Whether a node sends assembler text."""
+        return self.assembler_only or self.assembled_here
 
     @property
     def link_time(self) -> bool:

@@ -155,7 +155,7 @@ def test_flags_that_need_full_preprocessing(flag: str) -> None:
     "flag",
     words(
         "-fwpa -flto-report --coverage -fprofile-arcs -fprofile-use=x -ftest-coverage -fplugin=x.so -specs=x -B/x "
-        "-gsplit-dwarf -save-temps -save-temps=obj -fdump-tree-all -fcallgraph-info -Wa,-a=l "
+        "-gsplit-dwarf -save-temps -save-temps=obj -fdump-tree-all -fcallgraph-info -Wa,-a "
         "-Wa,-g,-alh=x.lst -Wa,--MD,x -Wa,-MD,x -Wa,--MD=x -Wa,--gdwarf-5 "
         "-Wa,--statistics -Wa,-Z,--no-weird -v -H -P -C -CC -traditional-cpp -dA -fpch-preprocess -fdirectives-only "
         "-fpreprocessed -MG -fopt-info=x -frepo -fcompare-debug -Wp,-MT,x "
@@ -216,6 +216,43 @@ def test_the_file_of_stack_usage_is_an_output(flags: str, written: str | None) -
     assert found.unit is not None and found.unit.local_reason is None
     assert found.unit.stack_usage == written
     assert written is None or written in found.outputs
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        ("-Wa,-a,-ad,-alms=b/a.lst", "b/a.lst"),
+        ("-Wa,-aln=a.lst -Wa,-mrelax-relocations=no", "a.lst"),
+        ("-g -Wa,-adhlns=a.lst", "a.lst"),
+    ],
+)
+def test_a_listing_is_an_output_that_this_machines_assembler_writes(flags: str, written: str) -> None:
+    found = call(f"gcc {flags} -c d/a.c")
+    assert found.unit is not None and found.unit.local_reason is None
+    assert found.unit.listing == written and written in found.outputs
+    assert not any(word.startswith("-Wa,-a") for word in found.unit.compile_arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gcc -Wa,-a -c a.c",
+        "gcc -Wa,-aln=x,-aln=y -c a.c",
+        "gcc -Wa,-aln=x -Wa,-aln=y -c a.c",
+        "gcc -Wa,-aln=x,-MD=y -c a.c",
+        "gcc -Wa,-aln=/dev/stdout -c a.c",
+        "gcc -Wa,-aln=x -pipe -c a.c",
+        "gcc -Wa,-aln=x -g -c a.c",
+        "gcc -Wa,-aln=x -fstack-usage -c a.c",
+        "gcc -Wa,-aln=x -flto -c a.c",
+        "gcc -Wa,-aln=x -S a.c",
+        "gfortran -Wa,-aln=x -c a.f90",
+        "clang -Wa,-aln=x -c a.c",
+    ],
+)
+def test_other_listings_are_written_here(command: str) -> None:
+    found = unit(command)
+    assert found.local_reason is not None
 
 
 def test_options_are_known_by_their_long_names() -> None:

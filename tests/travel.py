@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from buildfarm.dispatch import client
+from buildfarm.dispatch.listing import assembled
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.prepare import Made, Prepared, prepare
 from buildfarm.dispatch.recipe_pump import Pump
@@ -136,6 +138,12 @@ class Trip:
         invocation = Invocation(unit.argv, os.path.normpath(directory), ENVIRONMENT)
         return asyncio.run(MissingDirectories().words(unit, invocation, tool, room=self.workdir))
 
+    def _assembled(self, unit: Unit, directory: Path, text: bytes) -> tuple[bytes, Made]:
+        tool = shutil.which(unit.tool)
+        assert tool is not None
+        invocation = Invocation(unit.argv, os.path.normpath(directory), ENVIRONMENT)
+        return asyncio.run(assembled(unit, invocation, tool, text, workdir=self.workdir()))
+
     def send(self, job: Job, *, instead: Path | None = None) -> Answer:
         """The node's answer, given while the tree is elsewhere, and the tree `instead` in its place."""
         elsewhere = self.root.with_name(self.root.name + ".elsewhere")
@@ -166,6 +174,9 @@ class Trip:
             settled = prepared.settle(answer)
             assert settled is not None, f"it tells of the node: {answer.depfile!r}"
             content, inputs, outputs_made = settled.object, settled.inputs, settled.made
+        if unit.assembled_here and answer.status == 0:
+            content, listing = self._assembled(unit, directory, content)
+            outputs_made = (*outputs_made, listing)
         if told is not None:
             told = self._at_delivery(unit, directory) + told
         return Result(
@@ -177,7 +188,7 @@ class Trip:
             words="local" if told is None else "same" if told == local.stderr else "differ",
             words_by=by,
             made={
-                os.path.basename(made.final): _content(made) == Path(made.final).read_bytes()
+                os.path.basename(made.final): _listed(_content(made)) == _listed(Path(made.final).read_bytes())
                 for made in outputs_made
                 if local.returncode == 0
             },
@@ -194,6 +205,11 @@ class Trip:
         path.write_bytes(content)
         subprocess.run(["objcopy", "--strip-debug", path], check=True)
         return path.read_bytes()
+
+
+def _listed(content: bytes) -> bytes:
+    """Without the name of the assembler text's temporary file, which is another in each listing."""
+    return re.sub(rb"/cc\w{6}\.s\b", b"/cc.s", content)
 
 
 def _content(made: Made) -> bytes:

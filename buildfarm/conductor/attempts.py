@@ -75,7 +75,7 @@ class Attempts:
             return Doubtful(FAILED_THERE, answer.stderr, answer.status)
         environment = task.invocation.env
         reference = await self._toolbox.reference(task.unit, task.tool_path, environment)
-        inspect = partial(elf.inspect, reference=reference, assembler=task.unit.assembler_only)
+        inspect = partial(elf.inspect, reference=reference, assembler=task.unit.returns_text)
         wrong = inspect(answer.object)
         if wrong is not None:
             return Faulty(Fault.CORRUPT, f"{node.key}: {wrong}", damaged=elf.begins(answer.object))

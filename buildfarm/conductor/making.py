@@ -30,6 +30,7 @@ from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch import protocol, recipe_fortran
 from buildfarm.dispatch.events import Submit
 from buildfarm.dispatch.fortran_text import read as read_text
+from buildfarm.dispatch.listing import assembled
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.palette import Palette
 from buildfarm.dispatch.prepare import prepare
@@ -324,6 +325,13 @@ class Maker:
                 return CompileHere(UNCLEAR)
             content, inputs, made, stdout = settled.object, settled.inputs, settled.made, settled.stdout
             before = {path: before[path] for path in inputs}
+        if task.unit.assembled_here:
+            self._make_room(task.step)
+            async with self.bench.place(task.urgency):
+                content, listing = await assembled(
+                    task.unit, task.invocation, task.tool_path, content, workdir=task.workdir
+                )
+            made = (*made, listing)
         return Compiled(
             object=content,
             stdout=stdout,

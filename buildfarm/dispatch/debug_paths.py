@@ -1,6 +1,6 @@
 """Gives the debug information of a unit that a node preprocessed the directory where the user compiles.
 
-It changes nothing but strings of `.debug_str` and `.debug_line_str`.
+It changes nothing but strings: of `.debug_str` and `.debug_line_str`, or of assembler text.
 
 *Theory of operation.*  A compiler writes down its working directory (`DW_AT_comp_dir`, and the first entry of the line
 table), on a node that is `TMPDIR/distccd_XXXX/home/...`.  Both are references to strings in the two sections that hold
@@ -20,6 +20,8 @@ from buildfarm.dispatch import elf
 
 MARK = b"distccd_"  # how distccd's temporary directories are called
 _STRINGS = (b".debug_str", b".debug_line_str")
+_SPELLED_AS_IT_IS = re.compile(rb"[ !#-\[\]-~]*")
+_NUMBERED = re.compile(rb'^\t\.file [0-9]+ (".*)$', re.MULTILINE)
 _SLASHES = b"/" * 8
 _ON_NODE = re.compile(rb".*/distccd_[^/]*/|/{8,}")
 
@@ -56,6 +58,20 @@ def restored(content: bytes, sent: str, named: str) -> bytes | None:
                 return None
             changed[begin:end] = string.ljust(end - begin, b"\0")
     return None if MARK in changed else bytes(changed)
+
+
+def restored_text(text: bytes, sent: str, named: str) -> bytes | None:
+    """The same of assembler text, where such strings stand between quotes, with escapes (gcc: output_quoted_string).
+
+    None as well where a file has two numbers: before DWARF 5 gcc counts one whose name is mapped with and without it.
+    """
+    there, here = os.fsencode(sent), os.fsencode(named)
+    numbered = _NUMBERED.findall(text)
+    if not _SPELLED_AS_IT_IS.fullmatch(here) or len(set(numbered)) != len(numbered):
+        return None
+    on_node = re.compile(rb'"[^"\n]*/distccd_[^/"\n]*%s(?=["/])' % re.escape(there))
+    changed = on_node.sub(lambda _: b'"' + here, text)
+    return None if MARK in changed else changed
 
 
 def _strings(content: bytes, section: elf.Section) -> Iterator[tuple[int, int]]:

@@ -158,13 +158,23 @@ def is_clang(path: str) -> bool:
     return any("clang" in os.path.basename(name) for name in (path, os.path.realpath(path)))
 
 
+async def started(argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> list[list[str]]:
+    """The commands that the driver would start for `argv`, in order; none if it fails.  Raises OSError."""
+    told = await local.run([*argv, "-###"], cwd=cwd, env=env)
+    lines = os.fsdecode(told.stderr).splitlines() if told.succeeded else []
+    return [
+        [_ESCAPE.sub(r"\1", quoted) if quoted else bare for quoted, bare in _WORD.findall(line)]
+        for line in lines
+        if line.startswith(" ")
+    ]
+
+
 async def _ask(argv: Sequence[str], words: Words, *, cwd: str, env: Mapping[str, str]) -> tuple[str, ...]:
     """The one command that the driver would start, as a template; empty: it is not one cc1."""
-    told = await local.run([*argv, "-###"], cwd=cwd, env=env)
-    commands = [line for line in os.fsdecode(told.stderr).splitlines() if line.startswith(" ")]
-    if not told.succeeded or len(commands) != 1:
+    commands = await started(argv, cwd=cwd, env=env)
+    if len(commands) != 1:
         return ()
-    command = [_ESCAPE.sub(r"\1", quoted) if quoted else bare for quoted, bare in _WORD.findall(commands[0])]
+    command = commands[0]
     if os.path.basename(command[0]) not in ("cc1", "cc1plus") or not os.access(command[0], os.X_OK):
         return ()
     return words.template(command)

@@ -78,6 +78,8 @@ async def prepare(
     clang = is_clang(tool_path)
     if unit.stack_usage and (clang or not await _STACK_USAGE.can_be_asked(tool_path, invocation.env)):
         raise CannotTravel("-fstack-usage: writes files beside the object")
+    if unit.listing is not None and unit.debug:
+        raise NotAsText("its listing tells columns, which preprocessing changes")
     plain = recipe == "P2" or unit.full_preprocessing or clang
     result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, result.stdout)
@@ -115,7 +117,7 @@ async def prepare(
         *map(_spelled, unit.compile_arguments),
         *(() if plain else _PREPROCESSED),
         *((f"-fdebug-compilation-dir={invocation.cwd}",) if clang and unit.debug else ()),
-        "-S" if unit.assembler_only else "-c",
+        "-S" if unit.returns_text else "-c",
         "unit.cc" if unit.language is Language.CXX else "unit.c",
         "-o",
         "unit.o",

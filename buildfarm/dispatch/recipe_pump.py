@@ -27,7 +27,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import depfile
 from buildfarm.dispatch.closure import Closure, Header, SearchPath, Unclear
-from buildfarm.dispatch.debug_paths import MARK, restored, working_directory
+from buildfarm.dispatch.debug_paths import MARK, restored, restored_text, working_directory
 from buildfarm.dispatch.driver import is_gcc
 from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.palette import plain
@@ -67,6 +67,7 @@ class _Settler:
     own: tuple[str, ...]  # the compiler's own directories
     wanted: depfile.Wanted | None
     made: Made | None
+    text: bool  # assembler text comes back
     directory: str | None  # the working directory that debug information is to name; None: there is none
 
     def __call__(self, answer: Answer) -> Settled | None:
@@ -74,7 +75,8 @@ class _Settler:
         listed = depfile.read(answer.depfile)
         content: bytes | None = answer.object
         if self.directory is not None:
-            content = restored(answer.object, self.cwd, self.directory)
+            restore = restored_text if self.text else restored
+            content = restore(answer.object, self.cwd, self.directory)
         if listed is None or content is None or any(mark in content for mark in _MARKS):
             return None
         names = [_restored(name) for name in listed]
@@ -166,7 +168,7 @@ class _Trip:
 
     def _job(self, argv: tuple[str, ...], files: Iterable[Header]) -> Job:
         return Job(
-            (self.node_tool, *argv, "-c", led(self.unit.source), "-o", _TARGET),
+            (self.node_tool, *argv, "-S" if self.unit.returns_text else "-c", led(self.unit.source), "-o", _TARGET),
             cwd=self.cwd,
             files=_tree(files, self.options, self.search, self.cwd),
             recipe="P3",
@@ -180,6 +182,7 @@ class _Trip:
             self.search.own,
             self.wanted,
             made,
+            self.unit.returns_text,
             directory,
         )
 

@@ -71,6 +71,7 @@ def _is_as_needed(unit: Unit | None, source: str, output: str) -> bool:
         and unit.may_travel  # then it has no other input
         and unit.depfile is None
         and unit.stack_usage is None
+        and unit.listing is None
         and (unit.source, unit.output) == (source, output)
         and source != output
         and sum(word.startswith("-o") for word in unit.argv) == 1

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from buildfarm.graph.assembler import lists_no_debug
 from buildfarm.graph.binutils import archiver, linker, ranlib
 from buildfarm.graph.command import Command
 from buildfarm.graph.names import (
@@ -130,7 +131,7 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
     output = command.output if command.output is not None else _derived_output(command, source, language)
     depfile = _depfile(command, source, output)
     stack_usage = _with_suffix(output, ".su") if command.stack_usage and output else None
-    also = (depfile.path if depfile else "", stack_usage or "")
+    also = (depfile.path if depfile else "", stack_usage or "", command.listing or "")
     outputs = tuple(path for path in (output, *also) if path and not is_device(path))
     if source == "-":
         return _other(command, "the source comes from standard input", outputs)
@@ -290,6 +291,7 @@ def _unit(
         fortran=fortran,
         local_reason=_local_reason(command, source, language, fortran, what, output, environment),
         stack_usage=stack_usage,
+        listing=command.listing,
     )
 
 
@@ -340,8 +342,12 @@ def _local_reason(
             return f"{command.link_time}: travels where C or C++ becomes an object"
         if command.seed is not None:
             return f"{command.link_time} with {command.seed}: the same bytes come from this machine only"
-    if command.stack_usage and not _tells_stack_usage(command, what):
+    if command.stack_usage and not _comes_with_a_file(command, what):
         return "-fstack-usage: writes files beside the object"
+    if command.listing and (command.stack_usage or "-pipe" in command.argv or not _comes_with_a_file(command, what)):
+        return f"-Wa,-a...={command.listing}: writes files beside the object"
+    if command.listing and command.debug and not lists_no_debug(command.argv):
+        return f"-Wa,-a...={command.listing}: lists the strings of debug information, which stand in another order"
     if len(command.inputs) > 1:
         return "objects or libraries beside the source: the compiler warns of them"
     if is_device(output) or output == "-":
@@ -356,8 +362,8 @@ def _local_reason(
     return command.native
 
 
-def _tells_stack_usage(command: Command, what: Language) -> bool:
-    """Whether a node can be had to send the file of -fstack-usage too: gcc's, of a compile to an object."""
+def _comes_with_a_file(command: Command, what: Language) -> bool:
+    """Whether the file of -fstack-usage, or a listing, can be had with a node's answer: gcc's, of an object."""
     return (
         command.mode == "c"
         and command.tool.family == "compiler"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildfarm.graph.names import Tool
+from buildfarm.graph.names import Tool, is_device
 from buildfarm.graph.options import NATIVE_REASON, PREPROCESS, Option, Role, look_up
 
 _LINKERS = (Role.PLAIN, Role.LIBRARY, Role.FOR_LINKER)  # what goes to neither step is for a link
@@ -32,6 +32,7 @@ class Command:
         self.link_time: str | None = None  # -flto
         self.seed: str | None = None  # -frandom-seed
         self.stack_usage = False  # -fstack-usage
+        self.listing: str | None = None  # -Wa,-a...=FILE
         self.query = False
         self.dependencies = False  # -MD or -MMD
         self.dependency_arguments: list[str] = []
@@ -108,6 +109,10 @@ class Command:
             self.seed = arg
         elif role is Role.STACK_USAGE or role is Role.NO_STACK_USAGE:
             self.stack_usage = role is Role.STACK_USAGE
+        elif role is Role.LISTING:
+            if self.listing is not None or is_device(value):
+                self.stay(f"{arg}: not known to be safe on a node")
+            self.listing = value
         elif role is Role.FOR_PREPROCESSOR:
             self._for_preprocessor(arg)
         elif role is Role.FOR_LINKER:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
+from buildfarm.graph.assembler import listed, travels
 from buildfarm.value import dataclass
 
 PREPROCESS: Final = 1  # matters to `-E`
@@ -58,6 +59,7 @@ class Role(IntEnum):
     SEED = 27  # -frandom-seed
     STACK_USAGE = 28  # -fstack-usage
     NO_STACK_USAGE = 29
+    LISTING = 30  # -Wa,-a...=FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,26 +321,6 @@ _CHARSET_OF_TEXTS: Final = ("-finput-charset=utf-8", "-finput-charset=utf8")  # 
 NATIVE: Final = frozenset(("-march=native", "-mtune=native", "-mcpu=native"))
 
 
-# Words of gas that change no more than the object, or its warnings (as(1)).  The others may write or read files
-# (`-MD`, `-a=`, `-I`), print (`--statistics`) or put the node's directory into the object (`-g`, `--gdwarf-5`).
-_ASSEMBLER_TRAVELS: Final = tuple(
-    word
-    for row in (
-        "-m -W -L -n --32 --64 --x32 --compress-debug-sections --nocompress-debug-sections --defsym= --divide",
-        "--elf-stt-common= --execstack --fatal-warnings --generate-missing-build-notes= --keep-locals",
-        "--no-pad-sections --no-warn --noexecstack --reduce-memory-overheads --size-check= --strip-local-absolute",
-    )
-    for word in row.split()
-)
-
-
-def _assembler_reason(arg: str) -> str | None:
-    """Why a `-Wa,` option may not travel."""
-    if all(word.startswith(_ASSEMBLER_TRAVELS) for word in arg.split(",")[1:]):
-        return None
-    return _UNKNOWN.format(arg)
-
-
 def _reason(arg: str) -> str | None:
     if arg.startswith(_TRAVELS_ALTHOUGH) or arg.lower() in _CHARSET_OF_TEXTS:
         return None
@@ -348,7 +330,7 @@ def _reason(arg: str) -> str | None:
         if arg.startswith(prefix):
             return text.format(arg)
     if arg.startswith("-Wa,"):
-        return _assembler_reason(arg)
+        return None if travels(arg) else _UNKNOWN.format(arg)
     return None
 
 
@@ -372,6 +354,9 @@ def look_up(arg: str) -> Option:
     if arg in _SEPARATE_LOCAL:
         role = Role.OUTPUT if arg == "--output" else Role.PLAIN
         return Option(role, 0, arg, None, _UNKNOWN.format(arg))
+    listing = listed(arg) if arg.startswith("-Wa,") else None
+    if listing is not None:
+        return Option(Role.LISTING, 0, arg, listing)
     reason = _reason(arg)
     if arg.startswith("-g") and not arg.startswith("-gnat"):
         role = Role.PLAIN if arg.startswith(_DEBUG_TUNING) else Role.DEBUG
