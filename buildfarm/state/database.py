@@ -38,12 +38,12 @@ def open_database(place: Place) -> tuple[sqlite3.Connection, Path | None]:
     broken = None
     try:
         if not place.database.exists():
-            _create(place.database)
+            _create(place)
         try:
             return _connect(place), None
         except DamageError:
             broken = _set_aside(place.database)
-            _create(place.database)
+            _create(place)
             return _connect(place), broken
     except DamageError as error:
         raise MachineError(
@@ -84,19 +84,24 @@ def _addition(version: int) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _create(database: Path) -> None:
+def _create(place: Place) -> None:
+    """Make the database; the disk is waited for once, before it has its name, and not with each step of SQLite's."""
+    database = place.database
     fresh = database.with_name(f"{database.name}.new")
     for path in _with_side_files(fresh) + _with_side_files(database)[1:]:
         path.unlink(missing_ok=True)  # a log without its database would be taken for the new one's
     connection = sqlite3.connect(fresh, isolation_level=None)
     try:
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.executescript(f"BEGIN;\n{schema()}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+        connection.execute(f"PRAGMA journal_mode = {place.journal_mode}")  # WAL is a property of the file
     finally:
         connection.close()
+    durable.fsync(fresh)
     os.replace(fresh, database)
-    durable.fsync_directory(database.parent)
+    durable.fsync(database.parent)
 
 
 def _connect(place: Place) -> sqlite3.Connection:

@@ -48,9 +48,9 @@ UNSUITABLE_FOR_WAL = frozenset(
 )
 
 
-def fsync_directory(path: str | Path) -> None:
-    """Make the names in a directory durable; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def fsync(path: str | Path) -> None:
+    """Make a file's bytes durable, or the names in a directory; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
