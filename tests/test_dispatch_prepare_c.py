@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from buildfarm.dispatch import local, recipe_c
 from buildfarm.dispatch.prepare import CannotTravel
 from tests.travel import ENVIRONMENT, Trip
 
@@ -233,6 +235,23 @@ def test_what_a_pragma_tells_is_left_to_a_local_compile(trip: Trip) -> None:
 def test_a_pragma_that_does_not_count_changes_nothing(trip: Trip) -> None:
     trip.write("silent.c", '#ifdef OLD\n#pragma message "told"\n#endif\nint x;\n')
     assert trip.go("gcc -c silent.c").recipe == "P2d"
+
+
+def test_a_macro_whose_parameter_is_called_like_a_pragma_costs_no_second_preprocessing(
+    trip: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """glibc's sys/cdefs.h has one, and so has every unit that includes a header of glibc's."""
+    runs: list[bool] = []
+    preprocess = recipe_c._preprocess
+
+    async def counted(*given: Any, plain: bool) -> local.Finished:
+        runs.append(plain)
+        return await preprocess(*given, plain=plain)
+
+    monkeypatch.setattr(recipe_c, "_preprocess", counted)
+    trip.write("warns.c", "#define warn(message) _Pragma (#message)\nwarn(GCC warning)\nint x;\n")
+    assert trip.prepare("gcc -O1 -c warns.c").job.recipe == "P2d"
+    assert runs == [False]
 
 
 def test_an_object_that_holds_columns_does_not_travel_fully_preprocessed(trip: Trip) -> None:

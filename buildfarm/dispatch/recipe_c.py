@@ -53,7 +53,8 @@ _LITERAL_OR_COMMENT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DIVIDED = re.compile(rb"//\*[^\n]*\*/")  # before C99 it may be a division and a comment
-_LOST_PRAGMA = re.compile(rb"[pP]ragma\W+(push_macro|pop_macro|redefine_extname|message)\b")  # GCC 12
+# `_Pragma (#message)` has a macro's parameter (glibc's sys/cdefs.h), and macros are expanded on the node.
+_LOST_PRAGMA = re.compile(rb"[pP]ragma[^\w#]+(push_macro|pop_macro|redefine_extname|message)\b")  # GCC 12
 _MESSAGE = re.compile(rb"^#pragma message\b", re.MULTILINE)
 _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
