@@ -15,6 +15,7 @@ socket (`make.prelude`).
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -203,6 +204,7 @@ class Build:
 
         from buildfarm.conductor.workshop import Workshop
 
+        gc.freeze()  # what has been imported lives as long as we do
         return Workshop(begun).run()
 
     def _end(self, begun: Begun, status: int) -> int:

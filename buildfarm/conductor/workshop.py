@@ -6,7 +6,6 @@ What a build is made of is `build`'s; how a unit is compiled is `units`', how th
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -81,7 +80,6 @@ class Workshop:
 
     def run(self) -> int:
         """The process's exit code.  Raises BuildfarmError."""
-        gc.freeze()  # what has been imported lives as long as we do
         durations = self._begun.journal.durations_by_output()
         with (
             JournalWriter(
