@@ -24,7 +24,10 @@ def write(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("compiler", ["distcc gcc", "/usr/bin/distcc /usr/bin/gcc", "/usr/lib/distcc/gcc", "gcc"])
+COMPILERS = ["distcc gcc", "/usr/bin/distcc /usr/bin/gcc", "distcc", "/usr/lib/distcc/gcc", "gcc"]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
 def test_units_that_distcc_would_send_are_sent_foreseen_and_journaled(tmp_path: Path, compiler: str) -> None:
     tree = write(tmp_path / "p")
     masqueraded = {"PATH": f"/usr/lib/distcc:{os.environ['PATH']}"} if compiler == "gcc" else {}
@@ -39,14 +42,15 @@ def test_units_that_distcc_would_send_are_sent_foreseen_and_journaled(tmp_path: 
 
 def test_a_plan_names_the_units_behind_distcc(tmp_path: Path) -> None:
     tree = write(tmp_path / "p")
-    told = buildfarm("plan", "-C", str(tree), "CC=distcc gcc")
-    assert told.code == 0 and "2 units to compile" in told.stdout, told.stdout
+    for compiler in ("distcc gcc", "distcc"):
+        told = buildfarm("plan", "-C", str(tree), f"CC={compiler}")
+        assert told.code == 0 and "2 units to compile" in told.stdout, told.stdout
 
 
 def test_what_distcc_is_asked_itself_it_answers(tmp_path: Path) -> None:
     tree = tmp_path / "p"
     tree.mkdir()
-    (tree / "Makefile").write_text("all:\n\t@distcc --show-hosts\n")
+    (tree / "Makefile").write_text("all:\n\t@distcc --show-hosts\n\t@distcc -j\n")
     surroundings = environment(DISTCC_HOSTS="nobody/3", DISTCC_DIR=str(tmp_path))
     result = buildfarm("run", "-C", str(tree), "--hosts", "", env=surroundings)
-    assert result.code == 0 and "\nnobody/3\n" in result.stdout, result.stdout + result.stderr
+    assert result.code == 0 and "\nnobody/3\n3\n" in result.stdout, result.stdout + result.stderr

@@ -75,10 +75,12 @@ def is_distributor(path: str) -> bool:
 
 
 def without_distributor(argv: Sequence[str]) -> Sequence[str]:
-    """The compiler's words of `distcc gcc -c a.c`, which is what is executed; other commands as they are."""
-    if len(argv) > 1 and is_distributor(argv[0]) and tool_of(argv[1].rpartition("/")[2]).family != "other":
-        return argv[1:]
-    return argv
+    """What is executed: the compiler's words of `distcc gcc -c a.c` and `distcc -c a.c`; other commands as they are."""
+    if len(argv) == 1 or not is_distributor(argv[0]):
+        return argv
+    if argv[0].endswith("distcc") and re.match("-(?!-|j$)", argv[1]):
+        return ("cc", *argv[1:])
+    return argv[1:] if tool_of(argv[1].rpartition("/")[2]).family != "other" else argv
 
 
 def is_device(path: str) -> bool:

@@ -1,5 +1,5 @@
-/* What is distributed by others, where we stand in their place: `distcc gcc -c a.c`, icecream's client, and compilers
- * that are links to one of them.  For hook.c; it executes nothing.
+/* What is distributed by others, where we stand in their place: `distcc gcc -c a.c`, `distcc -c a.c`, icecream's client,
+ * and compilers that are links to one of them.  For hook.c; it executes nothing.
  *
  * Left in a Makefile, they would send units to their own list of nodes, past the journal.  Executed is the compiler that
  * they would call: they change nothing of what it makes.  What they are asked themselves (`--show-hosts`) they answer.
@@ -52,19 +52,33 @@ static int beyond_distributors(const char *name, char *const environment[], char
     }
 }
 
-/* The words to execute: those of the compiler, which `*path` is then, or `argv` as it is.  `compiler` is the caller's. */
+/* Whether distcc takes that first word for an option of cc (distcc(1), "implicit compiler"), and not of its own. */
+static int is_option_of_cc(const char *distributor, const char *word)
+{
+    return strcmp(base(distributor), "distcc") == 0 && word[0] == '-' && word[1] != '-' && strcmp(word, "-j") != 0;
+}
+
+#define ROOM_FOR_WORDS(argv) alloca(((argv) ? count(argv) + 1 : 0) * sizeof(char *))
+
+/* The words to execute: those of the compiler, which `*path` is then, or `argv` as it is.  `compiler` and `room`, from
+ * ROOM_FOR_WORDS(argv), are the caller's. */
 static char *const *distributed(const char **path, char *const argv[], char *const environment[],
-                                char compiler[PATH_MAX])
+                                char compiler[PATH_MAX], char **room)
 {
     int before = errno, named = distributes(*path);
     char *const *words = argv;
     if (named ? argv && argv[0] && argv[1] : links_to_distributor(*path)) {
-        const char *called = named ? argv[1] : *path;
+        int implicit = named && is_option_of_cc(*path, argv[1]);
+        const char *called = implicit ? "cc" : named ? argv[1] : *path;
         int elsewhere = !strchr(called, '/') || links_to_distributor(called);
         if (is_masqueraded(base(called), environment) &&
             (!elsewhere || beyond_distributors(base(called), environment, compiler))) {
             *path = elsewhere ? compiler : called;
             words = argv + named;
+            if (implicit) {
+                words = memcpy(room, argv, (count(argv) + 1) * sizeof *argv);
+                room[0] = "cc";
+            }
         }
     }
     errno = before;

@@ -193,7 +193,7 @@ int execve(const char *path, char *const argv[], char *const envp[])
     char entry[PATH_MAX], compiler[PATH_MAX];
     if (!real_execve)
         bind();
-    argv = distributed(&path, argv, envp, compiler);
+    argv = distributed(&path, argv, envp, compiler, ROOM_FOR_WORDS(argv));
     if (decide(&plan, path, envp, entry, ROOM(path, envp))) {
         int before = errno;
         real_execve(plan.path, argv, plan.environment);
@@ -339,7 +339,7 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
     char entry[PATH_MAX], compiler[PATH_MAX];
     if (!real_spawn)
         bind();
-    argv = distributed(&path, argv, envp, compiler);
+    argv = distributed(&path, argv, envp, compiler, ROOM_FOR_WORDS(argv));
     if (decide(&plan, path, envp, entry, ROOM(path, envp)) &&
         real_spawn(pid, plan.path, actions, attributes, argv, plan.environment) == 0)
         return 0;
