@@ -326,6 +326,6 @@ class NodeStatus:
     failed: int = 0
     compiler: str | None = None
     reason: str | None = None
-    retry_at: float | None = None
+    retry_at: float | None = None  # seconds since the epoch; until `farm` tells of it, by the scheduler's clock
     mean_seconds: float | None = None
     languages: tuple[str, ...] = field(default=())

@@ -6,8 +6,9 @@ It decides nothing itself and knows neither make nor the journal; what an attemp
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Protocol
 
 from buildfarm.conductor.crowding import Crowding
@@ -147,7 +148,15 @@ class Farm:
         return self._scheduler.slots
 
     def statuses(self) -> list[NodeStatus]:
-        return self._scheduler.statuses()
+        """Every node's standing; when it is asked again is told by the wall's clock, as whoever reads it has no other.
+
+        To a tenth of a second, so that two looks tell the same.
+        """
+        ahead = time.time() - now()
+        return [
+            status if status.retry_at is None else replace(status, retry_at=round(status.retry_at + ahead, 1))
+            for status in self._scheduler.statuses()
+        ]
 
     def can_take(self, language: str) -> bool:
         """Whether a node compiles this language, or may turn out to once its probe is back."""
@@ -287,7 +296,7 @@ class Farm:
 
     def _tell(self) -> None:
         """Report nodes whose standing is another than was last reported; pauses and counts are no news."""
-        for status in self._scheduler.statuses():
+        for status in self.statuses():
             news = (status.state, status.reason, status.slots, status.compiler)
             if status.reason != NOT_PROBED and self._told.get(status.key) != news:
                 self._told[status.key] = news
