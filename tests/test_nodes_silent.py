@@ -76,7 +76,7 @@ def test_where_this_machine_is_crowded_silence_is_borne_longer() -> None:
 
 
 def test_crowding_follows_what_wants_the_processors_and_has_bounds() -> None:
-    processors = len(os.sched_getaffinity(0))
+    processors = os.cpu_count() or 1
     wanting: int | None = 4 * processors
     crowding = Crowding(lambda: wanting)
     seen = [crowding.look() for _ in range(30)]
@@ -85,6 +85,15 @@ def test_crowding_follows_what_wants_the_processors_and_has_bounds() -> None:
         wanting = number
         assert [crowding.look() for _ in range(60)][-1] == pytest.approx(limit, abs=0.01)
     assert 1.0 <= Crowding().look() <= MOST
+
+
+def test_where_this_process_may_use_few_of_many_processors_what_runs_on_the_others_crowds_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    crowding = Crowding(lambda: 64)
+    assert [crowding.look() for _ in range(60)][-1] == 1.0
 
 
 def test_what_waits_gives_the_node_its_time_to_answer_and_is_then_compiled_here() -> None:

@@ -28,7 +28,7 @@ class Crowding:
 
     def __init__(self, wanting: Callable[[], int | None] = runnable) -> None:
         self._wanting = wanting
-        self._processors = len(os.sched_getaffinity(0))
+        self._processors = os.cpu_count() or 1  # all, as loadavg counts who wants any of them
         self._mean = 1.0
 
     def look(self) -> float:
