@@ -417,6 +417,24 @@ def test_a_working_directory_that_was_removed_is_named_as_such(tmp_path: Path) -
     assert "buildfarm: the working directory was removed\n  hint: cd to" in run.stderr, run.stderr
 
 
+def test_a_tree_elsewhere_is_told_of_from_a_working_directory_that_was_removed(tmp_path: Path) -> None:
+    tree, gone = tmp_path / "p", tmp_path / "gone"
+    for directory in (tree, gone):
+        directory.mkdir()
+    (tree / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")
+    (tree / "a.c").write_text("int a;\n")
+    assert buildfarm("run", "-C", str(tree), "--hosts", "").code == 0
+    told = subprocess.run(
+        ["sh", "-c", 'rmdir "$0" && exec "$@"', str(gone), *command_line("explain", "-C", str(tree), "a.o")],
+        cwd=gone,
+        env=environment(PYTHONSAFEPATH="1", PYTHONPATH=str(Path(__file__).parent.parent)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0 and told.stdout.startswith("a.o"), told.stderr
+
+
 def test_an_option_of_another_command_is_known_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     said = say(capfd, "plan", "-C", str(tmp_path), "--hosts", "pi1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,10 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
     from buildfarm.state.reader import make_words, story
 
     where = tree(directory, config)
-    candidates = dict.fromkeys(os.path.normpath(os.path.join(base, output)) for base in (str(where), os.getcwd()))
+    bases = [str(where)]
+    with suppress(FileNotFoundError):  # it was removed, and the tree is elsewhere
+        bases.append(os.getcwd())
+    candidates = dict.fromkeys(os.path.normpath(os.path.join(base, output)) for base in bases)
     steps: tuple[StepView, ...] = ()
     for candidate in candidates:
         steps = story(where / STATE_DIRECTORY, candidate)
