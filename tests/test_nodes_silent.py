@@ -12,6 +12,7 @@ from buildfarm.dispatch.events import (
     Action,
     Cancel,
     Failed,
+    GiveUp,
     LocalSlotFreed,
     Probe,
     Probed,
@@ -208,3 +209,18 @@ def test_a_build_whose_only_node_hangs_goes_on_here(tmp_path: Path) -> None:
     assert project.digests(tree) == expected
     assert "no word" in result.stderr, "given up long before any deadline"
     assert document["units"]["local"] == 12 and node_of(document, node.port)["state"] == "down"
+
+
+def test_with_no_fallback_a_unit_on_which_compilers_hang_is_not_tried_for_ever() -> None:
+    scheduler = farm(PI, policy=Policy(fallback_local=False))
+    scheduler.handle(Submit(1, "c", 1.0), 0.0)
+    for attempt in range(1, Policy().remote_attempts):
+        now = 100.0 * attempt
+        assert not any(
+            isinstance(action, GiveUp) for action in scheduler.handle(Failed(1, attempt, Fault.LATE, "late"), now)
+        )
+        scheduler.handle(Tick(), now + 5)
+        scheduler.handle(Probed(PI.key, ALL, "gcc 12"), now + 6)
+    last = Policy().remote_attempts
+    actions = scheduler.handle(Failed(1, last, Fault.LATE, "late"), 100.0 * last)
+    assert actions[:1] == [GiveUp(1, f"{last} attempts failed, the last: late")]

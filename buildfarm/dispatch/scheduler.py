@@ -76,7 +76,7 @@ class Policy:
     fallback_local: bool = True
     backoff: float = BACKOFF_SECONDS  # DISTCC_BACKOFF_PERIOD
     io_timeout: float | None = None  # DISTCC_IO_TIMEOUT, seconds; None: from history
-    remote_attempts: int = 4  # of one unit, before the master takes it
+    remote_attempts: int = 4  # of one unit, before the master takes it; with no fallback, if it is late, nobody does
     patience: float = 60.0  # with no fallback: how long a unit waits for any node to come up, seconds
     local_slots: int = 0  # `localhost/N`: units that the master compiles while all nodes are full
     hedge: bool = True  # second attempts of stragglers
@@ -279,12 +279,14 @@ class Scheduler:
         unit, node = ended
         node.health.faulted(event.fault, event.reason, now, self.policy.backoff)
         unit.avoid.add(node.key)
+        late = event.fault is Fault.LATE  # where a compiler hangs on it, it hangs again
         tried = unit.begun >= self.policy.remote_attempts
-        if not tried and event.fault is Fault.LATE:  # where a compiler hangs on it, it hangs again
-            tried = not self._roster.can_take(unit.submit.language, without=unit.avoid | unit.unfit)
-        if unit.waits and tried and self.policy.fallback_local:
-            reason = event.reason if unit.begun == 1 else f"{unit.begun} attempts failed, the last: {event.reason}"
+        reason = event.reason if unit.begun == 1 else f"{unit.begun} attempts failed, the last: {event.reason}"
+        nowhere_else = late and not self._roster.can_take(unit.submit.language, without=unit.avoid | unit.unfit)
+        if unit.waits and self.policy.fallback_local and (tried or nowhere_else):
             self._leave(unit, actions, RunHere(event.unit, reason))
+        elif unit.waits and tried and late:
+            self._leave(unit, actions, GiveUp(event.unit, reason))
         else:
             self._came_to_nothing(unit, event.reason, now)
 
