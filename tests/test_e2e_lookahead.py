@@ -149,23 +149,35 @@ def test_without_any_prerequisite_serial_order_builds_right_and_in_parallel(tmp_
     assert status(tree)["units"]["lookahead"] >= 14
 
 
+HAS_ASKED = """# whether the process whose number the file $1 has asks the conductor for a compile, or is over
+test -d "$1" && exit 0
+test -s "$1" && read -r pid <"$1" || exit 1
+test -d "/proc/$pid" || exit 0
+grep -q '^State:.S' "/proc/$pid/status" && ls -l "/proc/$pid/fd" | grep -q socket:
+"""
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_modules_that_make_asked_for_before_are_waited_for_without_any_prerequisite(
     tmp_path: Path, again: bool
 ) -> None:
     tree = module_chain(tmp_path / "p", prerequisites=False)
+    asked = tmp_path / "asked"
+    (tmp_path / "has_asked").write_text(HAS_ASKED)
     text = (tree / "Makefile").read_text()  # of two that make begins at once either may ask first: one after the other
-    apart = "\tuntil test -e $(AFTER); do sleep 0.05; done; sleep 1; touch $*.asked; gfortran -O1"
-    order = "".join(f"m{i}.o: AFTER = m{i - 1}.asked\n" for i in range(1, 10)) + "m0.o: AFTER = Makefile\n"
-    (tree / "Makefile").write_text(f"AFTER = m9.asked\n{text.replace(chr(9) + 'gfortran -O1', apart)}{order}")
+    until = f"until sh {tmp_path}/has_asked {asked}/$(AFTER); do sleep 0.05; done"
+    apart = f"\t{until}; echo $$$$ >{asked}/$*; exec gfortran -O1"
+    order = "".join(f"m{i}.o: AFTER = m{i - 1}\n" for i in range(1, 10)) + "m0.o: AFTER =\n"
+    (tree / "Makefile").write_text(f"AFTER = m9\n{text.replace(chr(9) + 'gfortran -O1', apart)}{order}")
+    asked.mkdir()
     if again:  # then the modules of before are there
         assert project.made_by_make(tree, "-j1").returncode == 0
         source = tree / "m0.f90"
         source.write_text(source.read_text().replace("c0 = 0", "c0 = 5"))
     words = ["-B"] if again else []
-    for path in tree.glob("*.asked"):
-        path.unlink()
     expected = makes_tree(tree, "-j1", *words)
+    for path in asked.iterdir():
+        path.unlink()
     with Farm(count=1, jobs=32, compilers=waiting(0.2)) as farm:
         result = buildfarm("run", "-C", str(tree), "--hosts", farm.hosts, "-j8", *words)
         assert result.code == 0, result.stderr
