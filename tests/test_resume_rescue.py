@@ -122,6 +122,33 @@ def test_fortran_that_no_plan_had_named_is_not_compiled_again_though_its_recipe_
     assert "1 result of them kept" in result.stderr
 
 
+@pytest.mark.parametrize(("added", "compiles"), [("", 1), ("# another\n", 2)], ids=["same", "changed"])
+def test_a_depfile_that_the_recipe_has_renamed_is_found_under_its_new_name(
+    tmp_path: Path, added: str, compiles: int
+) -> None:
+    """As automake's recipes do: `gcc -MF .deps/a.Tpo ...; mv -f .deps/a.Tpo .deps/a.Po`."""
+    (tree := tmp_path / "p").mkdir()
+    (tree / ".deps").mkdir()
+    (tree / "Makefile").write_text(
+        "a.o: a.c\n"
+        "\tgcc -MT a.o -MD -MP -MF .deps/a.Tpo -c -o a.o a.c\n"
+        "\tmv -f .deps/a.Tpo .deps/a.Po\n"
+        "\t@: > begun; while test -e wait; do sleep 0.05; done\n"
+    )
+    (tree / "a.c").write_text("int a;\n")
+    with Farm(count=1, jobs=2) as farm:
+        cut_off(tree, farm, units=1)
+        with (tree / ".deps" / "a.Po").open("a") as depfile:
+            depfile.write(added)
+        dry = buildfarm("resume", "-C", str(tree), "--dry-run").stdout
+        assert "would keep up to 1 result of them for recipes that may not have ended" in dry
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == compiles, result.stderr
+    assert ("1 result of them kept" in result.stderr) == (compiles == 1)
+    assert (tree / ".deps" / "a.Po").read_text().startswith("a.o: a.c")
+
+
 @pytest.mark.parametrize(("copied", "compiles"), [(b"", 2), (b" ", 3)], ids=["same", "other"])
 def test_a_copy_of_a_module_where_its_users_search_too_is_no_doubt(
     tmp_path: Path, copied: bytes, compiles: int

@@ -40,6 +40,9 @@ def describe(found: Findings, directory: str, held: int) -> list[str]:
             paths = [path for _, path in group]
             lines.append(f"would {word} {count(len(paths), 'file')}: {reason}")
             lines += [f"  {printable(path)}" for path in paths]
+    if sweep.unfinished:
+        results = count(len(sweep.unfinished), "result")
+        lines.append(f"would keep up to {results} of them for recipes that may not have ended")
     if held:
         lines.append(f"would keep {count(held, 'result')} that make has not asked for yet")
     if not sweep.interrupted:

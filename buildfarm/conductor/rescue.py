@@ -25,7 +25,7 @@ from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.dispatch.stamps import SYSTEM, stamp, stamps
 from buildfarm.dispatch.wrappers import is_wrapper
 from buildfarm.graph.classify import classify
-from buildfarm.model import MODULE_SUFFIXES, Invocation, Unit
+from buildfarm.model import MODULE_SUFFIXES, Invocation, OutputRecord, Unit
 from buildfarm.state.digest import digest_bytes, digest_file
 from buildfarm.state.results import Result
 from buildfarm.state.store import StoredResult, keep
@@ -105,11 +105,25 @@ def _whole(result: Result) -> dict[str, bytes] | None:
     """The outputs' bytes; None: they are not those that were recorded."""
     outputs = {}
     for record in result.outputs:
+        path = record.path if os.path.lexists(record.path) else _renamed(record)
         try:
-            content = Path(record.path).read_bytes()
+            content = Path(path).read_bytes() if path is not None else b""
         except OSError:
             return None
         if digest_bytes(content) != record.digest:
             return None
         outputs[record.path] = content
     return outputs
+
+
+def _renamed(record: OutputRecord) -> str | None:
+    """A file beside where `record` was that may be it: automake's recipes do `mv -f .deps/a.Tpo .deps/a.Po`."""
+    try:
+        with os.scandir(os.path.dirname(record.path)) as found:
+            for entry in found:
+                seen = entry.stat(follow_symlinks=False)
+                if (seen.st_size, seen.st_mtime_ns) == (record.size, record.mtime_ns):
+                    return entry.path
+    except OSError:
+        pass
+    return None

@@ -205,7 +205,7 @@ class _Judge:
             return
         for claim in present:
             self._settle(claim, faults[claim.path] or fault)
-        if self.steady and fault is not None and present == claims and self._may_be_whole(claims, faults):
+        if self.steady and fault is not None and present and self._may_be_whole(claims, faults):
             self.unfinished.append(step)
         if fault is None and present:
             self.kept_steps.add(step)
@@ -236,8 +236,14 @@ class _Judge:
             self.removed[claim.path] = Removal(claim.path, self.seen[claim.path].real, fault)
 
     def _may_be_whole(self, claims: Sequence[Claim], faults: Mapping[str, str | None]) -> bool:
-        """Whether nothing speaks against the bytes of a step's outputs; ModelE's recipes `touch` and copy modules."""
-        sizes = all(claim.record is not None and claim.record.size == self.seen[claim.path].size for claim in claims)
+        """Whether nothing speaks against the bytes of a step's outputs.
+
+        ModelE's recipes `touch` and copy modules, automake's rename depfiles: one that is gone may be beside.
+        """
+        sizes = all(
+            claim.record is not None and self.seen.get(claim.path, claim.record).size == claim.record.size
+            for claim in claims
+        )
         return sizes and set(faults.values()) <= {None, UNFINISHED, CHANGED, WRITTEN_ANEW}
 
     def _lost(self, claims: Sequence[Claim]) -> list[Claim]:
