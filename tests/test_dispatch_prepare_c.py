@@ -103,6 +103,7 @@ def test_depfiles_have_the_compilers_own_bytes(trip: Trip, flags: str) -> None:
         "gcc -O2 -fstack-usage -Iinc -c stack.c",
         "gcc -fstack-usage -MMD -Iinc -c {root}/stack.c -o sub/stack.x.o",
         "gcc -O2 -fstack-usage -c data.c -o data",
+        "gcc -O2 -pipe -fstack-usage -Iinc -c stack.c",
         "g++ -O1 -Wall -Wextra -fstack-usage -Iinc -c t.cc",
     ],
 )

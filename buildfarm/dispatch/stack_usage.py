@@ -5,8 +5,9 @@ It knows the file's form and place, and sends nothing.
 *Theory of operation.*  distccd sends an object, two streams and, in protocol 3, a depfile; any other file of a
 compile stays on the node.  Protocol 3 also makes links in the node's temporary tree, where the compile runs.  So the
 file's name is given (`-dumpdir`, `-dumpbase`: gcc 11 and later name side files by them, whatever `-o` says), and a link
-of that name leads to the compiler's standard output, on which `gcc -c` has nothing else to say.  distccd takes the link
-away with the tree.  What comes must look like such a file; else the unit is compiled here.
+of that name leads to the compiler's standard output, on which `gcc -c` has nothing else to say, unless it is a pipe to
+the assembler (`-pipe`, of which no object tells).  distccd takes the link away with the tree.  What comes must look
+like such a file; else the unit is compiled here.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def asked_for(prepared: Prepared, job: Job, final: str, workdir: Path) -> Prepar
     """`prepared` with `job`, of protocol 3, in the place of its own, so that the file comes too and goes to `final`."""
     assert job.cwd is not None, "BUG: not of protocol 3"
     link = SentFile(os.path.join(job.cwd, f"{_NAME}.su"), link=_STDOUT)
-    asking = replace(job, argv=(job.argv[0], *_OPTIONS, *job.argv[1:]), files=(*job.files, link))
+    words = (word for word in job.argv[1:] if word != "-pipe")
+    asking = replace(job, argv=(job.argv[0], *_OPTIONS, *words), files=(*job.files, link))
     return replace(prepared, job=asking, settle=_settler(prepared, Made(str(workdir / os.path.basename(final)), final)))
 
 
