@@ -1,7 +1,9 @@
 """Tells which command substitutions only ask something (`` `nf-config --fflags` ``), and keeps what a plan has asked.
 
 It runs nothing; `conductor/planner.py` has the questions answered, confined, and makes the plan once more.  What is
-not known to be a mere question is never run, and what stands around it stays unknown to the plan.
+not known to be a mere question is never run, and what stands around it stays unknown to the plan.  So it is with a
+project's own script (Perl's `sh cflags ...`): what confines it stops neither network nor signals, make may not have
+made yet what it reads, and unlike what stands in `$(shell ...)` `make -n` would not run it.
 """
 
 from __future__ import annotations
