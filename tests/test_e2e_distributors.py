@@ -47,6 +47,13 @@ def test_a_plan_names_the_units_behind_distcc(tmp_path: Path) -> None:
         assert told.code == 0 and "2 units to compile" in told.stdout, told.stdout
 
 
+def test_a_distcc_that_is_not_there_fails_as_under_make(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\t: && ./distcc gcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "").code == 2
+    assert not (tmp_path / "a.o").exists()
+
+
 def test_what_distcc_is_asked_itself_it_answers(tmp_path: Path) -> None:
     tree = tmp_path / "p"
     tree.mkdir()

@@ -50,6 +50,23 @@ def test_calls_are_found_with_their_directory(line: str, expected: list[tuple[st
     assert all(command.certain for command in script.commands)
 
 
+@pytest.mark.parametrize(
+    ("line", "writing"),
+    [
+        ("echo a; echo b >f; echo c 2>&1", ["echo b"]),
+        ("echo a >/dev/null 2>&1; echo b >>f; echo c 2>f; echo d <f", ["echo b", "echo c"]),
+        ("{ echo a; echo b; } >f; (echo c) >&f; (echo d) >/dev/null", ["echo a", "echo b", "echo c"]),
+        ("for i in a b; do echo $i; done >f; if echo c; then echo d; fi", ["echo a", "echo b"]),
+        ("if echo c; then echo d; fi >f; sh -c 'echo e' >f; sh -c 'echo g'", ["echo c", "echo d", "echo e"]),
+        ("echo '>'; : >f; >f", [":", ":"]),
+    ],
+)
+def test_commands_whose_output_goes_to_a_file_are_known(line: str, writing: list[str]) -> None:
+    script = parse(line, "/w", ENVIRONMENT)
+    assert [" ".join(command.argv) for command in script.commands if command.writes] == writing
+    assert script.opaque == ()
+
+
 def test_quotes_are_taken_off() -> None:
     (command,) = parse(r"""gcc -DV=\"1\" '-DW="a b"' "-I$FLAGS" a\ b.c""", "/w", ENVIRONMENT).commands
     assert command.argv == ("gcc", '-DV="1"', '-DW="a b"', "-I-a  -b", "a b.c")

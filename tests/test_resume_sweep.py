@@ -175,10 +175,11 @@ def test_make_tells_its_file_targets_and_which_recipes_go_on(tmp_path: Path) -> 
 
 
 GOING_ON = """\
-all: asked.o wrapped.o echoed.o moved.o piped.o twice.o
+all: asked.o wrapped.o echoed.o distributed.o moved.o piped.o twice.o stamped.o listed.o emptied.o
 asked.o: ; gcc `cat flags` -c a.c -o $@
 wrapped.o: ; ./mpicc -c a.c -o $@
-echoed.o: ; gcc -c a.c -o $@ && echo done
+echoed.o: ; gcc -c a.c -o $@ 2>errors && echo done 2>&1 >/dev/null
+distributed.o: ; distcc gcc '-DX=1' -c a.c -o $@
 moved.o: ; gcc `cat flags` -c a.c -o $@ && cp $@ copy.o
 piped.o:
 \tgcc `cat flags` -c a.c -o $@
@@ -186,6 +187,11 @@ piped.o:
 twice.o:
 \tgcc -c a.c -o $@
 \tgcc `cat flags` -c a.c -o $@
+stamped.o:
+\tgcc -c a.c -o $@
+\t@echo done >$@.stamp
+listed.o: ; gcc -c a.c -o $@; { echo a; echo b; } >list
+emptied.o: ; gcc -c a.c -o $@; >errors
 """
 
 
@@ -195,7 +201,8 @@ def test_a_recipe_that_ends_with_its_compile_does_not_go_on_however_that_is_word
     (tmp_path / "mpicc").write_text("#!/bin/sh\ncase $1 in -show) show=echo; shift ;; esac\n$show gcc -DN $@\n")
     (tmp_path / "mpicc").chmod(0o755)
     found = suspects.find(str(tmp_path), ("all",), environment())
-    assert {Path(path).name for path in found.continued} == {"moved.o", "piped.o", "twice.o"}
+    goes_on = {"moved.o", "piped.o", "twice.o", "stamped.o", "listed.o", "emptied.o"}
+    assert {Path(path).name for path in found.continued} == goes_on
 
 
 @pytest.mark.parametrize("name", ["main.o", "program", "lib.a"])

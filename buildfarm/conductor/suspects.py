@@ -12,7 +12,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import elf
 from buildfarm.graph import shell
-from buildfarm.graph.plan import WRITE_NOTHING, Target
+from buildfarm.graph.plan import Target, may_write
 
 _ARCHIVE = b"!<arch>\n"
 _MEMBER = 60  # bytes of a member's header (ar(5))
@@ -79,7 +79,7 @@ def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
 
 def _may_write(line: str, directory: str, environment: Mapping[str, str]) -> bool:
     script = shell.parse(line, directory, environment)
-    return bool(script.opaque) or any(os.path.basename(c.argv[0]) not in WRITE_NOTHING for c in script.commands)
+    return bool(script.opaque) or any(map(may_write, script.commands))
 
 
 def is_whole(path: str) -> bool:

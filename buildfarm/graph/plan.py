@@ -26,8 +26,7 @@ from buildfarm.value import dataclass
 Classify = Callable[[Sequence[str]], ToolCall]
 Read = Callable[[str], str | None]
 """The text of a file by its absolute path; None: there is none."""
-WRITE_NOTHING = frozenset({"echo", "printf", "true", ":", "test", "[", "exit"})
-"""Commands after which a recipe's files are what they were before."""
+_WRITE_NOTHING = frozenset({"echo", "printf", "true", ":", "test", "[", "exit"})
 _SPECIAL = re.compile(r"\.[A-Z_]+")  # .PHONY, .SUFFIXES, ... (manual, "Special Built-in Target Names")
 
 
@@ -132,6 +131,11 @@ def _is_not_there(_: str) -> bool:
 
 def vertex(directory: str, name: str, *, phony: bool) -> str:
     return f"{directory}//{name}" if phony else absolute(directory, name)
+
+
+def may_write(command: shell.Command) -> bool:
+    """Whether a recipe's files may be others after it."""
+    return command.writes or command.argv[0].rpartition("/")[2] not in _WRITE_NOTHING
 
 
 def make_plan(
@@ -322,7 +326,7 @@ class _Builder:
             return self.ask(command, cwd, {**environment, **seen})
 
         script = shell.parse(line, self.directory, environment, self.exists, ask)
-        writers = [command for command in script.commands if command.argv[0].rpartition("/")[2] not in WRITE_NOTHING]
+        last_writer = None if script.opaque else next(filter(may_write, reversed(script.commands)), None)
         for command in script.commands:
             own = {**environment, **command.environment} if command.environment else environment
             if command.argv[0].rpartition("/")[2] in MAKES:
@@ -330,6 +334,7 @@ class _Builder:
                 recipe.submakes.append(submake)
                 continue
             calls, added = self._tool_calls(command)
+            ends_line = command is last_writer and calls == (tuple(without_distributor(command.argv)),)
             for words in calls:
                 argv = tuple([share(word, word) for word in words])
                 call = self.classify(argv)
@@ -344,7 +349,7 @@ class _Builder:
                         environment={**added, **own} if added else own,
                         line=line,
                         certain=command.certain,
-                        ends_line=words == command.argv and writers[-1] is command and not script.opaque,
+                        ends_line=ends_line,
                     )
                     recipe.calls.append(self._with_draft(recipe, planned))
 

@@ -21,7 +21,6 @@ _READERS = frozenset((*_TELLERS.split(), *_FILTERS.split(), *_TESTS.split()))
 _TELLS_FLAGS = re.compile(r".+-config(?:-[\d.]+)?")  # nf-config, nc-config, python3-config, llvm-config-15, ...
 _GIT_READS = frozenset({"describe", "rev-parse"})
 _SED_WRITES = re.compile(r"-\w*i|--in-place|.*(?:\bw\s|/[gpIm\d]*w)")
-_SILENCED = re.compile(r"(?:[12]?>\s*/dev/null|2>&1)(?![^\s;|&)])")
 _HOSTNAME_TELLS = re.compile(r"-[AIdfisy]|--(?:all-fqdns|all-ip-addresses|domain|fqdn|ip-address|long|short)")
 _MOST_AT_ONCE = 100  # the kernel takes 128 kB in one argument
 
@@ -63,11 +62,12 @@ class Questions:
 def only_asks(command: str, cwd: str, environment: Mapping[str, str]) -> bool:
     """Whether nothing but its output can come of `command`."""
     parsed = shell.parse(command, cwd, environment)
-    silent = _SILENCED.sub("", command)
-    return bool(parsed.commands) and not parsed.opaque and ">" not in silent and all(map(_reads, parsed.commands))
+    return bool(parsed.commands) and not parsed.opaque and all(map(_reads, parsed.commands))
 
 
 def _reads(command: shell.Command) -> bool:
+    if command.writes:
+        return False
     name, words = command.argv[0].rpartition("/")[2], command.argv[1:]
     if name == "git":
         return words[:1] != () and words[0] in _GIT_READS

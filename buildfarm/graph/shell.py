@@ -46,6 +46,7 @@ class Command(NamedTuple):
     cwd: str
     environment: Mapping[str, str]  # what the line itself sets: prefixes and exports, over the recipe's own
     certain: bool
+    writes: bool = False  # its output goes to a file
 
 
 class Script(NamedTuple):
@@ -116,6 +117,7 @@ class _Reader(WordReader):
         self.exists = exists
         self.ask = ask
         self.command_start = 0
+        self.writes = False  # the command that is read, so far
         self.commands: list[Command] = []
         self.opaque: list[str] = []
 
@@ -183,31 +185,28 @@ class _Reader(WordReader):
 
     def _command(self, state: _State) -> bool:
         self.command_start = self.at
-        character = self.text[self.at : self.at + 1]
-        if character == "(":
+        first = len(self.commands)
+        word = self.peek_word()
+        if self.text[self.at : self.at + 1] == "(":
             if self.text[self.at : self.at + 2] == "((":
                 raise NotUnderstoodError
             self.at += 1
             self.commands_of(state.copy())
             self._expect(")")
-            self._redirections(state)
-            return False
-        word = self.peek_word()
-        if word == "{":
+        elif word == "{":
             self.at += 1
             self.commands_of(state)
             self._keyword("}")
-            self._redirections(state)
-            return False
-        if word == "for":
+        elif word == "for":
             self._for(state)
-            return False
-        if word == "if":
+        elif word == "if":
             self._if(state)
-            return False
-        if word in _NOT_UNDERSTOOD:
+        elif word in _NOT_UNDERSTOOD:
             raise NotUnderstoodError
-        return self._simple(state)
+        else:
+            return self._simple(state)
+        self._redirections(first)
+        return False
 
     def _for(self, state: _State) -> None:
         self._keyword("for")
@@ -244,7 +243,6 @@ class _Reader(WordReader):
             self._keyword("done")
             if len(self.commands) > _MOST_COMMANDS:
                 raise NotUnderstoodError
-        self._redirections(state)
 
     def _if(self, state: _State) -> None:
         self._keyword("if")
@@ -266,16 +264,16 @@ class _Reader(WordReader):
             branch.certain = False
             self.commands_of(branch)
         self._keyword("fi")
-        self._redirections(state)
 
     # --- simple commands ---
 
     def _simple(self, state: _State) -> bool:
         start = self.at
         words: list[Word] = []
+        self.writes = False
         while True:
             self.blanks()
-            if self._redirection(state):
+            if self._redirection():
                 continue
             if self.text[self.at : self.at + 1] in ("", ";", "\n", "&", "|", ")"):
                 break
@@ -310,6 +308,8 @@ class _Reader(WordReader):
                 self.opaque.append(text)
                 return argv[:1] != [] and argv[0] in _TESTS
             argv += expanded
+        if not argv and self.writes:
+            argv = [":"]
         return self._run(argv, local, state, text) if argv else False
 
     def _run(self, argv: list[str], local: dict[str, str], state: _State, text: str) -> bool:
@@ -341,7 +341,8 @@ class _Reader(WordReader):
         elif state.cwd is None:
             self.opaque.append(text)
         else:
-            self.commands.append(Command(tuple(argv), state.cwd, {**state.exported, **local}, state.certain))
+            environment = {**state.exported, **local}
+            self.commands.append(Command(tuple(argv), state.cwd, environment, state.certain, self.writes))
         return name in _TESTS
 
     def _nested(self, text: str, local: dict[str, str], state: _State) -> None:
@@ -358,7 +359,8 @@ class _Reader(WordReader):
         for command in inner.commands:
             merged = {**exported, **command.environment}
             certain = state.certain and command.certain
-            self.commands.append(command._replace(environment=merged, certain=certain))
+            writes = self.writes or command.writes
+            self.commands.append(command._replace(environment=merged, certain=certain, writes=writes))
         self.opaque.extend(inner.opaque)
 
     def _change_directory(self, argv: list[str], state: _State) -> None:
@@ -416,12 +418,16 @@ class _Reader(WordReader):
             raise NotUnderstoodError
         self.at += 1
 
-    def _redirections(self, state: _State) -> None:
+    def _redirections(self, first: int) -> None:
+        """Those of a compound command, whose commands are `first` and all after it."""
+        self.writes = False
         self.blanks()
-        while self._redirection(state):
+        while self._redirection():
             self.blanks()
+        if self.writes:
+            self.commands[first:] = [command._replace(writes=True) for command in self.commands[first:]]
 
-    def _redirection(self, state: _State) -> bool:
+    def _redirection(self) -> bool:
         found = _REDIRECTION.match(self.text, self.at)
         if found is None:
             return False
@@ -429,5 +435,8 @@ class _Reader(WordReader):
             raise NotUnderstoodError
         self.at = found.end()
         self.blanks()
-        self.word()
+        word = self.word()
+        target = word[0].text if word is not None and len(word) == 1 else ""
+        duplicates = found[0].endswith("&") and (target.isdigit() or target == "-")
+        self.writes |= ">" in found[0] and not duplicates and target != os.devnull
         return True

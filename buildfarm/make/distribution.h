@@ -67,7 +67,7 @@ static char *const *distributed(const char **path, char *const argv[], char *con
 {
     int before = errno, named = distributes(*path);
     char *const *words = argv;
-    if (named ? argv && argv[0] && argv[1] : links_to_distributor(*path)) {
+    if ((named ? argv && argv[0] && argv[1] : links_to_distributor(*path)) && access(*path, X_OK) == 0) {
         int implicit = named && is_option_of_cc(*path, argv[1]);
         const char *called = implicit ? "cc" : named ? argv[1] : *path;
         int elsewhere = !strchr(called, '/') || links_to_distributor(called);
