@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from buildfarm.model import TRIAL
 from buildfarm.report import page
+from buildfarm.report.history import Attempt, Place, Step
 from buildfarm.report.layout import layers
+from buildfarm.report.metrics import prometheus
 from tests.browser import Browser, require_chromium
 from tests.histories import history
 
@@ -148,3 +152,28 @@ def test_a_narrow_window_shows_all_of_it(browser: Browser, tmp_path: Path) -> No
     _opened(browser, tmp_path, 60)
     width = browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width == 0
+
+
+def test_attempts_that_were_late_are_faults_and_failed_compiles_and_lost_races_are_none() -> None:
+    attempts = [
+        Attempt("pi:3632", 0, 0.0, 9.0, number, outcome)
+        for number, outcome in enumerate(("late", "failed", "superseded", "held", "done"), 1)
+    ]
+    step = Step("a.o", "compile", "done", "pi:3632", 9.0, tuple(attempts), "gcc -c a.c", "/")
+    made = replace(history(), steps=(step,), edges=(), critical_path=(0,), places=(Place("pi:3632", 4),))
+    assert [row.faults for row in page.node_rows(made)] == [1]
+    assert page.render(made).count("attempt 1</td>") == 1 and "attempt 2</td>" not in page.render(made)
+    once = replace(made, steps=(replace(step, attempts=tuple(attempts[1:])),))
+    for shown, number in ((made, 1), (once, 0)):
+        (line,) = [line for line in prometheus(shown).splitlines() if line.startswith("buildfarm_units_retried{")]
+        assert line.endswith(f" {number}")
+
+
+def test_a_compile_that_only_tries_something_out_may_fail() -> None:
+    attempt = Attempt("this machine", 0, 0.0, 1.0, 1, "failed")
+    step = Step(
+        "conftest.o", "other", "failed", "this machine", 1.0, (attempt,), "gcc -c conftest.c", "/", exit_status=1
+    )
+    made = replace(history(), steps=(step,), edges=(), critical_path=())
+    assert "FAILED" in page.render(made)
+    assert "FAILED" not in page.render(replace(made, steps=(replace(step, reason=TRIAL),)))

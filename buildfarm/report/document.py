@@ -51,7 +51,7 @@ class UnitsDocument(_Part):
     remote: Count = Field(description="done on nodes")
     local: Count = Field(description="done on this machine")
     lookahead: Count = Field(description="compiled before make asked for them")
-    retried: Count = Field(description="units that took more than one attempt")
+    retried: Count = Field(description="units of which an attempt did not count")
     reused: Count = Field(description="verified and kept by resume")
 
 

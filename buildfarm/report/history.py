@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildfarm.model import NOT_RETRIES
 from buildfarm.value import dataclass
 
 
@@ -22,6 +23,11 @@ class Attempt:
     number: int
     outcome: str
     reason: str | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it did not count, so that the unit had to be tried again."""
+        return self.outcome not in NOT_RETRIES and self.outcome not in ("", "done", "held", "dropped")
 
 
 @dataclass(frozen=True, slots=True)

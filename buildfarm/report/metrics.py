@@ -24,7 +24,7 @@ def prometheus(history: History) -> str:
     here = {place.name for place in history.places if place.here}
     local = sum(step.node in here for step in units)
     compiles = [step for step in history.steps if step.kind == "compile"]
-    retried = sum(len(step.attempts) > 1 for step in compiles)
+    retried = sum(any(attempt.is_fault for attempt in step.attempts) for step in compiles)
     failed = sum(step.state == "failed" for step in compiles)
     ahead = history.ahead
     rows = node_rows(history)
@@ -42,7 +42,7 @@ def prometheus(history: History) -> str:
             ({**tree, "where": "kept"}, history.reused),
         ]),
         ("units_failed", "units that failed for good", [(tree, failed)]),
-        ("units_retried", "units that took more than one attempt", [(tree, retried)]),
+        ("units_retried", "units of which an attempt did not count", [(tree, retried)]),
         ("compile_seconds", "seconds of compiling in all", [(tree, sum(step.seconds for step in units))]),
         ("lookahead_units", "units compiled before make asked", [
             ({**tree, "used": "yes"}, ahead.delivered),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import jinja2
 
+from buildfarm.model import TRIAL
 from buildfarm.report.history import History
 from buildfarm.report.layout import layers
 from buildfarm.report.text import clock, count, duration, encodable, harmless, printable
@@ -115,9 +116,7 @@ def node_rows(history: History) -> list[NodeRow]:
         busy = sum(a.end - a.start for step in history.steps for a in step.attempts if a.node == place.name)
         if place.here and not own and not busy:
             continue
-        faults = sum(
-            1 for step in history.steps for a in step.attempts if a.node == place.name and a.outcome not in _FINE
-        )
+        faults = sum(a.is_fault for step in history.steps for a in step.attempts if a.node == place.name)
         spent = sum(step.seconds for step in own)
         room = place.slots * history.seconds
         rate = rates.get(place.name)
@@ -135,9 +134,6 @@ def node_rows(history: History) -> list[NodeRow]:
             )
         )
     return rows
-
-
-_FINE = frozenset({"", "done", "failed", "held", "dropped", "cancelled", "late", "stale", "superseded"})
 
 
 def _rates(history: History) -> dict[str, float]:
@@ -166,10 +162,10 @@ def _faults(history: History) -> list[FaultRow]:
     for number, step in enumerate(history.steps):
         name = printable(step.name)
         for attempt in step.attempts:
-            if attempt.outcome not in _FINE:
+            if attempt.is_fault:
                 reason = printable(attempt.reason or "")
                 rows.append(FaultRow(number, name, attempt.end, attempt.node, f"attempt {attempt.number}", reason))
-        if step.state == "failed":
+        if step.state == "failed" and step.reason != TRIAL:
             words = harmless(step.stderr).strip().split("\n")[0]
             what = f"FAILED with status {step.exit_status}"
             end = max((attempt.end for attempt in step.attempts), default=0.0)
