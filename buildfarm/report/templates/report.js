@@ -9,7 +9,7 @@ function readColors() {
   for (const name of ["paper", "panel", "ink", "soft", "line", "remote", "here", "ahead", "link", "critical", "fault", "waste", "pick", "focus", "onbar"])
     colors[name] = style.getPropertyValue("--" + name).trim();
 }
-const FINE = new Set(["", "done", "held"]), VAIN = new Set(["dropped", "cancelled", "late", "stale", "superseded"]);
+const FINE = new Set(["", "done", "held"]), VAIN = new Set(["dropped", "cancelled", "stale", "superseded"]);
 function fill(step, attempt) {
   if (step.s === "failed" || !(FINE.has(attempt[5]) || VAIN.has(attempt[5]) || attempt[5] === "failed")) return "fault";
   if (VAIN.has(attempt[5]) || step.s === "held" || step.s === "dropped") return "waste";
