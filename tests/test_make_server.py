@@ -17,7 +17,7 @@ import pytest
 
 from buildfarm.errors import MachineError
 from buildfarm.make import wire
-from buildfarm.make.listener import LONGEST_PATH
+from buildfarm.make.listener import DEAF, LONGEST_PATH, Listener
 from buildfarm.make.masquerade import Masquerade, environment
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost, StubServer
 from buildfarm.model import Invocation
@@ -375,14 +375,41 @@ def test_a_socket_that_is_removed_before_it_listens_is_made_anew(
     chmod = Path.chmod
 
     def hostile(path: Path, mode: int) -> None:
-        if path.suffix == ".sock" and not removed:
+        if path.suffix == DEAF and not removed:
             removed.append(path)
             path.unlink()
         chmod(path, mode)
 
     monkeypatch.setattr(Path, "chmod", hostile)
     path, _ = _place()
-    assert removed == [path]
+    assert removed == [path.with_suffix(DEAF)]
+
+
+def test_a_socket_that_was_found_deaf_and_listens_by_now_is_not_removed(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pid namespace's conductor asks, and removes it a moment later."""
+    home = runtime / "buildfarm"
+    asked: list[Path] = []
+    found: list[Path] = []
+    listen, chmod = socket.socket.listen, Path.chmod
+
+    def asked_before(listener: socket.socket, backlog: int) -> None:
+        if not asked:
+            asked.extend(home.iterdir())
+            found.extend(asked)
+        listen(listener, backlog)
+
+    def removed_after(path: Path, mode: int) -> None:
+        chmod(path, mode)
+        while found:
+            found.pop().unlink()
+
+    monkeypatch.setattr(socket.socket, "listen", asked_before)
+    monkeypatch.setattr(Path, "chmod", removed_after)
+    listener = Listener()
+    assert asked and listener.path.parent == home and listener.path.exists()
+    listener.close()
 
 
 def test_the_mark_of_a_living_conductor_in_another_pid_namespace_is_kept(runtime: Path) -> None:

@@ -28,7 +28,8 @@ LONGEST_PATH = 107
 _BACKLOG = 4096
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 BLIND_MARK = ".blind"  # hook.c knows it
-_SOCKET_NAME = re.compile(rf"(\d+)-(\d+)-\d+\.sock(?:{re.escape(BLIND_MARK)})?")
+DEAF = ".new"  # instead of `.sock`: it does not listen yet
+_SOCKET_NAME = re.compile(rf"(\d+)-(\d+)-\d+(?:{re.escape(DEAF)}|\.sock(?:{re.escape(BLIND_MARK)})?)")
 TRIES = 8
 _numbers = itertools.count()
 
@@ -94,12 +95,15 @@ class Listener:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A socket that listens at `path`.  Raises OSError."""
+    """A socket that listens at `path`: what stands under that name answers from the first.  Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    deaf = path.with_suffix(DEAF)
     try:
-        listener.bind(os.fspath(path))
+        deaf.unlink(missing_ok=True)
+        listener.bind(os.fspath(deaf))
         listener.listen(_BACKLOG)
-        path.chmod(0o600)
+        deaf.chmod(0o600)
+        deaf.rename(path)
     except BaseException:
         listener.close()
         raise
