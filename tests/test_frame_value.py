@@ -101,3 +101,39 @@ def test_a_value_without_fields_is_equal_to_its_like(dataclass: Callable[..., An
     nothing = dataclass(frozen=True, slots=True)(Nothing)
     assert nothing() == nothing()
     assert hash(nothing()) == hash(nothing())
+
+
+@DECORATORS
+def test_fields_are_given_by_place_and_name_and_have_their_defaults(dataclass: Callable[..., Any]) -> None:
+    class Node:
+        name: str
+        slots: int = 4
+        port: int = 3632
+
+    class Other:
+        host: str
+        jobs: int = 2
+        loss: float = 0.5
+
+    node, other = (dataclass(frozen=True, slots=True)(plain) for plain in (Node, Other))
+    assert (node("a").name, node("a").slots, node("a").port) == ("a", 4, 3632)
+    assert (other("b", loss=0.1).host, other("b", 3).jobs, other("b", loss=0.1).loss) == ("b", 3, 0.1)
+    with pytest.raises(TypeError, match=r"Node.__init__\(\) missing 1 required positional argument: 'name'"):
+        node()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'name'"):
+        other("b", name="c")
+
+
+@DECORATORS
+def test_what_follows_the_assignments_is_done_and_what_a_class_inherits_is_kept(dataclass: Callable[..., Any]) -> None:
+    class Base:
+        width: int
+        areas: list[int] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            self.areas.append(self.width**2)
+
+    base = dataclass()(Base)
+    heir = dataclass()(type("Heir", (base,), {"__annotations__": {"height": "int"}, "height": 3}))
+    assert base(2).areas == [4]
+    assert (heir(2).height, heir(2, height=5).height, heir(2).areas) == (3, 5, [4])
