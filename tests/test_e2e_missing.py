@@ -84,12 +84,30 @@ def test_what_make_itself_misses_in_its_jobs_brings_the_word_that_helps(
     assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--serial-order").code == 0
 
 
+def test_a_header_that_a_recipe_makes_beside_its_target_is_named_when_it_came_too_late(tmp_path: Path) -> None:
+    """Plain make, one recipe after the other, builds this."""
+    (tmp_path / "Makefile").write_text(
+        "all: maker a.o\nmaker:\n\t$(WAIT)mkdir -p inc; echo 'int gen;' > inc/gen.h; touch $@\n"
+        "a.o: a.c\n\t$(CC) -Iinc -c $< -o $@ || { touch failed; exit 1; }\n"
+    )
+    (tmp_path / "a.c").write_text('#include "gen.h"\n')
+    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "", "WAIT=until test -e failed; do sleep 0.05; done; ")
+    assert result.code == 2
+    assert "a.o did not find inc/gen.h, which this build has made too late" in result.stderr
+    assert "build with --serial-order" in result.stderr
+    (tmp_path / "maker").unlink()
+    (tmp_path / "inc" / "gen.h").unlink()
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "", "--serial-order").code == 0
+
+
 def test_an_ordinary_mistake_brings_no_advice(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("a.o: a.c\n\t$(CC) -c $< -o $@\n")
-    (tmp_path / "a.c").write_text('#include "nowhere.h"\n')
-    result = buildfarm("run", "-C", str(tmp_path), "--hosts", "")
-    assert result.code == 2
-    assert "does not say so" not in result.stderr
+    (tmp_path / "beside.h").touch()
+    for header in ('"nowhere.h"', "<beside.h>"):
+        (tmp_path / "a.c").write_text(f"#include {header}\n")
+        result = buildfarm("run", "-C", str(tmp_path), "--hosts", "")
+        assert result.code == 2
+        assert "does not say so" not in result.stderr and "--serial-order" not in result.stderr
 
 
 def test_a_complete_makefile_lacks_nothing(tree: Path) -> None:

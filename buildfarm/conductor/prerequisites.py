@@ -27,6 +27,7 @@ from buildfarm.graph.plan import InstancePlan, PlannedCall
 from buildfarm.model import MODULE_SUFFIXES, Kind, Unit
 from buildfarm.report.text import count, printable, relative
 from buildfarm.state import reader
+from buildfarm.state.views import FailureView
 from buildfarm.value import dataclass
 
 MOST_TOLD = 5  # at a build's end; `export missing` has all
@@ -88,8 +89,7 @@ class Inspector:
         call = self._units.get(output)
         if call is None:
             return []
-        named = [name for pattern in _WORDS for match in re.finditer(pattern, words) for name in match.groups() if name]
-        return self._of_unit(call, named if words else self._scan(call)[1])
+        return self._of_unit(call, _not_found(words) if words else self._scan(call)[1])
 
     def _scan(self, call: PlannedCall) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The module files that a unit makes, and those that it needs, by bare name."""
@@ -168,12 +168,9 @@ def of_failed_build(
     directory: Path, state_dir: Path, words: tuple[str, ...], environment: Mapping[str, str]
 ) -> list[str]:
     """Lines for the end of a build in which units or links failed for want of what another target makes."""
-    failures = [
-        failure
-        for failure in reader.snapshot(state_dir).failures
-        if _may_lack(failure.argv, os.fsdecode(failure.stderr))
-    ]
-    if not failures:
+    rows = reader.snapshot(state_dir)
+    failures = [failure for failure in rows.failures if _may_lack(failure.argv, os.fsdecode(failure.stderr))]
+    if not failures or rows.build is None:
         return []
     try:
         inspector = Inspector(planned(directory, words, environment, everything=True).graph)
@@ -187,13 +184,43 @@ def of_failed_build(
                 told.add((item.directory, item.line))
                 lines.append(_told(item, str(directory)))
     if not lines:
-        return []
+        return _of_files_there_now(failures, rows.build.started, str(directory))
     rest = len(lines) - MOST_TOLD
     return [
         *lines[:MOST_TOLD],
         *([f"and {count(rest, 'more line')}: `buildfarm export missing` has them"] if rest > 0 else []),
         f"or build with {KEEPS_ORDER}",
     ]
+
+
+def _of_files_there_now(failures: Iterable[FailureView], started: float, directory: str) -> list[str]:
+    """For files of no rule, which some recipe makes beside its target: in make's own order it may come first."""
+    lines = [
+        f"{printable(relative(os.path.normpath(failure.output), directory))} did not find"
+        f" {printable(relative(path, directory))}, which this build has made too late, and the Makefile does"
+        " not say that one needs the other"
+        for failure in failures
+        if (path := _made_too_late(failure, started)) is not None
+    ]
+    return [*lines[:MOST_TOLD], f"build with {KEEPS_ORDER}"] if lines else []
+
+
+def _made_too_late(failure: FailureView, started: float) -> str | None:
+    """The file that a compiler did not find, if it is where the compiler had looked, and younger than the build."""
+    words = failure.argv
+    typed = [word[2:] or after for word, after in zip(words, (*words[1:], ""), strict=True) if word.startswith("-I")]
+    beside = [os.path.dirname(word) for word in words[1:] if not word.startswith("-")]
+    for name in _not_found(os.fsdecode(failure.stderr)):
+        for place in dict.fromkeys(("", *beside, *typed)):
+            path = os.path.normpath(os.path.join(failure.cwd, place, name))
+            if os.path.isfile(path) and os.stat(path).st_ctime >= started:
+                return path
+    return None
+
+
+def _not_found(words: str) -> list[str]:
+    """The files that a compiler's messages name as missing."""
+    return [name for pattern in _WORDS for match in re.finditer(pattern, words) for name in match.groups() if name]
 
 
 def of_late_files(late: Sequence[str], directory: str) -> str:
