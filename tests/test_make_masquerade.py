@@ -57,6 +57,23 @@ def test_only_what_can_be_executed_is_masqueraded(bin_directory: Path) -> None:
     assert find_names([str(bin_directory), "/nonexistent"]) == set()
 
 
+def test_a_directory_with_two_names_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "bin").symlink_to("usr")
+    (tmp_path / "usr" / "gcc").touch(mode=0o755)
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def recorded(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", recorded)
+    monkeypatch.chdir(tmp_path / "usr")
+    assert find_names([str(tmp_path / "usr"), str(tmp_path / "bin"), ""]) == {"gcc"}
+    assert listed == [os.path.realpath(tmp_path / "usr")]
+
+
 def test_every_name_is_a_link_to_the_stub(made: Masquerade) -> None:
     names = {path.name for path in made.directory.iterdir()} - {MARKER}
     assert {"cc", "make"} <= names

@@ -127,9 +127,9 @@ def with_hook(environment: Mapping[str, str]) -> dict[str, str]:
 def find_names(directories: Iterable[str]) -> set[str]:
     """Names of the tools in `directories` that are masqueraded: compilers, plain, versioned and cross; ar, ld, make."""
     names: set[str] = set()
-    for directory in directories:
+    for directory in dict.fromkeys(map(os.path.realpath, directories)):  # /bin is /usr/bin on most systems
         try:
-            entries = os.listdir(directory or ".")
+            entries = os.listdir(directory)
         except OSError:
             continue
         for name in entries:
