@@ -69,6 +69,12 @@ def test_what_the_assembler_says_is_said_by_a_local_compile(trip: Trip) -> None:
 def test_text_that_tells_of_the_node_in_another_way_is_not_restored() -> None:
     text = b'\t.file 0 "/tmp/distccd_1a/home/u" "x.c"\n.LASF1:\n\t.string\t"/tmp/distccd_1a/home/u"\n'
     assert restored_text(text, "/home/u", "/u") == b'\t.file 0 "/u" "x.c"\n.LASF1:\n\t.string\t"/u"\n'
+    assert restored_text(b'\t.ascii\t"/tmp/distccd_1a/home/u\\000"\n', "/home/u", "/u") == b'\t.ascii\t"/u\\000"\n', (
+        "ARM"
+    )
+    pieces = b'\t.ascii\t"/tmp/dist"\n\t.ascii\t"ccd_1a/home"\n\t.ascii\t"/u\\000"\n'
+    assert restored_text(pieces, "/home/u", "/u") == b'\t.ascii\t"/u\\000"\n'
+    assert restored_text(pieces, "/home/v", "/u") is None
     assert restored_text(text, "/home/v", "/u") is None
     assert restored_text(b'\t.file 1 "/s/x.c"\n\t.file 2 "/s/x.c"\n', "/home/u", "/u") is None
     assert restored_text(text, "/home/u", "/\N{LATIN SMALL LETTER U WITH DIAERESIS}") is None

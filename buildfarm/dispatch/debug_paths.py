@@ -22,6 +22,8 @@ MARK = b"distccd_"  # how distccd's temporary directories are called
 _STRINGS = (b".debug_str", b".debug_line_str")
 _SPELLED_AS_IT_IS = re.compile(rb"[ !#-\[\]-~]*")
 _NUMBERED = re.compile(rb'^\t\.file [0-9]+ (".*)$', re.MULTILINE)
+_JOINT = re.compile(rb'"\n\t\.(?:ascii|string)\t"')
+_PIECES = re.compile(rb'"[^"\n]*"(?:\n\t\.(?:ascii|string)\t"[^"\n]*")*')
 _SLASHES = b"/" * 8
 _ON_NODE = re.compile(rb".*/distccd_[^/]*/|/{8,}")
 
@@ -63,15 +65,21 @@ def restored(content: bytes, sent: str, named: str) -> bytes | None:
 def restored_text(text: bytes, sent: str, named: str) -> bytes | None:
     """The same of assembler text, where such strings stand between quotes, with escapes (gcc: output_quoted_string).
 
+    Long ones are in pieces (`ELF_STRING_LIMIT`; ARM's of 50 characters), of which one that is restored is made whole.
     None as well where a file has two numbers: before DWARF 5 gcc counts one whose name is mapped with and without it.
     """
     there, here = os.fsencode(sent), os.fsencode(named)
     numbered = _NUMBERED.findall(text)
     if not _SPELLED_AS_IT_IS.fullmatch(here) or len(set(numbered)) != len(numbered):
         return None
-    on_node = re.compile(rb'"[^"\n]*/distccd_[^/"\n]*%s(?=["/])' % re.escape(there))
-    changed = on_node.sub(lambda _: b'"' + here, text)
-    return None if MARK in changed else changed
+    on_node = re.compile(rb'"[^"\n]*/distccd_[^/"\n]*%s(?=["/]|\\000)' % re.escape(there))
+
+    def whole(pieces: re.Match[bytes]) -> bytes:
+        string = _JOINT.sub(b"", pieces[0])
+        return on_node.sub(lambda _: b'"' + here, string) if MARK in string else pieces[0]
+
+    changed = _PIECES.sub(whole, text)
+    return None if MARK in _JOINT.sub(b"", changed) else changed
 
 
 def _strings(content: bytes, section: elf.Section) -> Iterator[tuple[int, int]]:
