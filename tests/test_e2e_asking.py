@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,14 @@ def test_a_question_is_asked_with_the_variables_that_its_line_has_set(tmp_path: 
         "gcc -DX=2 -c a.c -o d.o",
         "gcc -DX=) -c a.c -o g.o",
     ]
+
+
+def test_a_question_that_waits_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    makefile = "all:\n\tgcc -DX=`cat pipe` -c a.c -o c.o\n\tgcc -DX=`echo 1` -c a.c -o d.o\n"
+    tree = files(tmp_path / "p", {"Makefile": makefile, "a.c": ""})
+    os.mkfifo(tree / "pipe")
+    monkeypatch.setattr(planner, "ASKING_SECONDS", 0.1)
+    assert planner.plan_build(str(tree), [], environment()).graph.units() == ()
 
 
 def test_where_writing_is_not_refused_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

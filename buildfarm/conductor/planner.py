@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 MOST_INSTANCES = 5_000  # a Makefile that calls itself without end must not plan without end
 SECONDS = 60.0  # of the processors' time for one dry run; ModelE's take 0.03 each, a kernel's top level 5
+ASKING_SECONDS = 15.0  # the same, for what recipe lines ask; one that waits (`cat fifo`) must not hold up a resume
 _END = "\x1e"  # of an answer, and of its status
 _AT_ONCE = min(4, len(os.sched_getaffinity(0)) + 1)  # dry runs: to hear more than three keeps one interpreter busy
 
@@ -89,7 +90,7 @@ async def plan_instance(
     if output.error is not None:
         return None, output.error
     database = await asyncio.to_thread(uncollected, hearing.database)
-    confined = functools.partial(printed, tree=tree, confiner=confiner)
+    confined = functools.partial(printed, tree=tree, confiner=confiner, seconds=ASKING_SECONDS)
     questions = Questions()
     while True:
         plan, trouble = await asyncio.to_thread(

@@ -15,7 +15,7 @@ from buildfarm.make import confining
 from buildfarm.make.inmemory import run_in_memory
 
 SECONDS = 60.0
-"""Of the processors' time."""
+"""Of the processors' time; one that only waits is ended as soon."""
 
 SHELL = "/bin/sh"
 
@@ -33,16 +33,25 @@ Confined = Callable[[str, str, Mapping[str, str]], Awaitable[Printed]]
 
 
 async def printed(
-    script: str, cwd: str, environment: Mapping[str, str], *, tree: str | None, confiner: Path | None
+    script: str,
+    cwd: str,
+    environment: Mapping[str, str],
+    *,
+    tree: str | None,
+    confiner: Path | None,
+    seconds: float = SECONDS,
 ) -> Printed:
-    """Run `script` in the directory `cwd`; it may seem to write below `tree`.  Raises OSError."""
+    """Run `script` in the directory `cwd`; it may seem to write below `tree`.  `seconds` are as `Patience` counts them.
+
+    Raises OSError.
+    """
     private = tempfile.mkdtemp(prefix="buildfarm-plan-")
     own = {**environment, "TMPDIR": private}  # in the common place a recipe's own run might meet its files
     own.pop("BUILDFARM_SOCKET", None)  # compilers that it calls are not the build's
     pieces: list[bytes] = []
     try:
         words = [*confining.words(cwd, tree, private, own), "", SHELL, "sh", "-c", script]
-        status, _, how = await run_in_memory(words, confiner, cwd, own, SECONDS, pieces.append)
+        status, _, how = await run_in_memory(words, confiner, cwd, own, seconds, pieces.append)
     finally:
         shutil.rmtree(private, ignore_errors=True)
     return Printed(status, b"".join(pieces), how)
