@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,19 @@ def test_a_distcc_that_is_not_there_fails_as_under_make(tmp_path: Path) -> None:
 def test_what_distcc_is_asked_itself_it_answers(tmp_path: Path) -> None:
     tree = tmp_path / "p"
     tree.mkdir()
-    (tree / "Makefile").write_text("all:\n\t@distcc --show-hosts\n\t@distcc -j\n")
+    (tree / "Makefile").write_text("all:\n\t@distcc --show-hosts\n\t@distcc -j\n\t@distcc gcc --version\n")
     surroundings = environment(DISTCC_HOSTS="nobody/3", DISTCC_DIR=str(tmp_path))
     result = buildfarm("run", "-C", str(tree), "--hosts", "", env=surroundings)
-    assert result.code == 0 and "\nnobody/3\n3\n" in result.stdout, result.stdout + result.stderr
+    version = subprocess.run(
+        ["distcc", "gcc", "--version"], env=surroundings, capture_output=True, text=True, check=True
+    )
+    assert result.code == 0 and f"\nnobody/3\n3\n{version.stdout}" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_script_by_the_name_of_a_distributor_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\t./icecc gcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    (tmp_path / "icecc").write_text('#!/bin/sh\ntouch called\nexec "$@"\n')
+    (tmp_path / "icecc").chmod(0o755)
+    assert buildfarm("run", "-C", str(tmp_path), "--hosts", "").code == 0
+    assert (tmp_path / "called").exists() and status(tmp_path)["units"]["done"] == 1

@@ -2,7 +2,8 @@
  * and compilers that are links to one of them.  For hook.c; it executes nothing.
  *
  * Left in a Makefile, they would send units to their own list of nodes, past the journal.  Executed is the compiler that
- * they would call: they change nothing of what it makes.  What they are asked themselves (`--show-hosts`) they answer.
+ * they would call: they change nothing of what it makes.  What they are asked (`--show-hosts`, `gcc --version`) they answer;
+ * a script of such a name runs as it is, and what it calls comes by itself.
  */
 static int distributes(const char *path)
 {
@@ -58,6 +59,21 @@ static int is_option_of_cc(const char *distributor, const char *word)
     return strcmp(base(distributor), "distcc") == 0 && word[0] == '-' && word[1] != '-' && strcmp(word, "-j") != 0;
 }
 
+/* Whether a compiler with these arguments does no more than answer, in which distcc's own name for it may stand. */
+static int only_answers(char *const arguments[])
+{
+    while (*arguments && **arguments == '-')
+        arguments++;
+    return !*arguments;
+}
+
+static int is_program(const char *path)
+{
+    struct program program;
+    look_at(path, &program);
+    return program.elf && access(path, X_OK) == 0;
+}
+
 #define ROOM_FOR_WORDS(argv) alloca(((argv) ? count(argv) + 1 : 0) * sizeof(char *))
 
 /* The words to execute: those of the compiler, which `*path` is then, or `argv` as it is.  `compiler` and `room`, from
@@ -67,11 +83,11 @@ static char *const *distributed(const char **path, char *const argv[], char *con
 {
     int before = errno, named = distributes(*path);
     char *const *words = argv;
-    if ((named ? argv && argv[0] && argv[1] : links_to_distributor(*path)) && access(*path, X_OK) == 0) {
+    if (argv && argv[0] && (named ? argv[1] != NULL : links_to_distributor(*path)) && is_program(*path)) {
         int implicit = named && is_option_of_cc(*path, argv[1]);
         const char *called = implicit ? "cc" : named ? argv[1] : *path;
         int elsewhere = !strchr(called, '/') || links_to_distributor(called);
-        if (is_masqueraded(base(called), environment) &&
+        if (!only_answers(argv + 1 + (named && !implicit)) && is_masqueraded(base(called), environment) &&
             (!elsewhere || beyond_distributors(base(called), environment, compiler))) {
             *path = elsewhere ? compiler : called;
             words = argv + named;
