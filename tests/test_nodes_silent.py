@@ -37,7 +37,7 @@ from tests import project
 from tests.farm import Farm, wait_until
 from tests.scheduling import ALL, farm, starts
 from tests.test_nodes_e2e import built_by_make, node_of, write_units
-from tests.tool import Running, status
+from tests.tool import Running, buildfarm, environment, status
 
 UNKNOWN = STRAGGLER_FACTOR * DEFAULT_ESTIMATE  # seconds until a unit that nobody knows is overdue
 PI = Node("pi", slots=2)
@@ -224,3 +224,16 @@ def test_with_no_fallback_a_unit_on_which_compilers_hang_is_not_tried_for_ever()
     last = Policy().remote_attempts
     actions = scheduler.handle(Failed(1, last, Fault.LATE, "late"), 100.0 * last)
     assert actions[:1] == [GiveUp(1, f"{last} attempts failed, the last: late")]
+
+
+def test_what_no_node_brings_back_is_nobodys_failure_with_no_fallback(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\tcc -c a.c\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    with Farm(count=1, jobs=1, gated=True) as nodes:
+        nodes.close_gate()
+        words = ("run", "-C", str(tmp_path), "--hosts", nodes.hosts, "--fallback", "never")
+        result = buildfarm(*words, env=environment(DISTCC_IO_TIMEOUT="1"))
+    assert result.code == 2
+    assert "a.o not compiled: no node took it" in result.stderr and "ended on" not in result.stderr, result.stderr
+    told = buildfarm("explain", "-C", str(tmp_path), "a.o").stdout
+    assert "late: " in told and "failed: 127.0.0.1" not in told, told

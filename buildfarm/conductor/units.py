@@ -119,6 +119,8 @@ class Units:
         """No node gave a result: compile here, or fail where the user wants that."""
         if isinstance(verdict, Stranded):
             text = f"buildfarm: {task.unit.output}: {verdict.reason}; --fallback local would compile it here\n"
+            attempt = self._ledger.attempts(task.step) + 1  # nobody's: a node's ended as was told of it
+            await self._ledger.check_out(task.check_out((), None, attempt, token=self._token))
             await self._fail(call, task, NO_HOSTS << 8, os.fsencode(text))
             return
         if verdict.status is not None and self._maker.skip_local_retry:
@@ -172,8 +174,6 @@ class Units:
         As distcc does when no host may take it and DISTCC_FALLBACK=0, or when a node says that it does not compile and
         DISTCC_SKIP_LOCAL_RETRY=1.
         """
-        if not self._ledger.attempts(task.step):
-            await self._ledger.check_out(task.check_out((), None, 1, token=self._token))
         await call.done(status, b"", palette.as_seen(words, task.unit, call.invocation.env, call.pid))
         self._ledger.check_in(
             CheckIn(
