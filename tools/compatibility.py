@@ -43,7 +43,7 @@ HOME = Path(__file__).parent.parent
 RECORDS = HOME / "docs" / "compatibility.json"
 PAGE = HOME / "docs" / "compatibility.md"
 TIMEOUT = 1800.0
-_SIZE = re.compile(rb"(\n/\d[\d ]{14}[\d ]{32})[\d ]{10}(?=`\n)")  # of an archive's member with a long name (ar.h)
+_SIZE = re.compile(rb"(\n/\d[\d /]{46})[\d ]{10}(?=`\n)")  # of an archive's member with a long name (ar.h)
 BARE = ("--strip-debug", "--remove-section=.note.gnu.build-id", "--enable-deterministic-archives")
 
 
@@ -230,7 +230,7 @@ def _build(project: dict[str, Any], pristine: Path, place: Path, command: list[s
             content = path.read_bytes()
             files[name] = f"{stat.filemode(status.st_mode)} {hashlib.sha256(content).hexdigest()}"
             bare[name] = files[name]
-            if content.startswith((b"\x7fELF", b"!<arch>")):
+            if content.startswith((b"\x7fELF", b"!<arch>", b"!<thin>")):
                 bare[name] = _bare(path)
     words = project.get("make", [])
     still = subprocess.run(
