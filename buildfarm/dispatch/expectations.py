@@ -14,7 +14,7 @@ STRAGGLER_FACTOR = 2.5  # a second attempt once a unit has taken this many times
 STRAGGLER_FLOOR = 5.0  # ... and at least this many seconds
 DEADLINE_FACTOR = 10.0
 DEADLINE_FLOOR = 60.0
-DEADLINE_UNKNOWN = 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c), until this build has taught us better
+DEADLINE_UNKNOWN = 300.0  # distcc's own DISTCC_IO_TIMEOUT default (src/io.c): the least for a unit with no record
 HISTORY_ENOUGH = 5  # units of a language that must have come back before they tell of others
 
 
@@ -54,13 +54,13 @@ class Expectations:
 
     def deadline(self, unit: Submit, speed: float) -> float:
         """After how long an attempt on a node of this speed is given up."""
-        longest = unit.estimate
-        if longest is None:
-            history = self._told(unit.language)
-            if history is None:
-                return DEADLINE_UNKNOWN
-            longest = 2 * history.slowest
-        return max(DEADLINE_FLOOR, DEADLINE_FACTOR * longest / speed)
+        if unit.estimate is not None:
+            return max(DEADLINE_FLOOR, DEADLINE_FACTOR * unit.estimate / speed)
+        history = self._told(
+            unit.language
+        )  # of other units: it may lengthen, for the longest can come after short ones
+        slowest = 0.0 if history is None else history.slowest
+        return max(DEADLINE_UNKNOWN, 2 * DEADLINE_FACTOR * slowest / speed)
 
     def is_overdue(self, unit: Submit, speed: float, taken: float, crowding: float) -> bool:
         """Whether an attempt that has taken so long should have come back long ago; `crowding`: see `events.Tick`."""

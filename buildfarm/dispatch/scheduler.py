@@ -176,7 +176,7 @@ class Scheduler:
                 self._local -= 1
             case Tick(crowding):
                 self._crowding = crowding
-                self._tick(now, actions)
+                self._tick(now)
         self._probe(now, actions)
         self._fill_slots(now, actions)
         self._fill_local_slots(actions)
@@ -186,11 +186,9 @@ class Scheduler:
             self._relieve(now, actions)
         return actions
 
-    def _tick(self, now: float, actions: list[Action]) -> None:
+    def _tick(self, now: float) -> None:
         for node in self._roster:
             node.health.notice_silence(now, self._crowding)
-        if self.policy.io_timeout is None:
-            self._end_the_hopeless(now, actions)
         self._late = [number for number, unit in self._units.items() if unit.demanded and self._is_late(unit, now)]
 
     # -- a unit's transitions -----------------------------------------------------------------------------------
@@ -440,17 +438,6 @@ class Scheduler:
     def _last_sign(self, attempt: Attempt) -> float:
         """When its node last gave a sign of life, or the attempt began."""
         return max(attempt.since, self._roster[attempt.node].heard)
-
-    def _end_the_hopeless(self, now: float, actions: list[Action]) -> None:
-        """Give up what is past the deadline that it would get now: when it left, this build may have known of none."""
-        for number, unit in list(self._units.items()):
-            for attempt, under_way in sorted(unit.attempts.items()):
-                node = self._roster[under_way.node]
-                taken = now - under_way.since
-                if taken >= self._crowding * self._expectations.deadline(unit.submit, node.health.speed):
-                    reason = f"{node.key}: no answer within {taken:.0f} s"
-                    actions.append(Cancel(number, attempt, node.key, reason))
-                    self._failed(Failed(number, attempt, Fault.LATE, reason), now, actions)
 
     def _hedge(self, unit: UnitState, now: float, actions: list[Action]) -> bool:
         """Start a second attempt on a node that is about as fast as the first one's; whether there is one."""
