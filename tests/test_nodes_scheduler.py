@@ -92,11 +92,11 @@ def test_deadlines_come_from_history_and_from_this_builds_own_units() -> None:
     assert deadline(scheduler.handle(Submit(2, "c", 30.0), 2.0)) == 300.0, "ten times what it took before"
     scheduler.handle(Succeeded(2, 1, 30.0), 32.0)
     for unit in range(3, 8):
-        scheduler.handle(Submit(unit, "f", 1.0), 40.0)
+        scheduler.handle(Submit(unit, "fortran", 1.0), 40.0)
         scheduler.handle(Succeeded(unit, 1, 1.0), 41.0)
-    assert deadline(scheduler.handle(Submit(8, "f"), 42.0)) == DEADLINE_UNKNOWN, "short ones do not shorten it"
+    assert deadline(scheduler.handle(Submit(8, "fortran"), 42.0)) == DEADLINE_UNKNOWN, "short ones do not shorten it"
     scheduler.handle(Succeeded(8, 1, 30.0), 72.0)
-    assert deadline(scheduler.handle(Submit(9, "f"), 80.0)) == 600.0, "twenty times this build's slowest"
+    assert deadline(scheduler.handle(Submit(9, "fortran"), 80.0)) == 600.0, "twenty times this build's slowest"
     fixed = farm(Node("a", slots=1), policy=Policy(io_timeout=7.0))
     assert deadline(fixed.handle(Submit(1, "c", 30.0), 0.0)) == 7.0
     quick = farm(Node("a", slots=1))
