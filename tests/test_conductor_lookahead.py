@@ -28,6 +28,9 @@ class FakeMaker:
     begun: list[bool] = field(default_factory=list)  # for each, whether ahead of make
     toolbox: Any = field(default_factory=lambda: FakeToolbox())
 
+    async def discard(self, *_: object) -> None:
+        """Nothing is kept."""
+
     async def task(self, *_: object, ahead: bool, **__: object) -> str:
         self.begun.append(ahead)
         return "something is missing"
@@ -94,6 +97,28 @@ def test_a_fortran_unit_waits_for_a_source_that_is_made_however_long_that_takes(
         (tmp_path / "m1.f90").touch()
         await look()
         assert maker.begun == [True] * TRIES
+        running.cancel()
+
+    play(monkeypatch, scene)
+
+
+def test_once_closed_nothing_is_begun_whatever_plans_and_files_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end it: a build that was interrupted waited for its nodes."""
+
+    async def scene() -> None:
+        maker = FakeMaker()
+        ahead, planned_late = ahead_of(maker), ahead_of(maker)
+        running = asyncio.create_task(ahead.run())
+        ahead.foresee(view_of(tmp_path))
+        await look()
+        await ahead.close()
+        await planned_late.close()
+        (tmp_path / "m1.f90").touch()
+        planned_late.foresee(view_of(tmp_path))
+        await look()
+        assert maker.begun == []
         running.cancel()
 
     play(monkeypatch, scene)

@@ -129,7 +129,7 @@ class Lookahead:
     def foresee(self, view: View) -> None:
         """The plans say more than before."""
         self._view = view
-        if not self.enabled:
+        if not self.enabled or self._stopping:
             return
         standing = view.standing if self._doubts < DOUBTS else frozenset()
         to_come: dict[str, float] = {}
@@ -171,9 +171,11 @@ class Lookahead:
         self._press()
 
     async def run(self) -> None:
-        """Look again and again whether a file has come that somebody waits for, until cancelled."""
+        """Look again and again whether a file has come that somebody waits for, until cancelled or stopping."""
         while True:
             await asyncio.sleep(TICK)
+            if self._stopping:
+                return
             parked, self._parked = self._parked, []
             for entry in parked:
                 if entry.unit.fortran is None:
@@ -271,7 +273,8 @@ class Lookahead:
             await asyncio.wait(jobs, timeout=seconds)
 
     async def close(self) -> None:
-        """Stop everything; what is in the store stays there."""
+        """Stop everything, for good; what is in the store stays there."""
+        self.enabled, self._stopping = False, True  # plans and files still come: nobody would end what they begin
         jobs = tuple(self._jobs)
         for job in jobs:
             job.cancel()
