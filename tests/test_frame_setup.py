@@ -195,22 +195,65 @@ def test_every_dependency_has_a_lower_bound() -> None:
 # --- continuous integration
 
 
-def test_ci_runs_make_check_with_ci_true_and_ends_with_pytests_closing_line(tmp_path: Path) -> None:
-    home = tmp_path / "clone"
+def ci(home: Path, makefile: str) -> subprocess.CompletedProcess[str]:
+    """What `.ci/run` does in a clone with this Makefile."""
     (home / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", home / ".ci" / "run")
-    (home / "Makefile").write_text(
+    (home / "Makefile").write_text(makefile)
+    return subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_ci_runs_make_check_with_ci_true_and_ends_with_pytests_closing_line(tmp_path: Path) -> None:
+    red = ci(
+        tmp_path / "red",
         "check: lint test\nlint:\n\t@false\ntest:\n\t@echo CI is $$CI\n"
-        "\t@echo '=== 1 failed, 2 passed in 3.45s ==='; false\n"
+        "\t@echo '=== 1 failed, 2 passed in 3.45s ==='; false\n",
     )
-    done = subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "CI is true" in done.stdout
-    assert done.stdout.splitlines()[-1] == "=== 1 failed, 2 passed in 3.45s ==="
-    (home / "Makefile").write_text("check:\n\t@echo '=== 3 passed in 1.00s ==='\n")
-    done = subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert done.stdout.count("=== 3 passed in 1.00s ===") == 1
+    assert red.returncode != 0
+    assert "CI is true" in red.stdout
+    assert red.stdout.splitlines()[-1] == "=== 1 failed, 2 passed in 3.45s ==="
+    green = ci(tmp_path / "green", "check:\n\t@echo '=== 3 passed in 1.00s ==='\n")
+    assert green.returncode == 0
+    assert green.stdout.count("=== 3 passed in 1.00s ===") == 1
+
+
+SUITE = """
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range({broken}))
+def test_breaks(number):
+    times = Path(f"broken-{{number}}")
+    times.write_text("x" if not times.exists() else times.read_text() + "x")
+    assert len(times.read_text()) > {breaks}, "what went wrong"
+
+def test_holds():
+    with Path("held").open("a") as file:
+        file.write("x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "breaks", "lint", "passes"),
+    [(3, 1, "true", True), (1, 2, "true", False), (4, 1, "true", False), (1, 1, "false", False)],
+    ids=["once", "twice", "too many", "and lint"],
+)
+def test_ci_gives_up_to_three_tests_a_second_chance_alone(
+    tmp_path: Path, broken: int, breaks: int, lint: str, passes: bool
+) -> None:
+    home = tmp_path / "clone"
+    home.mkdir()
+    (home / "test_suite.py").write_text(SUITE.format(broken=broken, breaks=breaks))
+    (home / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
+    done = ci(
+        home,
+        f"check: lint types test\nlint:\n\t@{lint}\ntypes:\n"
+        f"test:\n\t{sys.executable} -m pytest -n $(or $(WORKERS),2) --dist worksteal $(ARGS)\n",
+    )
+    assert (done.returncode == 0) == passes
+    assert "what went wrong" in done.stdout
+    assert (home / "held").read_text() == "x"  # what passed isn't run again
+    assert bool(re.search(rf"^=+ {broken} passed in .*=$", done.stdout.splitlines()[-1])) == passes
 
 
 def test_make_help_names_every_goal() -> None:

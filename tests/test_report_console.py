@@ -352,7 +352,7 @@ def test_a_build_that_is_stopped_leaves_the_terminal_to_the_shell(tmp_path: Path
     finally:
         os.close(terminal)  # hangs up what still runs
     screen = Screen()
-    screen.feed(seen)
+    screen.feed(seen.replace(b"^Z", b""))  # the terminal's echo, which Linux makes after it has sent the signal
     kept = [line for line in screen.lines if line]
     assert kept == [*map(str, range(1, 6)), "stopped", "end", "buildfarm: 1 unit in 3.0 s (1 on nodes)"]
 
