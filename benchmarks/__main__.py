@@ -23,6 +23,7 @@ LIMITS = {
     "barriers": 400,
     "master_cpu": 900,
     "makespan": 5400,
+    "slow_nodes": 1800,
     "network": 400,
     "peers": 240,
     "schedule": 120,

@@ -69,6 +69,7 @@ GOALS = (
     ),
     Goal("makespan to the lower bound, the worst row", "1.10", "makespan", _is(), "above the bound", 1.10),
     Goal("the same where all CPU by these cores is a bound too", "", "makespan", _is(), "above both bounds", None),
+    Goal("the same, 64 slots that are eight times slower", "", "slow_nodes", _is(), "above the bound", None),
     Goal(
         "null build, 500 units: seconds more than make",
         "0.15",

@@ -69,10 +69,7 @@ def run(*, quick: bool) -> str:
         for project in dict.fromkeys(case.project for case in CASES):
             tree = Tree.load(project)
             tree = tree.first(4) if quick else tree
-            home = room / project
-            made = write(tree, home)
-            write_objects(tree, room / f"{project}-objects")
-            compiler = build_replay(room / f"{project}-objects", room / f"{project}-replay")
+            made, compiler = stage(tree, room)
             tools = room / f"{project}-tools"
             tools.mkdir()
             (tools / "gfortran").symlink_to(compiler)
@@ -81,7 +78,7 @@ def run(*, quick: bool) -> str:
                     continue
                 with answering(compiler, nodes=case.slots // JOBS, jobs=JOBS) as farm:
                     runs = alternate(
-                        partial(_ours, made, farm),
+                        partial(ours, made, farm),
                         partial(PEERS[case.peer], made, farm, case.slots, tools),
                         1 if quick else frame.PAIRS,
                         warm=False,
@@ -93,6 +90,13 @@ def run(*, quick: bool) -> str:
         *("its nodes' CPU, s", "all its CPU by cores, s", "above both bounds"),
     ]
     return table(heads, rows)
+
+
+def stage(tree: Tree, room: Path) -> tuple[Project, Path]:
+    """Write the tree below `room`, and the compiler that waits and answers for its units."""
+    objects = room / f"{tree.name}-objects"
+    write_objects(tree, objects)
+    return write(tree, room / tree.name), build_replay(objects, room / f"{tree.name}-replay")
 
 
 def _row(case: Case, tree: Tree, runs: list[tuple[Measure, Measure]]) -> list[str]:
@@ -117,7 +121,8 @@ def _row(case: Case, tree: Tree, runs: list[tuple[Measure, Measure]]) -> list[st
     ]
 
 
-def _ours(project: Project, farm: Farm) -> Measure:
+def ours(project: Project, farm: Farm) -> Measure:
+    """Build it with buildfarm on the farm's nodes.  Raises BenchmarkError when they hardly compiled."""
     clean(project.root)
     forget(farm)
     words = buildfarm("run", "-C", str(project.root), "--verify", "0", "--plain", "--hosts", farm.hosts)

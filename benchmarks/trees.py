@@ -103,6 +103,10 @@ class Tree:
         """No schedule is shorter: the longest unit, or all of the work; code waits for modules, not for code."""
         return max(max(unit.seconds for unit in self.units), self.work / slots)
 
+    def slower(self, times: float) -> Tree:
+        """The same project where each compile takes `times` as long."""
+        return replace(self, units=tuple(replace(unit, seconds=times * unit.seconds) for unit in self.units))
+
     def first(self, units: int) -> Tree:
         """A small tree of the same shape: up to `units` units of each part."""
         kept = [number for numbers in self.parts.values() for number in numbers[:units]]
