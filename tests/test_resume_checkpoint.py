@@ -64,13 +64,13 @@ def test_a_build_whose_conductor_fails_leaves_no_make_behind(tmp_path: Path) -> 
     (tree / "a.c").write_text("int a;\n")
     script = (
         "import sys\n"
-        "from buildfarm.conductor import workshop\n"
-        "class Broken(workshop.Farm):\n"
+        "from buildfarm.conductor import crew\n"
+        "class Broken(crew.Farm):\n"
         "    async def _tick(self):\n"
         "        import asyncio, os\n"
         "        while not os.path.exists(sys.argv[1] + '/began'): await asyncio.sleep(0.01)\n"
         "        raise OSError(5, 'as if')\n"
-        "workshop.Farm = Broken\n"
+        "crew.Farm = Broken\n"
         "from buildfarm.cli import main\n"
         "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
     )
