@@ -7,14 +7,15 @@ It knows nothing of buildfarm: what a test learns here comes from the daemons' o
         farm.compiles()         # [Compile(node=0, outcome="COMPILE_OK", compiler="gcc", source="a.c"), ...]
         farm.nodes[0].kill()    # SIGKILL of daemon, its children and their compilers; .restart() revives it
         farm.close_gate()       # with gated=True: compiles that begin from now on wait until open_gate()
+    farm.close_gate(after=3)  # three more may pass
 
 How a node is given compilers of ours: distccd runs only names that stand in `/usr/lib/distcc` (its whitelist,
 `serve.c: dcc_check_compiler_whitelist`), but it looks the *program* up on its own PATH, which `$DISTCCD_PATH`
 sets (`daemon.c: dcc_setup_daemon_path`).  So every node gets a directory `bin` first on that path; a script
 `gcc` there stands in for the node's gcc.  No daemon option is needed.  `gated` puts scripts there for every
-whitelisted compiler: probes pass, units take a shared lock on the gate file, let go of it, and become the real
-compiler, so a test that holds the gate's exclusive lock makes compiles wait without any clock, and a test that
-dies lets them go.
+whitelisted compiler: probes pass, units take a ticket, if there is one, or else a shared lock on the gate file, let go
+of it, and become the real compiler, so a test that holds the gate's exclusive lock makes compiles wait without any
+clock, and a test that dies lets them go.
 
 The stock `distcc` client rewrites `gcc` to `x86_64-linux-gnu-gcc`; buildfarm does not.  Run as root, distccd
 changes to an unprivileged user; hence the open modes of the directories.
@@ -54,6 +55,7 @@ _PROBE_MARK = "-frandom-seed=bf-probe"
 _WHITELIST = Path("/usr/lib/distcc")
 _GATE_SCRIPT = """#!/bin/sh
 case "$*" in *-frandom-seed=bf-probe*) exec {real} "$@";; esac
+for ticket in "{gate}".tickets/*; do rm "$ticket" 2>/dev/null && exec {real} "$@"; done
 exec 9<"{gate}" && flock -s 9 && exec 9<&-
 exec {real} "$@"
 """
@@ -322,7 +324,7 @@ class Farm:
         self._count, self._jobs, self._options, self._path = count, jobs, options, path
         self._arguments, self._compilers, self._gated = arguments, dict(compilers or {}), gated
         self.nodes: list[Node] = []
-        self.directory = Path()
+        self.directory = self._tickets = Path()
         self._gate: int | None = None
 
     def __enter__(self) -> Farm:
@@ -332,6 +334,9 @@ class Farm:
         try:
             gate = self.directory / "gate"
             gate.touch(mode=0o644)
+            self._tickets = gate.with_name("gate.tickets")
+            self._tickets.mkdir()
+            self._tickets.chmod(0o777)
             self._gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
             scripts = dict(self._compilers)
             if self._gated:
@@ -367,10 +372,12 @@ class Farm:
         """The host list in distcc's syntax."""
         return " ".join(f"{node.address}/{self._jobs}{self._options}" for node in self.nodes)
 
-    def close_gate(self) -> None:
-        """From now on compiles that begin wait (needs `gated=True`); those that run go on."""
+    def close_gate(self, *, after: int = 0) -> None:
+        """From now on compiles that begin wait (needs `gated=True`) when so many have passed; those that run go on."""
         assert self._gated, "this farm was not made with gated=True"
         assert self._gate is not None, "this farm is closed"
+        for number in range(after):
+            (self._tickets / str(number)).touch()
         fcntl.flock(self._gate, fcntl.LOCK_EX)
 
     def open_gate(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,14 @@ from buildfarm.dispatch import closure, inotify, stamps
 from buildfarm.dispatch.closure import SearchPath
 from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.vigil import Vigil
+
+
+def watching() -> Vigil:
+    """A vigil that can be kept; a user has 128 inotify instances, and other programs of his have some."""
+    if (queue := inotify.queue()) is None:
+        pytest.skip("no inotify instance is to be had: raise fs.inotify.max_user_instances")
+    queue.close()
+    return Vigil()
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def usr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "lib" / "13").mkdir()
     for module in (stamps, closure):
         monkeypatch.setattr(module, "SYSTEM", (f"{root}/",))
-    vigil = Vigil()
+    vigil = watching()
     if not vigil.covers(str(root / "include")):
         pytest.skip("inotify is missing: install the tests on a disk of this machine")
     monkeypatch.setattr(stamps, "_vigil", lambda: vigil)
@@ -66,7 +75,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_noticed_at_once(usr: Path, change: Callable[[Path], object]) -> None:
-    vigil = Vigil()
+    vigil = watching()
     assert all(vigil.covers(str(usr / name)) for name in ("include", "missing/deep", "lib/current"))
     before = vigil.changed()
     assert vigil.changed() == before
@@ -78,7 +87,7 @@ def test_a_change_is_noticed_at_once(usr: Path, change: Callable[[Path], object]
 
 
 def test_a_directory_that_came_is_watched_then(usr: Path) -> None:
-    vigil = Vigil()
+    vigil = watching()
     assert vigil.covers(str(usr / "missing"))
     (usr / "missing").mkdir()
     assert vigil.changed() > 0 and vigil.covers(str(usr / "missing"))
@@ -88,7 +97,7 @@ def test_a_directory_that_came_is_watched_then(usr: Path) -> None:
 
 
 def test_more_events_than_the_queue_holds_are_a_change(usr: Path) -> None:
-    vigil = Vigil()
+    vigil = watching()
     assert vigil.covers(str(usr / "include"))
     held = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if held > 100_000:
@@ -102,6 +111,21 @@ def test_more_events_than_the_queue_holds_are_a_change(usr: Path) -> None:
 def test_directories_of_other_file_systems_are_not_covered() -> None:
     assert not Vigil().covers("/proc/sys")
     assert not Vigil().covers("/sys/kernel")
+
+
+def test_who_keeps_no_vigil_any_more_holds_no_inotify_instance() -> None:
+    def held() -> int:
+        found = 0
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # the listing's own
+                found += os.readlink(f"/proc/self/fd/{number}").endswith("inotify")
+        return found
+
+    before = held()
+    vigil = watching()
+    assert held() == before + 1
+    del vigil
+    assert held() == before
 
 
 # --- stamps ---

@@ -40,9 +40,9 @@ def test_after_kill_9_of_everything_resume_compiles_only_what_is_missing(tmp_pat
     expected = project.digests(tree)
     project.made_by_make(tree, "clean")
     with Farm(count=2, jobs=2, gated=True) as farm:
+        farm.close_gate(after=9)
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j6")) as build:
-            wait_until(lambda: len(farm.compiles()) >= 9, "nine compiles")
-            farm.close_gate()
+            farm.wait_compiles(9)
             wait_until(lambda: status(tree)["units"]["done"], "a unit that is checked in")
             build.kill_all()
         farm.open_gate()
@@ -72,15 +72,15 @@ def test_a_killed_conductor_leaves_a_make_that_finishes_by_itself(tmp_path: Path
     project.made_by_make(tree)
     expected = project.digests(tree)
     project.made_by_make(tree, "clean")
-    with (
-        Farm(count=1, jobs=2, gated=True) as farm,
-        Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j4")) as build,
-    ):
-        wait_until(lambda: len(farm.compiles()) >= 3, "three compiles")
-        os.kill(build.process.pid, signal.SIGKILL)
-        build.process.wait()
-        wait_until(lambda: (tree / "program").exists(), "the orphaned make to link the program")
-        wait_until(lambda: project.digests(tree) == expected, "the tree to be complete")
+    with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate(after=3)
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j4")) as build:
+            farm.wait_compiles(3)
+            os.kill(build.process.pid, signal.SIGKILL)
+            build.process.wait()
+            farm.open_gate()
+            wait_until(lambda: (tree / "program").exists(), "the orphaned make to link the program")
+            wait_until(lambda: project.digests(tree) == expected, "the tree to be complete")
     assert status(tree)["state"] == "interrupted"
     assert buildfarm("resume", "-C", str(tree)).code == 0
     assert project.digests(tree) == expected
@@ -179,9 +179,9 @@ def test_a_second_build_in_the_tree_is_turned_away_with_the_firsts_pid(tmp_path:
 def test_a_signal_ends_the_build_and_keeps_its_state(tmp_path: Path, number: signal.Signals, code: int) -> None:
     tree = project.write(tmp_path / "p")
     with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate(after=3)
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j4")) as build:
-            wait_until(lambda: len(farm.compiles()) >= 3, "three compiles")
-            farm.close_gate()
+            farm.wait_compiles(3)
             os.kill(build.process.pid, number)
             result = build.wait()
             assert result.code == code, result.stderr

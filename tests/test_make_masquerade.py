@@ -89,21 +89,21 @@ def test_the_same_tools_give_the_same_directory(made: Masquerade) -> None:
 def test_other_tools_give_another_directory_and_leave_the_first_as_it_was(
     made: Masquerade, bin_directory: Path
 ) -> None:
-    executable(bin_directory / "arm-none-eabi-gcc")
+    executable(bin_directory / "made-for-nobody-gcc")  # a name that no machine has
     path = f"{bin_directory}:{os.environ['PATH']}"
     other = prepare(made.directory.parents[1], path=path)
     assert other.stub == made.stub
-    assert (other.directory / "arm-none-eabi-gcc").exists()
-    assert not (made.directory / "arm-none-eabi-gcc").exists()
+    assert (other.directory / "made-for-nobody-gcc").exists()
+    assert not (made.directory / "made-for-nobody-gcc").exists()
 
 
 def test_a_masquerade_on_path_is_not_taken_for_tools(made: Masquerade) -> None:
-    (made.directory / "icc").symlink_to(made.stub)  # only here: no real tool
+    (made.directory / "made-for-nobody-gcc").symlink_to(made.stub)  # only here: no real tool
     try:
         again = prepare(made.directory.parents[1], path=f"{made.directory}:{os.environ['PATH']}")
         assert again == made
     finally:
-        (made.directory / "icc").unlink()
+        (made.directory / "made-for-nobody-gcc").unlink()
 
 
 def test_damage_is_repaired(tmp_path: Path) -> None:

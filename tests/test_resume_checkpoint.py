@@ -12,16 +12,16 @@ import pytest
 
 from tests import project
 from tests.farm import PATIENCE, Farm, free_port, wait_until
-from tests.tool import Running, buildfarm, command, environment, status
+from tests.tool import TIMEOUT, Running, buildfarm, command, environment, status
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGPWR])
 def test_a_build_that_is_told_to_stop_keeps_what_arrives_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
     tree = project.write(tmp_path / "p")
     with Farm(count=1, jobs=4, gated=True) as farm:
+        farm.close_gate(after=2)
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
             farm.wait_compiles(2)
-            farm.close_gate()
             wait_until(lambda: farm.waiting() == 4, "four compilers at the gate")
             before_signal = len(farm.started())
             os.kill(build.process.pid, number)
@@ -47,10 +47,10 @@ def _line(build: Running) -> str:
 def test_what_was_ignored_when_the_build_began_stays_ignored(tmp_path: Path) -> None:
     tree = project.write(tmp_path / "p")
     with Farm(count=1, jobs=2, gated=True) as farm:
+        farm.close_gate(after=1)
         words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command("run", "-C", str(tree), "--hosts", farm.hosts)]
         build = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
         farm.wait_compiles(1)
-        farm.close_gate()
         wait_until(lambda: farm.waiting() == 2, "two compilers at the gate")
         os.kill(build.pid, signal.SIGHUP)
         farm.open_gate()
@@ -149,5 +149,5 @@ def test_ctrl_backslash_stops_a_build_as_ctrl_c_does(tmp_path: Path) -> None:
     with Running(("run", "-C", str(tmp_path), "--hosts", "")) as build:
         wait_until((tmp_path / "begun").exists, "the recipe")
         os.kill(build.process.pid, signal.SIGQUIT)
-        assert build.process.wait(60) == 131
+        assert build.process.wait(TIMEOUT) == 131
     assert status(tmp_path)["state"] == "interrupted"

@@ -16,6 +16,7 @@ import fcntl
 import os
 import struct
 import termios
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -43,13 +44,17 @@ class Event(NamedTuple):
 
 
 class Queue:
-    """One queue of events, for the life of this process.  Raises OSError where there is none to be had."""
+    """One queue of events, for as long as anybody keeps it.  Raises OSError where there is none to be had.
+
+    A user has 128 of them (inotify(7), max_user_instances), in all of his processes.
+    """
 
     def __init__(self) -> None:
         self._calls = _calls()
         self._descriptor = self._calls.inotify_init1(_NONBLOCKING | _CLOSE_ON_EXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
+        self.close = weakref.finalize(self, os.close, self._descriptor)
         self._waiting = bytearray(4)
 
     def watch(self, directory: str, mask: int) -> int:
@@ -79,9 +84,6 @@ class Queue:
         except BlockingIOError:
             pass
         return found
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 def queue() -> Queue | None:
