@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,14 @@ class _Watching:
         return self.said.read_text().count("waiting for a change")
 
     def wait_builds(self, number: int) -> None:
-        wait_until(lambda: self.builds() >= number, f"{number} builds; said: {self.said.read_text()}", 60)
+        wait_until(lambda: self.builds() >= number, f"{number} builds; said: {self.said.read_text()}")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What happens meanwhile is seen at once, however long it takes."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        yield
+        os.kill(self.process.pid, signal.SIGCONT)
 
     def changed(self) -> list[str]:
         return [line.partition("changed: ")[2] for line in self.said.read_text().splitlines() if "changed: " in line]
@@ -66,13 +74,15 @@ def watching(tmp_path: Path) -> Iterator[_Watching]:
 def test_each_save_builds_once_and_is_named(watching: _Watching) -> None:
     tree = watching.tree
     watching.wait_builds(1)
-    for text in ("int a = 1;\n", "int a = 2;\n", "int a = 3;\n"):  # an editor's several writes are one change
-        (tree / "a.c").write_text(text)
+    with watching.stopped():  # an editor's several writes are one change, if they come at once
+        for text in ("int a = 1;\n", "int a = 2;\n", "int a = 3;\n"):
+            (tree / "a.c").write_text(text)
     watching.wait_builds(2)
     assert watching.changed() == ["a.c"]
-    (tree / "a.c~").write_text("backup\n")
-    (tree / ".hidden").write_text("hidden\n")
-    (tree / "seed").write_text("int other;\n")
+    with watching.stopped():
+        (tree / "a.c~").write_text("backup\n")
+        (tree / ".hidden").write_text("hidden\n")
+        (tree / "seed").write_text("int other;\n")
     watching.wait_builds(3)
     assert watching.changed()[1:2] == ["seed"]
     (tree / "a.c").write_text("int a = mistake;\n")

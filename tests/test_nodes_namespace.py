@@ -88,13 +88,15 @@ def distant(tmp_path: Path) -> Iterator[Distant]:
 def test_a_node_whose_link_is_cut_costs_seconds(tmp_path: Path, distant: Distant) -> None:
     tree = write_units(tmp_path / "p", 11)
     expected = built_by_make(tree)
-    with Farm(count=1, jobs=2) as farm:
+    with Farm(count=1, jobs=2, gated=True) as farm:
         (near,) = farm.nodes
+        farm.close_gate()  # or it has compiled all before the other one is known
         hosts = f"{distant.address}/2,lzo {near.address}/2,lzo"
         words = ("run", "-C", str(tree), "--hosts", hosts, "--fallback", "never", "--verify", "0")
         with Running(words) as build:
             wait_until(lambda: distant.compiling >= 2, "the distant node to compile")
             distant.cut()
+            farm.open_gate()
             result = build.wait()
         assert result.code == 0, result.stderr
         document = status(tree)

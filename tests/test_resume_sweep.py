@@ -17,6 +17,7 @@ from buildfarm.conductor.astray import Astray, led_back
 from buildfarm.make import orphans
 from tests import project
 from tests.farm import Farm, wait_until
+from tests.test_e2e_lookahead import held
 from tests.tool import Running, buildfarm, environment, status
 
 RECIPES = """\
@@ -226,7 +227,7 @@ def test_results_that_make_had_not_asked_for_are_kept_and_used(tmp_path: Path) -
     assert stop in makefile.read_text()
     with Farm(count=1, jobs=4) as farm:
         with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j1")) as build:
-            wait_until(lambda: len(list((tree / ".buildfarm" / "store").glob("*"))) >= 4, "four results in the store")
+            wait_until(held(tree, 4), "four results in the store")
             build.kill_all()
         (tree / "go").touch()
         shown = buildfarm("resume", "-C", str(tree), "--dry-run")
