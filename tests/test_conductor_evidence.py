@@ -240,8 +240,9 @@ def test_a_module_that_came_before_it_was_read_is_known_though_the_unit_had_been
     def taken_when_read_at(moment: int) -> Evidence | None:
         return Witness().take(one, str(tree), {}, inputs, {}, begun, modules_since_ns=moment)
 
-    assert taken_when_read_at(time.time_ns()) is None, "too near to tell"
-    assert taken_when_read_at(time.time_ns() + RACY_NS) is not None
+    came = (tree / "m.mod").stat().st_ctime_ns
+    assert taken_when_read_at(came + RACY_NS) is None, "too near to tell"
+    assert taken_when_read_at(came + RACY_NS + 1) is not None
     age(tree / "m.mod")
     assert taken_when_read_at(begun) is None, "a renamed file keeps its mtime"
 
