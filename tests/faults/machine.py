@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.farm import Farm, wait_until
+from tests.farm import PATIENCE, Farm, wait_until
 from tests.faults import room
 from tests.faults.matrix import Finding, NotHere, fault
-from tests.tool import buildfarm, command, environment, status
+from tests.tool import TIMEOUT, buildfarm, command, environment, status
 
 GROUP = "This machine"
 # A clock that is set back leaves CLOCK_MONOTONIC alone (clock_settime(2)); with one that libfaketime sets back too, no
@@ -172,7 +172,7 @@ def few_descriptors(directory: Path) -> Finding:
             plain.append(f"{limit}: {room.said(done.returncode)}")
             tree = room.fresh(directory, "ours")
             words = ["sh", "-c", script, "sh", *command("run", "-C", str(tree), "--hosts", farm.hosts)]
-            done = subprocess.run(words, env=environment(), capture_output=True, check=False, timeout=100)
+            done = subprocess.run(words, env=environment(), capture_output=True, check=False, timeout=TIMEOUT)
             text = done.stderr.decode(errors="replace")
             held, said = (
                 room.finish(tree, farm.hosts) if done.returncode else room.judged(tree, room.run(tree, farm.hosts), {})
@@ -320,7 +320,7 @@ def two_at_once(directory: Path) -> Finding:
 
 
 def _wait_for(farm: Farm, compiles: int) -> None:
-    wait_until(lambda: len(farm.compiles()) >= compiles, f"{compiles} compiles", 60)
+    wait_until(lambda: len(farm.compiles()) >= compiles, f"{compiles} compiles")
 
 
 def _edit(tree: Path, pattern: str, old: str, new: str) -> None:
@@ -339,13 +339,12 @@ def _edited(directory: Path, pattern: str, old: str, new: str) -> Finding:
         with Farm(count=1, jobs=4, gated=True, options="") as farm:
 
             def edit(tree: Path = tree, farm: Farm = farm) -> None:
-                _wait_for(farm, 1)
-                farm.close_gate()
-                wait_until(lambda: farm.waiting() >= 3, "three units at the gate", 30)
+                wait_until(lambda: farm.waiting() >= 3, "three units at the gate")
                 _edit(tree, pattern, old, new)
                 time.sleep(0.1)
                 farm.open_gate()
 
+            farm.close_gate(after=1)
             actor = threading.Thread(target=edit, daemon=True)
             actor.start()
             if ours:
@@ -493,6 +492,7 @@ def dead_pipe(directory: Path) -> Finding:
         for ours in (False, True):
             tree = room.fresh(directory, "ours" if ours else "plain")
             before = len(farm.compiles())
+            farm.close_gate(after=2)  # it is not over before the signal
             reading, writing = os.pipe()
             line = command("run", "-C", str(tree), "--hosts", farm.hosts) if ours else ["make", "-j6", "CC=distcc gcc"]
             env = environment() if ours else room.plain_environment(directory, farm.hosts)
@@ -508,14 +508,13 @@ def dead_pipe(directory: Path) -> Finding:
             os.close(writing)
             _wait_for(farm, before + 2)
             os.close(reading)
-            farm.close_gate()
             time.sleep(0.3)
             try:
                 os.killpg(process.pid, signal.SIGINT)
             except ProcessLookupError:
                 pass
             try:
-                code: int | None = process.wait(20)
+                code: int | None = process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 code = None
                 os.killpg(process.pid, signal.SIGKILL)
