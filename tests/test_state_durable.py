@@ -133,10 +133,11 @@ def test_the_oldest_recipe_bounds_what_may_be_half_written(tmp_path: Path) -> No
     try:
         for name in ("one", "two"):  # a recipe of make's own, then one of a sub-make's
             fifo = os.open(tmp_path / name, os.O_WRONLY)  # the recipe runs: it has opened the other end
-            now = durable.touch(clock)
+            now, asked = durable.touch(clock), time.monotonic_ns()
             bound = recipes.oldest_start(make.pid, clock)
+            took = time.monotonic_ns() - asked  # what the disk is waited for makes it earlier
             assert bound is not None
-            assert before - 3 * recipes.GRAIN_NS <= bound <= now
+            assert before - 3 * recipes.GRAIN_NS - took <= bound <= now
             os.close(fifo)
             before = now - recipes.GRAIN_NS
     finally:
@@ -161,6 +162,35 @@ def test_a_shell_whose_child_ends_while_it_is_looked_at_is_a_recipe_still(
         assert bound is not None and bound < before
         assert shell.pid in recipes._recipes(os.getpid(), "python")
         shell.communicate()
+
+
+@pytest.mark.parametrize("begins", ["before", "meanwhile"])
+def test_a_recipe_counts_from_its_start_however_long_the_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    touch, clock = durable.touch, tmp_path / "clock"
+    shells: list[subprocess.Popen[bytes]] = []
+    started: list[int] = []
+
+    def begin() -> None:
+        shells.append(subprocess.Popen(["sh", "-c", "echo; read _"], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert shells[0].stdout is not None
+        shells[0].stdout.readline()
+        started.append(touch(clock))
+
+    def slowly(path: Path) -> int:
+        if not shells:
+            begin()
+        time.sleep(3 * recipes.GRAIN_NS / 1e9)
+        return touch(path)
+
+    monkeypatch.setattr(durable, "touch", slowly)
+    monkeypatch.setattr(recipes, "_children", lambda pid: (s.pid for s in shells if pid == os.getpid()))
+    if begins == "before":
+        begin()
+    bound = recipes.oldest_start(os.getpid(), clock)
+    assert bound is not None and bound <= started[0]
+    shells[0].communicate()
 
 
 def test_without_a_recipe_the_bound_is_now(tmp_path: Path) -> None:

@@ -26,17 +26,17 @@ def oldest_start(make: int, clock: Path, others: Iterable[int] = ()) -> int | No
     Now, when none runs; None, when that can't be told (no such process, or a kernel without
     CONFIG_PROC_CHILDREN).  `clock` is a file of ours that is written to.  `others` count as recipes too.
     """
+    now = durable.touch(clock)  # before who runs is looked at: what begins later writes later
+    since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # and no earlier, or all would seem to have begun later
     try:
         starts = [start for pid in (*_recipes(make, _name(make)), *others) if (start := process_start(pid)) is not None]
     except OSError:
         return None
     if process_start(make) is None:
         return None  # killed: its recipes are no longer its children, and may go on
-    since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    now = durable.touch(clock)
     tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    age = max((since_boot - start * tick for start in starts), default=0)
-    return now - age - GRAIN_NS
+    ages = [since_boot - start * tick for start in starts]
+    return now - max([0, *ages]) - GRAIN_NS
 
 
 def _recipes(make: int, name: str) -> Iterator[int]:
