@@ -1,7 +1,8 @@
-"""`cc -c a.c b.c`: a unit for each source, and what make would have left, said and ended with."""
+"""`cc -c a.c b.c`, Fortran too: a unit for each source, and what make would have left, said and ended with."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests import project
 from tests.farm import Farm
-from tests.tool import buildfarm, environment, status
+from tests.tool import Result, buildfarm, environment, status
 
 SOURCES = {
     "a.c": "int a(int x) { return x; }\nvoid warned(void) { int unused; }\n",
@@ -75,3 +76,64 @@ def test_without_nodes_it_runs_here_as_it_is(tmp_path: Path) -> None:
     tree = write(tmp_path / "p", SOURCES, "-O1")
     result = buildfarm("run", "--hosts", "", cwd=tree)
     assert result.code == 0 and sorted(path.name for path in tree.glob("*.o")) == ["a.o", "b.o", "c.o"]
+
+
+FORTRAN = {
+    "kinds.f90": "module kinds\n  integer, parameter :: wp = kind(1d0)\nend module\n",
+    "state.F90": "module state\n  use kinds\n  real(wp) :: t = 273.15_wp\nend module\n",
+    "step.f90": "subroutine step\n  use state\n  integer :: unused\n  t = t + 1\nend subroutine\n",
+    "main.f90": "program main\n  use state, only: t\n  call step\n  print *, t\nend program\n",
+}
+IN_ORDER = " ".join(FORTRAN)
+
+
+def fortran(root: Path, order: str, flags: str, sources: dict[str, str] = FORTRAN) -> Path:
+    root.mkdir()
+    (root / "mod").mkdir()
+    for name, text in sources.items():
+        (root / name).write_text(text)
+    (root / "Makefile").write_text(f"model:\n\tgfortran -Wall {flags} -c {order}\n\tgfortran -o $@ *.o\n")
+    return root
+
+
+def built_twice(root: Path, farm: Farm, *, before: str = "true") -> tuple[Result, str, dict[str, str], dict[str, str]]:
+    """What buildfarm said, what make said, and both trees, each built where the other was, after the words `before`."""
+    pristine = root.with_name("pristine")
+    root.rename(pristine)
+    shutil.copytree(pristine, root)
+    subprocess.run(["sh", "-ec", before], cwd=root, check=True)
+    made = subprocess.run(["make"], cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    expected = project.digests(root)
+    shutil.rmtree(root)
+    shutil.copytree(pristine, root)
+    subprocess.run(["sh", "-ec", before], cwd=root, check=True)
+    result = buildfarm("run", "--hosts", farm.hosts, cwd=root)
+    assert result.code == made.returncode, result.stderr
+    return result, made.stderr, expected, project.digests(root)
+
+
+@pytest.mark.parametrize("flags", ["-O1", "-g -Jmod -Imissing"])
+def test_a_fortran_source_finds_the_modules_of_those_before_it(tmp_path: Path, flags: str) -> None:
+    tree = fortran(tmp_path / "p", IN_ORDER, flags)
+    with Farm(count=2, jobs=2) as farm:
+        result, words, expected, found = built_twice(tree, farm)
+    assert found == expected
+    assert words and words in result.stderr, "each source's warnings, in the order of the call"
+    assert status(tree)["units"]["remote"] == 4
+
+
+@pytest.mark.parametrize("before", ["true", "gfortran -c kinds.f90; sed -i s/1d0/1e0/ kinds.f90", "touch state.mod"])
+def test_a_fortran_source_finds_nothing_of_those_after_it(tmp_path: Path, before: str) -> None:
+    tree = fortran(tmp_path / "p", "state.F90 kinds.f90 step.f90 main.f90", "-O1")
+    with Farm(count=2, jobs=2) as farm:
+        result, words, expected, found = built_twice(tree, farm, before=before)
+    assert found == expected
+    assert words.partition("make: ***")[0] in result.stderr
+
+
+def test_of_two_modules_of_one_name_the_last_stays(tmp_path: Path) -> None:
+    other = {**FORTRAN, "twin.f90": "module kinds\n  integer, parameter :: wp = kind(1e0)\nend module\n"}
+    tree = fortran(tmp_path / "p", f"{IN_ORDER} twin.f90", "-O1", other)
+    with Farm(count=2, jobs=2) as farm:
+        _, _, expected, found = built_twice(tree, farm, before="gfortran -c twin.f90 && rm twin.o")
+    assert found == expected

@@ -427,7 +427,7 @@ def test_an_empty_command_is_no_error() -> None:
         ("gcc -c a.c b.c -o c.o", []),
         ("gcc -S a.c b.c", []),
         ("gcc a.c b.c -o program", []),
-        ("gfortran -c a.f90 b.f90", []),
+        ("gfortran -c -J mod a.f90 b.F90", ["a.f90", "b.F90"]),
     ],
 )
 def test_several_sources_in_one_command_are_as_many_units_where_each_could_travel(

@@ -6,17 +6,20 @@ It answers no stub: `units` and `several` do.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from buildfarm.conductor.delivery import UNORDINARY, Placement, last_by_its_time, ordinary, place
 from buildfarm.conductor.evidence import appearance
 from buildfarm.conductor.task import Compiled, Task
-from buildfarm.dispatch import palette
+from buildfarm.dispatch import modules, palette
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import same
+from buildfarm.graph.fortran import scan_unit
 from buildfarm.make.server import StubCall
-from buildfarm.model import CheckIn, StepState
+from buildfarm.model import CheckIn, StepState, Unit
 
 
 async def placed(task: Task, compiled: Compiled, token: str) -> Placement:
@@ -63,3 +66,13 @@ async def while_wanted(call: StubCall, work: asyncio.Task[Any]) -> bool:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
     return not (work.cancelled() and call.is_lost)
+
+
+def module_files(unit: Unit, cwd: str) -> tuple[str, ...]:
+    """The module files that a local compile of a Fortran unit may write, as absolute paths."""
+    try:
+        text = Path(cwd, unit.source).read_text(encoding="latin-1")
+    except OSError:
+        return ()
+    directory = modules.final_directory(unit, cwd)
+    return tuple(os.path.join(directory, name) for name in scan_unit(text, unit).possible_module_files)

@@ -103,7 +103,7 @@ class Lookahead:
         self.enabled = enabled  # whether anything is made before make asks
         self._stopping = False  # the build is told to stop
         self._witness = Witness()
-        self._phases = Phases(maker)
+        self.phases = Phases(maker)
         self._entries: dict[str, _Entry] = {}
         self._asked: set[str] = set()
         self._view = View()
@@ -219,7 +219,7 @@ class Lookahead:
         mark = self._maker.toolbox.mark(invocation)
         self._note_asked(mark)
         if unit.fortran is not None:
-            self._phases.asked(outputs[0])
+            self.phases.asked(outputs[0])
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
             stored = await self._from_store(mark, invocation, unit, seat)
@@ -262,8 +262,13 @@ class Lookahead:
     def made(self, outputs: tuple[str, ...]) -> None:
         """Make's request was served; what the unit writes is in the tree."""
         if outputs:
-            self._phases.in_tree(outputs[0])
+            self.phases.in_tree(outputs[0])
         self.pump()
+
+    async def discard(self, *tasks: Task) -> None:
+        """Tasks of make's calls are over: their private files go, but modules may be borrowed until the end."""
+        self._over += (task for task in tasks if task.unit.fortran is not None)
+        await self._maker.discard(*(task for task in tasks if task.unit.fortran is None))
 
     async def checkpoint(self, seconds: float) -> None:
         """Begin nothing more, and wait, at most `seconds`, for what is on a node; it goes to the store."""
@@ -365,7 +370,7 @@ class Lookahead:
         return True
 
     def _begin_phases(self, entry: _Entry) -> None:
-        self._phases.expect()
+        self.phases.expect()
         self._begin_job(entry, self._make_in_phases(entry))
 
     def _begin_job(self, entry: _Entry, work: Coroutine[None, None, bool]) -> None:
@@ -426,10 +431,10 @@ class Lookahead:
             try:
                 await self._witness.settled(entry.waits_for)
                 task = await self._task(entry)
-                read = await self._phases.read(chapter, task)
+                read = await self.phases.read(chapter, task)
             finally:
-                self._phases.expected_came()
-            modules = await self._phases.make_modules(chapter, task, read, ahead=not entry.wanted)
+                self.phases.expected_came()
+            modules = await self.phases.make_modules(chapter, task, read, ahead=not entry.wanted)
             del read
             entry.coding = True
             entry.urgency.path = entry.seconds
@@ -484,7 +489,7 @@ class Lookahead:
     async def _in_order(self, unit: Unit, output: str, inputs: Iterable[str], seat: Seat) -> None:
         """Wait for what make has asked for before, if it writes modules that a result was made from."""
         if unit.fortran is not None:
-            await self._phases.in_order(output, (path for path in inputs if path.endswith(MODULE_SUFFIXES)), seat)
+            await self.phases.in_order(output, (path for path in inputs if path.endswith(MODULE_SUFFIXES)), seat)
 
     async def _from_store(self, mark: str, invocation: Invocation, unit: Unit, seat: Seat) -> Ahead | None:
         if mark not in self._store:
@@ -494,7 +499,7 @@ class Lookahead:
             return None
         main, *others = stored.outputs
         if unit.fortran is not None:
-            self._phases.in_store(main, others)
+            self.phases.in_store(main, others)
         await self._in_order(unit, main, stored.inputs, seat)
         seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs, named=unit.depfile is not None):

@@ -13,7 +13,8 @@ absence is evidence.)  A unit that make asks for uses the tree, as make's order 
 the Makefile's lines alone, because a prerequisite is missing, it waits for the units that make asked for before it.
 With make's jobs in parallel it would find no module, or an old one.  A private module file goes on
 to be used when the same bytes have come into the tree: of a file that is as old as the units that read it nobody could
-say later what they had read.
+say later what they had read.  Units of one call (`gfortran -c a.f90 b.f90`) are made from the tree and from the private
+files of those before them in the call, as gfortran makes one after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 
 from buildfarm.conductor.lending import Seat
@@ -116,7 +117,10 @@ class Phases:
             self._calls[chapter.output].read.set()
 
     async def make_modules(self, chapter: Chapter, task: Task, read: Modules, *, ahead: bool) -> Modules:
-        """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet."""
+        """Make the unit's module files; with `ahead`, from modules that may not be in the tree yet.
+
+        Raises CannotTravel, OSError.
+        """
         assert read.text is not None, "BUG: modules of a unit without its text"
         needed = self._needed(task, read.text.scanned)
         borrowed: dict[str, str] = {}
@@ -127,6 +131,26 @@ class Phases:
                 if self._definer(paths, chapter) is None:  # a file that is there may be the one of before
                     await self._calls_read()
                 await self.in_order(chapter.output, paths, task.seat)
+        modules = await self._maker.make_modules(task, read, borrowed)
+        chapter.close(modules.made)
+        return modules
+
+    async def make_modules_after(
+        self, chapter: Chapter, task: Task, read: Modules, before: Sequence[Chapter]
+    ) -> Modules:
+        """Make the unit's module files as those of one that a call compiles after `before`.
+
+        Make must have `asked` for all of these, and somebody read them.  Raises CannotTravel, OSError.
+        """
+        assert read.text is not None, "BUG: modules of a unit without its text"
+        for earlier in before:
+            if (call := self._calls.get(earlier.output)) is not None:
+                await call.read.wait()
+        borrowed: dict[str, str] = {}
+        for path in (path for paths in self._needed(task, read.text.scanned) for path in paths):
+            writers = (earlier for earlier in reversed(before) if path in self._paths.get(earlier.output, ()))
+            if (writer := next(writers, None)) is not None:
+                borrowed.update((made.final, made.temporary) for made in await asyncio.shield(writer.made))
         modules = await self._maker.make_modules(task, read, borrowed)
         chapter.close(modules.made)
         return modules

@@ -11,20 +11,18 @@ import asyncio
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from buildfarm.conductor.farm import CompileHere, Farm, Stranded
 from buildfarm.conductor.here import Here, absolute_outputs
-from buildfarm.conductor.homecoming import arrival, placed, while_wanted
+from buildfarm.conductor.homecoming import arrival, module_files, placed, while_wanted
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending, Seat
 from buildfarm.conductor.lookahead import Ahead, Declined, Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.several import Several
 from buildfarm.conductor.task import Compiled, Task
-from buildfarm.dispatch import modules, palette
+from buildfarm.dispatch import palette
 from buildfarm.dispatch.prepared import CannotTravel
-from buildfarm.graph.fortran import scan_unit
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import NO_HOSTS, CheckIn, Invocation, StepState, ToolCall, Unit
 
@@ -135,7 +133,7 @@ class Units:
     async def _run_here(self, call: StubCall, tool_call: ToolCall, step: int, reason: str, stderr: bytes = b"") -> None:
         """Have the stub compile; the module files that a Fortran unit may write are outputs like its object."""
         unit = tool_call.unit
-        also = _module_files(unit, call.invocation.cwd) if unit is not None and unit.fortran is not None else ()
+        also = module_files(unit, call.invocation.cwd) if unit is not None and unit.fortran is not None else ()
         await self._here.run(call, tool_call, step=step, reason=reason, stderr=palette.plain(stderr), also=also)
 
     # -- bringing it home ---------------------------------------------------------------------------------------
@@ -185,13 +183,3 @@ class Units:
                 stderr=palette.plain(words),
             )
         )
-
-
-def _module_files(unit: Unit, cwd: str) -> tuple[str, ...]:
-    """The module files that a local compile of a Fortran unit may write, as absolute paths."""
-    try:
-        text = Path(cwd, unit.source).read_text(encoding="latin-1")
-    except OSError:
-        return ()
-    directory = modules.final_directory(unit, cwd)
-    return tuple(os.path.join(directory, name) for name in scan_unit(text, unit).possible_module_files)

@@ -146,8 +146,8 @@ def _call(command: Command, environment: Mapping[str, str]) -> ToolCall:
 def _single(command: Command, sources: Sequence[str], environment: Mapping[str, str]) -> tuple[Unit, ...]:
     """The units that the command is as good as: one for each source, by the same words without the others.
 
-    gcc compiles one after the other, and goes on after one that fails.  Of Fortran one may make the next one's module.
-    None where a name stands twice, as an operand too, or two write the same file.
+    gcc compiles one after the other, and goes on after one that fails.  None where a name stands twice, as an operand
+    too, or two write the same file.
     """
     if any(command.argv.count(name) != 1 for name in sources):
         return ()
@@ -155,7 +155,7 @@ def _single(command: Command, sources: Sequence[str], environment: Mapping[str, 
     outputs: list[str] = []
     for source in sources:
         call = classify([w for w in command.argv if w == source or w not in sources], environment=environment)
-        if call.unit is None or stays(call.unit) or call.unit.language not in (Language.C, Language.CXX):
+        if call.unit is None or stays(call.unit):
             return ()
         units.append(call.unit)
         outputs += call.outputs
