@@ -14,6 +14,7 @@ from buildfarm.dispatch import closure, inotify, stamps
 from buildfarm.dispatch.closure import SearchPath
 from buildfarm.dispatch.headers import Headers
 from buildfarm.dispatch.vigil import Vigil
+from tests.farm import PATIENCE
 
 
 def watching() -> Vigil:
@@ -147,6 +148,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_look_counts_until_something_changes(usr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [str(usr / "include" / name) for name in ("a.h", "b.h", "missing.h")]
     looked = looks(monkeypatch)
+    monkeypatch.setattr(stamps, "VIGIL_SECONDS", PATIENCE)
     first = stamps.stamps(paths)
     assert stamps.stamps(paths) == first and stamps.same(first) and looked == paths
     (usr / "include" / "missing.h").write_text("")

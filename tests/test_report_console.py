@@ -20,6 +20,7 @@ from buildfarm.model import Kind, NodeStatus
 from buildfarm.report.console import open_reporters
 from buildfarm.report.region import Region
 from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, Totals, UnitDone, UnitStarted
+from tests.farm import PATIENCE
 
 PI3 = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="up", slots=4)
 DOWN = NodeStatus(
@@ -267,7 +268,7 @@ def on_a_terminal(script: str, gate: Path, *, when: bytes, kill: bool = False) -
     seen = b""
     status: int | None = None
     waiting = True
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     try:
         while time.monotonic() < deadline:
             if not select.select([terminal], [], [], 1.0)[0]:
@@ -292,7 +293,7 @@ def on_a_terminal(script: str, gate: Path, *, when: bytes, kill: bool = False) -
 def until(terminal: int, seen: bytes, text: bytes, *, after: int = 0) -> bytes:
     """What the terminal has shown when `text` has come."""
     while text not in seen[after:]:
-        assert select.select([terminal], [], [], 60.0)[0], f"{text!r} has not come, but {seen!r}"
+        assert select.select([terminal], [], [], PATIENCE)[0], f"{text!r} has not come, but {seen!r}"
         try:
             seen += os.read(terminal, 65536)
         except OSError:  # EIO: nobody holds the other side any more

@@ -16,6 +16,7 @@ from buildfarm.state.digest import SIZE
 from buildfarm.state.journal import Journal
 from buildfarm.state.store import MAGIC, ObjectStore, StoredResult
 from buildfarm.state.writer import JournalWriter
+from tests.farm import PATIENCE
 from tests.state_samples import ODD
 
 
@@ -134,7 +135,7 @@ def test_uses_are_told_together_and_the_last_word_counts(state_dir: Path, writer
         for name in ("a", "b"):
             store.put(name, result())
         store.discard("a")
-    known = writer.submit(lambda journal: journal.stored_uses()).result(10)
+    known = writer.submit(lambda journal: journal.stored_uses()).result(PATIENCE)
     assert len(known) == 1 and list(known.values()) == [100]
 
 
@@ -144,13 +145,13 @@ def test_uses_are_told_although_another_word_to_the_journal_fails(state_dir: Pat
 
     began = threading.Event()
     store = ObjectStore(state_dir, writer)
-    writer.submit(lambda _: began.wait(10), durable=False)  # what comes meanwhile is one group
+    writer.submit(lambda _: began.wait(PATIENCE), durable=False)  # what comes meanwhile is one group
     store.put("a", result())
     failing = writer.submit(wrong)
     began.set()
     with pytest.raises(ZeroDivisionError):
-        failing.result(10)
-    assert list(writer.submit(lambda journal: journal.stored_uses()).result(10).values()) == [1]
+        failing.result(PATIENCE)
+    assert list(writer.submit(lambda journal: journal.stored_uses()).result(PATIENCE).values()) == [1]
 
 
 def test_what_exceeds_the_bound_alone_is_not_kept(state_dir: Path, writer: JournalWriter) -> None:
