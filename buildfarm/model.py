@@ -284,8 +284,11 @@ class CheckIn:
     half_written: bool = False  # it failed and left an output that can't be whole: the next sweep removes it
 
 
-NOT_RETRIES = frozenset({"cancelled", "failed", "stale", "superseded"})
-"""Outcomes of attempts that ended by no node's fault: another one was faster, the build stopped, a source changed."""
+INTERRUPTED = "interrupted"
+"""The outcome of an attempt that was under way when its build was interrupted."""
+
+NOT_RETRIES = frozenset({"done", "held", "dropped", "cancelled", "failed", "stale", "superseded", INTERRUPTED})
+"""Outcomes of attempts that counted or ended by no node's fault: another one was faster, a source changed, ..."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,14 @@ counts = st.integers(0, 5)
             ended=st.none() | st.just(START + 5),
             resumed_from=st.none() | counts,
         ),
-        counters=st.builds(Counters, total=st.none() | counts, done=counts, checked_out=counts, reused=counts),
+        counters=st.builds(
+            Counters,
+            total=st.none() | counts,
+            done=counts,
+            checked_out=st.integers(1, 5),
+            reused=counts,
+            links_running=st.integers(1, 5),
+        ),
         nodes=st.tuples(
             st.builds(
                 NodeView,
@@ -143,7 +151,7 @@ counts = st.integers(0, 5)
                 node=st.none() | texts(),
                 attempt=st.integers(1, 3),
                 started=st.floats(START, START + 5),
-                arrived=st.integers(0, 1),
+                arrived=st.booleans(),
             )
         ),
         failures=st.tuples(
@@ -217,7 +225,7 @@ def node(key: str, host: str, port: int) -> NodeView:
 
 
 def out(output: str, node: str | None, kind: str = "compile") -> CheckedOutView:
-    return CheckedOutView(output, kind, node, 1, START + 1, 0)
+    return CheckedOutView(output, kind, node, 1, START + 1)
 
 
 BUILD = BuildView(1, (), {}, "/p", 1, None, START, None, None)
@@ -247,6 +255,23 @@ def test_a_complete_build_has_no_more_units_than_it_has_done() -> None:
     assert (units.total, units.total_is_final, units.waiting) == (7, True, 0)
 
 
+def test_what_is_in_place_is_done_while_it_waits_for_the_disk() -> None:
+    arrived = [replace(out("/p/x.o", "a:1"), arrived=True, lookahead=True), replace(out("/p/y.o", None), arrived=True)]
+    outs = (*arrived, replace(out("/p/x", None, "link"), arrived=True), out("/p/z.o", "a:1"))
+    counters = Counters(total=5, done=1, checked_out=3, remote=1, links_running=1)
+    status = translate(StatusRows("running", BUILD, counters, checked_out=outs), "/p", START + 2)
+    assert [unit.output for unit in status.checked_out] == ["z.o"]
+    assert status.units == Units(5, done=3, checked_out=1, waiting=1, remote=2, local=1, lookahead=1)
+    assert (status.links_done, status.links_running) == (1, 0)
+
+
+def test_retries_are_told_with_their_causes() -> None:
+    rows = StatusRows("running", BUILD, Counters(total=9, done=9, retried=2), retries=(("late", 1), ("lost", 2)))
+    status = translate(rows, "/p", START)
+    assert json.loads(report.as_json(status))["units"]["retries"] == {"late": 1, "lost": 2}
+    assert "2 retried (2 lost, 1 late)" in report.human(status)
+
+
 def test_the_eta_goes_down_between_two_words_of_the_build() -> None:
     rows = StatusRows("running", BUILD, eta_seconds=40.0, eta_at=START + 10)
     for now, left in ((START + 10, 40.0), (START + 25, 25.0), (START + 99, 0.0)):
@@ -260,7 +285,7 @@ def test_the_clock_of_a_dead_build_stands_still() -> None:
     status = translate(rows, "/p", START + 86400)
     assert status.elapsed_seconds == 1.0
     assert status.checked_out[0].seconds == 0.0
-    ended = StatusRows("interrupted", BUILD, last_step_at=START + 7.0)
+    ended = StatusRows("interrupted", BUILD, last_heard_at=START + 7.0)
     assert translate(ended, "/p", START + 86400).elapsed_seconds == 7.0
 
 

@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from buildfarm.model import BuildState, NodeStatus
+from buildfarm.model import AttemptEnd, BuildState, NodeStatus
 from buildfarm.state import reader
 from buildfarm.state.identity import BOOT_ID_VARIABLE
 from buildfarm.state.journal import Journal
@@ -69,6 +70,34 @@ def test_a_kill_takes_no_unit_from_a_nodes_count(state_dir: Path, monkeypatch: p
         journal.check_in(build, [sample.check_in(1), sample.check_in(2)])
     monkeypatch.setenv(BOOT_ID_VARIABLE, "after a reboot")
     assert {node.host: node.done for node in reader.snapshot(state_dir).nodes} == {"pi3": 2, "b": 7}
+
+
+def test_a_build_that_was_killed_had_run_until_its_last_sign_of_life(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long nothing had come back, and no units' times were known to estimate the rest from."""
+    with Journal.open(state_dir) as journal:
+        first = journal.begin_build(sample.spec(), started=1000.0, token="t")
+        journal.check_out(first, [sample.check_out(1)])
+        build = journal.begin_build(sample.spec(), started=2000.0, token="t")
+        journal.check_out(build, [sample.check_out(1)])
+    os.utime(state_dir / "clock", (5000.0, 5000.0))
+    monkeypatch.setenv(BOOT_ID_VARIABLE, "after a reboot")
+    assert reader.snapshot(state_dir).last_heard_at == 5000.0
+    assert reader.snapshot(state_dir, first).last_heard_at == sample.check_out(1).time
+
+
+def test_attempts_that_did_not_count_are_told_by_how_they_ended(state_dir: Path) -> None:
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        assert reader.snapshot(state_dir).retries == ()
+        journal.check_out(build, [sample.check_out(1), sample.check_out(2)])
+        for number, outcome in enumerate(("lost", "cancelled", "late", "lost"), 1):
+            journal.check_out(build, [replace(sample.check_out(1), attempt=number)])
+            journal.attempt_end(build, AttemptEnd(1, number, "pi3:3632", 5.0, outcome, "x"))
+        journal.check_in(build, [sample.check_in(2)])
+    rows = reader.snapshot(state_dir)
+    assert (rows.counters.retried, dict(rows.retries)) == (1, {"lost": 2, "late": 1})
 
 
 def test_a_pid_that_now_belongs_to_another_process_does_not_run_the_build(state_dir: Path) -> None:

@@ -88,7 +88,7 @@ def _near(where: Path, output: str) -> str:
 def describe(step: StepView, directory: str, asked: str, cause: str) -> list[str]:
     """One step's story in lines; `asked` names the output of a step that claimed none."""
     output = printable(relative(step.output or asked, directory))
-    outcome = {"done": "made", "failed": "FAILED", "swept": "swept after a crash", "checked_out": "checked out"}
+    outcome = {"done": "made", "failed": "FAILED", "swept": "interrupted", "checked_out": "checked out"}
     lines = [f"{output}: {outcome.get(step.state, step.state)} in build {step.build}, {_when(step.started)}"]
     place = f"on {printable(step.node)}" if step.node else "here"
     why = f" because {printable(step.reason)}" if step.reason and not step.node else ""

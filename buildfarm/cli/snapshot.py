@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.home import STATE_DIRECTORY
@@ -37,6 +38,7 @@ def _living_make(state_dir: Path) -> int | None:
 def translate(rows: StatusRows, directory: str, now: float) -> Status:
     """`rows` as a status at `now`, seconds since the epoch."""
     names = _node_names(rows)
+    counters = _counted(rows)
     running = rows.state == "running"
     eta = None
     if running and rows.eta_seconds is not None and rows.eta_at is not None:
@@ -61,7 +63,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
         # A build that died left no end: the last that is known of it stands for it.
         now=now if running else _last_known(rows, now),
         build=build,
-        units=_units(rows.counters, complete=rows.state == "complete"),
+        units=_units(counters, rows.retries, complete=rows.state == "complete"),
         planning=Planning(
             instances=rows.counters.instances,
             asked=rows.counters.asked,
@@ -70,8 +72,8 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
             wasted=rows.counters.wasted,
             seconds=rows.counters.plan_seconds,
         ),
-        links_done=rows.counters.links_done,
-        links_running=rows.counters.links_running if running else 0,
+        links_done=counters.links_done,
+        links_running=counters.links_running if running else 0,
         nodes=tuple(
             NodeLine(
                 name=node.host,
@@ -97,7 +99,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 seconds=max(0.0, (now if running else _last_known(rows, now)) - out.started),
             )
             for out in rows.checked_out
-            if out.kind == "compile"
+            if out.kind == "compile" and not out.arrived
         ),
         failures=tuple(
             Failure(
@@ -111,7 +113,26 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
     )
 
 
-def _units(counters: Counters, *, complete: bool) -> Units:
+def _counted(rows: StatusRows) -> Counters:
+    """The journal's counters, where a step whose result is in place is done: that only waits for the disk."""
+    counters = rows.counters
+    arrived = [out for out in rows.checked_out if out.arrived]
+    units = [out for out in arrived if out.kind == "compile"]
+    links = sum(out.kind in ("link", "archive") for out in arrived)
+    remote = sum(out.node is not None for out in units)
+    return replace(
+        counters,
+        done=counters.done + len(units),
+        checked_out=counters.checked_out - len(units),
+        remote=counters.remote + remote,
+        local=counters.local + len(units) - remote,
+        lookahead=counters.lookahead + sum(out.lookahead for out in units),
+        links_done=counters.links_done + links,
+        links_running=counters.links_running - links,
+    )
+
+
+def _units(counters: Counters, retries: tuple[tuple[str, int], ...], *, complete: bool) -> Units:
     """A complete build has no more units than it has done, whatever its plan said."""
     seen = counters.done + counters.reused + counters.checked_out + counters.failed
     total = seen if complete else max(counters.total or 0, seen)
@@ -127,6 +148,7 @@ def _units(counters: Counters, *, complete: bool) -> Units:
         lookahead=counters.lookahead,
         retried=counters.retried,
         reused=counters.reused,
+        retries=retries,
     )
 
 
@@ -141,8 +163,8 @@ def _last_known(rows: StatusRows, now: float) -> float:
         return now
     if rows.build.ended is not None:
         return rows.build.ended
-    heard = [time for time in (rows.eta_at, rows.last_step_at) if time is not None]
-    return max([rows.build.started, *(out.started for out in rows.checked_out), *heard])
+    heard = [time for time in (rows.eta_at, rows.last_heard_at) if time is not None]
+    return min(now, max([rows.build.started, *(out.started for out in rows.checked_out), *heard]))
 
 
 def _exit_status(status: int | None) -> int:

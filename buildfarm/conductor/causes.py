@@ -28,11 +28,11 @@ def why(step: StepView, earlier: Sequence[StepView], directory: str, make_words:
     told = [other for other in earlier if other.state in ("done", "failed", "swept", "checked_out")]
     before = next((other for other in told if other.output is not None), None)
     if before is None and told:
-        return f"build {told[0].build} died while it was being made ahead of make"
+        return f"build {told[0].build} was interrupted while it was being made ahead of make"
     if before is None:
         return "no build of this tree had made it before"
     if before.state == "swept":
-        return f"build {before.build} died while it was being made, and what there was of it was removed"
+        return f"build {before.build} was interrupted while it was being made, and what there was of it was removed"
     if before.state == "failed":
         return f"it had failed in build {before.build}"
     changed = _changed(step, before)

@@ -21,7 +21,7 @@ from buildfarm.model import BuildState
 from buildfarm.report.reporter import Summary
 from buildfarm.report.text import count
 from buildfarm.state import recipes
-from buildfarm.state.journal import CLOCK
+from buildfarm.state.place import CLOCK
 from buildfarm.state.taint import Taken
 from buildfarm.state.unseen import claimed, record
 from buildfarm.state.writer import JournalWriter

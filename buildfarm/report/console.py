@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from buildfarm.model import NO_HOSTS, NOT_RETRIES, Kind, NodeStatus
 from buildfarm.report.events import EventLog
 from buildfarm.report.progress import Progress
 from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, Totals, UnitDone, UnitStarted
-from buildfarm.report.text import clock, count, duration, printable, relative
+from buildfarm.report.text import causes, clock, count, duration, printable, relative
 
 STDOUT, STDERR = 1, 2
 PREFIX = "buildfarm: "
@@ -113,7 +113,7 @@ class Narrator:
         for number, words in (
             (event.reused, f"{event.reused} kept from before"),
             (event.lookahead, f"{event.lookahead} ahead of make"),
-            (event.retried, f"{count(event.retried, 'retry')} ({_causes(event.retries)})"),
+            (event.retried, f"{count(event.retried, 'retry')} ({causes(event.retries)})"),
             (event.failed, failed),
             (links_failed, f"{count(links_failed, 'link step')} failed"),
             (event.unseen, f"{event.unseen} compiled here unseen"),
@@ -188,11 +188,6 @@ class PlainReporter:
             os.write(self._descriptor, (text + "\n").encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # nobody reads stderr any more: the build goes on
-
-
-def _causes(retries: Mapping[str, int]) -> str:
-    """How the attempts ended that did not count, the most frequent first: `2 lost, 1 late`."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(retries.items(), key=lambda item: -item[1]))
 
 
 def _why(node: NodeStatus) -> str:

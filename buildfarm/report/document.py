@@ -53,6 +53,7 @@ class UnitsDocument(_Part):
     lookahead: Count = Field(description="compiled before make asked for them")
     retried: Count = Field(description="units of which an attempt did not count")
     reused: Count = Field(description="verified and kept by resume")
+    retries: dict[str, Count] = Field(default={}, description="attempts that did not count, by outcome")
 
 
 class LinksDocument(_Part):

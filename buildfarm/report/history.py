@@ -27,7 +27,7 @@ class Attempt:
     @property
     def is_fault(self) -> bool:
         """Whether it did not count, so that the unit had to be tried again."""
-        return self.outcome not in NOT_RETRIES and self.outcome not in ("", "done", "held", "dropped")
+        return self.outcome not in NOT_RETRIES and self.outcome != ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from time import gmtime, strftime
 from typing import NamedTuple
 
-from buildfarm.report.text import clock, count, duration, encodable, harmless, printable
+from buildfarm.report.text import causes, clock, count, duration, encodable, harmless, printable
 
 SCHEMA = 1
 
@@ -56,6 +56,7 @@ class Units(NamedTuple):
     lookahead: int = 0
     retried: int = 0
     reused: int = 0
+    retries: tuple[tuple[str, int], ...] = ()  # attempts that did not count, by outcome
 
 
 class Planning(NamedTuple):
@@ -165,6 +166,7 @@ def document(status: Status) -> dict[str, object]:
             "lookahead": units.lookahead,
             "retried": units.retried,
             "reused": units.reused,
+            "retries": dict(units.retries),
         },
         "link_steps": {"done": status.links_done, "running": status.links_running},
         "planning": {**status.planning._asdict(), "seconds": round(status.planning.seconds, 3)},
@@ -317,7 +319,7 @@ def _units(units: Units) -> str:
         (units.remote, "on nodes"),
         (units.local, "here"),
         (units.lookahead, "ahead of make"),
-        (units.retried, "retried"),
+        (units.retried, f"retried{f' ({causes(dict(units.retries))})' if units.retries else ''}"),
         (units.reused, "kept from before"),
     ):
         if number:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 # Texts, compiled by `re` when first used: `status` must start fast.
 _ESCAPE_SEQUENCE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
@@ -86,3 +87,8 @@ def count(number: int, noun: str) -> str:
     if number == 1:
         return f"{number} {noun}"
     return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
+def causes(retries: Mapping[str, int]) -> str:
+    """How the attempts ended that did not count, the most frequent first: `2 lost, 1 late`."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(retries.items(), key=lambda item: -item[1]))

@@ -37,11 +37,11 @@ from buildfarm.state.encoding import (
 )
 from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.lineage import LINEAGE
+from buildfarm.state.place import CLOCK
 from buildfarm.state.salvage import salvage
 from buildfarm.state.steps import StepTable
 from buildfarm.value import dataclass
 
-CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
 CLOCK_STEP_NS = 10_000_000  # less is the jitter of reading two clocks, more a clock that was set
 BUILDS_KEPT = 10  # builds whose steps stay for `explain` and `report`
 

@@ -19,6 +19,7 @@ from buildfarm.value import dataclass
 APPLICATION_ID = 0x42464A31  # "BFJ1"
 SCHEMA_VERSION = 2
 DATABASE = "state.db"
+CLOCK = "clock"  # in `.buildfarm`: the last sign of life of a build is its mtime
 POINTER = "state.path"  # in `.buildfarm`, when the database can't be: where it is
 CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # not for this user, or for nobody
 LONGEST = 500  # bytes of the database's path: SQLite's limit is 512, its side files' names included (MAX_PATHNAME)

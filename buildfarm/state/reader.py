@@ -10,12 +10,14 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildfarm.state.encoding import pack, unpack, unpack_mapping, unpack_words
 from buildfarm.state.identity import ProcessIdentity
+from buildfarm.state.place import CLOCK
 from buildfarm.state.readonly import read
 from buildfarm.state.views import (
     AttemptView,
@@ -41,7 +43,7 @@ def snapshot(state_dir: Path, build: int | None = None) -> StatusRows:
     """
     return read(
         state_dir,
-        lambda db: _status(db, build),
+        lambda db: _status(db, build, state_dir),
         StatusRows("none"),
         lambda problem: StatusRows("none", problem=problem),
     )
@@ -193,7 +195,7 @@ def _spelled_otherwise(db: sqlite3.Connection, output: str) -> list[bytes]:
     return [path for path in paths if os.path.normpath(path) == pack(output) and path != pack(output)]
 
 
-def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
+def _status(db: sqlite3.Connection, build_id: int | None, state_dir: Path) -> StatusRows:
     row = db.execute(
         "SELECT id, goals, variables, directory, pid, exit_status, started, ended, resumed_from, state, pid_start,"
         " boot_id FROM build WHERE id = coalesce(?, (SELECT max(id) FROM build))",
@@ -221,7 +223,7 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
     )
     stood = tuple(NodeView(*node) for node in nodes)
     under_way = db.execute(
-        "SELECT output, kind, node, attempt, started, ended IS NOT NULL, cwd, argv FROM step"
+        "SELECT output, kind, node, attempt, started, ended IS NOT NULL, lookahead, cwd, argv FROM step"
         " JOIN command ON command.id = command WHERE build = ? AND state = 'checked_out' ORDER BY started",
         (build.id,),
     )
@@ -235,11 +237,15 @@ def _status(db: sqlite3.Connection, build_id: int | None) -> StatusRows:
         build,
         Counters(progress[0], bool(progress[1]), *progress[2:18]),
         stood if state != "interrupted" else _caught_up(db, build.id, stood),
-        tuple(CheckedOutView(_output(out[0], out[6], out[7]), *out[1:6]) for out in under_way),
+        tuple(
+            CheckedOutView(_output(output, cwd, argv), kind, node, attempt, started, bool(arrived), bool(ahead))
+            for output, kind, node, attempt, started, arrived, ahead, cwd, argv in under_way
+        ),
         tuple(_failures(failed)),
         progress[18],
         progress[19],
-        _last_step_at(db, build.id) if state == "interrupted" else None,
+        _retries(db, build.id) if progress[8] else (),
+        _last_heard_at(db, build.id, state_dir) if state == "interrupted" else None,
     )
 
 
@@ -318,10 +324,27 @@ def _inputs(db: sqlite3.Connection, packed: bytes, names: dict[int, str]) -> tup
     return tuple(names[number] for number in numbers)
 
 
-def _last_step_at(db: sqlite3.Connection, build: int) -> float | None:
-    query = "SELECT max(max(started, coalesce(ended, started))) FROM step WHERE build = ?"
-    (seconds,) = db.execute(query, (build,)).fetchone()
-    return None if seconds is None else float(seconds)
+def _retries(db: sqlite3.Connection, build: int) -> tuple[tuple[str, int], ...]:
+    """How many attempts of a build ended in which way that did not count."""
+    from buildfarm.model import NOT_RETRIES  # most builds have none
+    from buildfarm.state.steps import step_number
+
+    query = (
+        "SELECT outcome, count(*) FROM attempt WHERE step >= ? AND step < ? AND outcome IS NOT NULL"
+        f" AND outcome NOT IN ({', '.join('?' * len(NOT_RETRIES))}) GROUP BY outcome"
+    )
+    return tuple(db.execute(query, (step_number(build, 0), step_number(build + 1, 0), *NOT_RETRIES)))
+
+
+def _last_heard_at(db: sqlite3.Connection, build: int, state_dir: Path) -> float | None:
+    """When a build that is gone last gave a sign of life, by its steps and, if it is the last one, by its clock."""
+    query = "SELECT max(max(started, coalesce(ended, started))), (SELECT max(id) FROM build) FROM step WHERE build = ?"
+    seconds, last = db.execute(query, (build,)).fetchone()
+    heard = [] if seconds is None else [float(seconds)]
+    if build == last:
+        with suppress(OSError):
+            heard.append((state_dir / CLOCK).stat().st_mtime)
+    return max(heard, default=None)
 
 
 def _caught_up(db: sqlite3.Connection, build: int, nodes: tuple[NodeView, ...]) -> tuple[NodeView, ...]:

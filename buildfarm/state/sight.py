@@ -14,14 +14,14 @@ from pathlib import Path
 
 from buildfarm.errors import MachineError
 from buildfarm.state.digest import digest_file
-from buildfarm.state.journal import CLOCK
+from buildfarm.state.place import CLOCK
 from buildfarm.value import dataclass
 
 HASHERS = 4  # hashing runs outside Python's lock; more only makes a disk seek
 _ARCHIVERS_OWN = re.compile(r"st[A-Za-z0-9]{6}")  # bucomm.c: make_tempname
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _ARCHIVES = (b"", b"!<arch>\n", b"!<thin>\n")
-LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 10 s
+LIFE_MARGIN_NS = 60_000_000_000  # a build shows a sign of life every 2 s
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
 
-from buildfarm.model import NOT_RETRIES, AttemptEnd, CheckIn, CheckOut, Kind, StepState
+from buildfarm.model import INTERRUPTED, NOT_RETRIES, AttemptEnd, CheckIn, CheckOut, Kind, StepState
 from buildfarm.state.encoding import pack, pack_words, plain, unpack_words
 
 STEP_BITS = 32  # a step's row number is build * 2^32 + the conductor's number
@@ -170,7 +170,7 @@ class StepTable:
              " WHERE step = ? AND attempt = (SELECT attempt FROM step WHERE id = attempt.step)",
              [(step,) for step in adopted])  # fmt: skip
         many("UPDATE step SET state = 'done', temporaries = x'' WHERE id = ?", [(step,) for step in adopted])
-        many("UPDATE attempt SET outcome = 'died' WHERE step = ? AND outcome IS NULL", [(s,) for s in swept])
+        many("UPDATE attempt SET outcome = ? WHERE step = ? AND outcome IS NULL", [(INTERRUPTED, s) for s in swept])
         many(
             "UPDATE step SET state = 'swept', temporaries = x'' WHERE id = ? AND state = 'checked_out'",
             [(step,) for step in swept],

@@ -83,7 +83,8 @@ class CheckedOutView:
     node: str | None
     attempt: int
     started: float
-    arrived: int  # 1: in place already, waiting for a barrier
+    arrived: bool = False  # in place already, waiting for a barrier
+    lookahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class StatusRows:
     failures: tuple[FailureView, ...] = ()
     eta_seconds: float | None = None  # as estimated at `eta_at`
     eta_at: float | None = None
-    last_step_at: float | None = None  # of an interrupted build: when the journal last heard of one of its steps
+    retries: tuple[tuple[str, int], ...] = ()  # attempts that did not count, by outcome
+    last_heard_at: float | None = None  # of an interrupted build: its last sign of life
     problem: str | None = None
 
 

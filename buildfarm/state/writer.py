@@ -32,14 +32,15 @@ from typing import Any, TypeVar
 from buildfarm.model import CheckIn, StepState
 from buildfarm.state import durable
 from buildfarm.state.database import JournalError, given_up, is_damaged
-from buildfarm.state.journal import CLOCK, Journal
+from buildfarm.state.journal import Journal
+from buildfarm.state.place import CLOCK
 from buildfarm.value import dataclass
 
 T = TypeVar("T")
 
 SPACING = 0.002  # seconds between commits; an idle journal commits at once
 LAZY = 0.02  # seconds that what need not be durable waits for company
-HEARTBEAT = 10.0  # seconds between signs of life of an idle build
+HEARTBEAT = 2.0  # seconds between signs of life of an idle build; after a kill `status` tells its time to this
 PATIENCE = 30.0  # seconds of trouble until what waits is given up
 PAUSE_FIRST, PAUSE_LAST = 0.25, 5.0  # seconds before a failed commit is tried again
 
