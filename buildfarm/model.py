@@ -282,6 +282,7 @@ class CheckIn:
     attempt: int = 0  # the attempt that counted; 0: the latest that has not ended
     seen: str | None = None  # what its inputs looked like when it came into its place, as a digest; None: not known
     half_written: bool = False  # it failed and left an output that can't be whole: the next sweep removes it
+    kept: bool = False  # an earlier build had made the result
 
 
 INTERRUPTED = "interrupted"

@@ -81,15 +81,15 @@ def test_a_build_that_only_links_counts_its_steps_and_is_closed_in_their_words(
 ) -> None:
     with open_reporters() as reporters:
         reporters.started(BuildStarted(build=1, directory="/p", time=100.0))
-        for step, name in enumerate(("lib.a", "prog"), start=1):
+        for step, name in enumerate(("lib.a", "lib.a", "prog"), start=1):  # by ar, by ranlib
             kind = Kind.ARCHIVE if name == "lib.a" else Kind.LINK
             reporters.unit_started(UnitStarted(step, f"/p/{name}", None, 1, 100.0, kind))
             reporters.unit_done(UnitDone(step, f"/p/{name}", None, 1, 100.5, 0.5, kind=kind))
-        reporters.finished(Summary(exit_status=0, time=101.0, seconds=1.0, links=2))
+        reporters.finished(Summary(exit_status=0, time=101.0, seconds=1.0, links=3))
     assert capfd.readouterr().err.splitlines() == [
         "[step 1] lib.a archived here in 0.5 s",
-        "[step 2] prog linked here in 0.5 s",
-        "buildfarm: no units, 2 link steps in 1.0 s",
+        "[step 3] prog linked here in 0.5 s",
+        "buildfarm: no units, 3 link steps in 1.0 s",
     ]
 
 

@@ -17,6 +17,7 @@ from buildfarm.conductor.astray import Astray, led_back
 from buildfarm.make import orphans
 from tests import project
 from tests.farm import Farm, wait_until
+from tests.faults.room import checked_in
 from tests.test_e2e_lookahead import held
 from tests.tool import Running, buildfarm, environment, status
 
@@ -52,7 +53,7 @@ def interrupted_in_a_recipe(tree: Path) -> None:
     with Running(("run", "-C", str(tree), "--hosts", "", "-j4")) as build:
         wait_until((tree / "started").exists, "the recipe to have begun")
         wait_until((tree / "program").exists, "the program")
-        wait_until(lambda: status(tree)["units"]["done"] == 1, "the unit's check-in")
+        wait_until(lambda: len(checked_in(tree)) == 1, "the unit's check-in")
         build.kill_all()
     (tree / "wait").unlink()
     assert (tree / "table.txt").read_text() == "one\n"

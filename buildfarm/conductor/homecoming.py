@@ -52,6 +52,7 @@ def arrival(task: Task, compiled: Compiled, placement: Placement) -> CheckIn:
         inputs=compiled.inputs,
         seen=appearance(task.unit, task.invocation.cwd, task.invocation.env, compiled.inputs, compiled.seen),
         attempt=compiled.attempt,
+        kept=task.kept,
     )
 
 

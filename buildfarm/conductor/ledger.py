@@ -34,6 +34,7 @@ class Tally:
     remote: int = 0
     local: int = 0
     lookahead: int = 0
+    kept: int = 0  # results of an earlier build that make has asked for
     retries: Counter[str] = field(default_factory=Counter)  # by the outcome of the attempt that did not count
     links: int = 0
     links_failed: int = 0
@@ -120,6 +121,7 @@ class Ledger:
             bytes_received=record.bytes_received,
             outputs=tuple(made.path for made in record.outputs),
             tries_out=out.reason == TRIAL,
+            kept=record.kept,
         )
         loop = asyncio.get_running_loop()
 
@@ -226,6 +228,8 @@ class Ledger:
                 tally.links_failed += record.state is StepState.FAILED
         elif record.state is StepState.FAILED:
             tally.failed += 1
+        elif record.kept:
+            tally.kept += 1
         else:
             tally.done += 1
             tally.remote += out.node is not None

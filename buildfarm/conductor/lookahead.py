@@ -222,7 +222,7 @@ class Lookahead:
             self.phases.asked(outputs[0])
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
-            stored = await self._from_store(mark, invocation, unit, seat)
+            stored = await self._from_store(mark, invocation, unit, seat, kept=True)
             if stored is not None or unit.fortran is None or stays(unit):
                 return stored
             entry = _Entry(mark, unit, invocation, outputs, self.urgency(invocation, unit), wanted=True, seat=seat)
@@ -241,7 +241,7 @@ class Lookahead:
             self._entries[mark] = entry
             raise
         if entry.in_store:
-            return await self._from_store(mark, invocation, unit, seat)
+            return await self._from_store(mark, invocation, unit, seat, kept=False)
         if isinstance(entry.result, Ahead) and entry.result.task.ahead:
             await self._in_order(unit, outputs[0], entry.inputs, seat)
             seen = _stamps(entry.inputs)
@@ -491,7 +491,10 @@ class Lookahead:
         if unit.fortran is not None:
             await self.phases.in_order(output, (path for path in inputs if path.endswith(MODULE_SUFFIXES)), seat)
 
-    async def _from_store(self, mark: str, invocation: Invocation, unit: Unit, seat: Seat) -> Ahead | None:
+    async def _from_store(
+        self, mark: str, invocation: Invocation, unit: Unit, seat: Seat, *, kept: bool
+    ) -> Ahead | None:
+        """The result in the store, if it still fits; `kept`: an earlier build has put it there."""
         if mark not in self._store:
             return None
         stored = self._store.recent(mark) or await asyncio.to_thread(self._store.get, mark)
@@ -506,7 +509,7 @@ class Lookahead:
             self._store.discard(mark)
             self.wasted += 1
             return None
-        task = self._maker.stored_task(invocation, tuple(stored.outputs), mark)
+        task = self._maker.stored_task(invocation, tuple(stored.outputs), mark, kept=kept)
         compiled = held.from_store(stored, task, seen)
         self._over.append(task)
         return Ahead(task, compiled)

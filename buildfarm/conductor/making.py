@@ -118,7 +118,7 @@ class Maker:
         workdir = self._workroom / str(step)
         return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat, draft)
 
-    def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str) -> Task:
+    def stored_task(self, invocation: Invocation, outputs: tuple[str, ...], mark: str, *, kept: bool) -> Task:
         """The task of a result that an earlier moment made; it is only to be delivered.  Raises OSError."""
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
@@ -126,7 +126,7 @@ class Maker:
             self._make_room(step)
         unit = classify((os.path.basename(invocation.argv[0]), *invocation.argv[1:]), environment=invocation.env).unit
         assert unit is not None, "BUG: a stored result of no unit"
-        return Task(step, unit, invocation, invocation.argv, outputs, "", mark, workdir, ahead=True)
+        return Task(step, unit, invocation, invocation.argv, outputs, "", mark, workdir, ahead=True, kept=kept)
 
     async def _real_unit(self, unit: Unit, invocation: Invocation, tool_path: str) -> tuple[Unit, str]:
         """The unit with MPI's wrapper and `-march=native` seen through, in colour.  Raises CannotTravel."""

@@ -36,6 +36,7 @@ class Task:
     ahead: bool = False  # begun before make asked for it
     seat: Seat = NO_SEAT  # of the call that waits for it
     draft: str = ""  # a script that prints its source, which is not there yet
+    kept: bool = False  # its result was made by an earlier build
 
     def check_out(
         self, made: tuple[Made, ...], node: str | None, attempt: int, *, token: str, held: bool = False

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from buildfarm.graph import drafts, libtool, shell
+from buildfarm.graph import cmake, drafts, libtool, shell
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule
 from buildfarm.graph.names import without_distributor
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
@@ -364,11 +364,13 @@ class _Builder:
         return call if self.exists(os.path.join(call.cwd, unit.source)) else call._replace(certain=False)
 
     def _tool_calls(self, command: shell.Command) -> tuple[tuple[tuple[str, ...], ...], Mapping[str, str]]:
-        """The command itself, or what libtool makes of it, and what it sets in the environment if nobody else did."""
+        """The command itself, or what libtool or cmake makes of it, and what that sets in the environment by itself."""
 
         def read(path: str) -> str | None:
             return self.read(os.path.join(command.cwd, path))
 
+        if linked := cmake.links(command.argv, read):
+            return linked, {}
         made = libtool.compiles(command.argv, read)
         if not made:
             return (tuple(without_distributor(command.argv)),), {}

@@ -34,6 +34,7 @@ class Narrator:
         self._directory = "/"
         self._nodes: dict[str, NodeStatus] = {}  # as they were last
         self._faulty: set[str] = set()
+        self._archives: set[str] = set()
 
     def say(self, event: object) -> str | None:
         """The line for `event`, to be asked after the model has taken it; None: nothing to say."""
@@ -65,8 +66,14 @@ class Narrator:
         what = f"[{self._counter()}] {self._path(event.output)}"
         if event.exit_status == NO_HOSTS and event.node is None:
             return f"{what} not compiled: no node took it, and it may not be compiled here"
+        if event.kept:
+            return f"{what} kept from before"
         if event.exit_status:  # whether make minds is make's to say: a recipe may only have tried
             return f"{what} ended {where} with status {event.exit_status}"
+        if event.kind is Kind.ARCHIVE:  # `ar`, `ranlib`, and perhaps `ar` again: one line
+            if event.output in self._archives:
+                return None
+            self._archives.add(event.output)
         verb = {Kind.LINK: " linked", Kind.ARCHIVE: " archived"}.get(event.kind, "")
         again = f", attempt {event.attempt}" if event.attempt > 1 else ""
         return f"{what}{verb} {where} in {duration(event.seconds)}{again}"

@@ -69,6 +69,7 @@ class UnitDone:
     bytes_received: int = 0
     outputs: tuple[str, ...] = ()  # all that it has written, absolute
     tries_out: bool = False  # somebody asks whether it works, so it may fail
+    kept: bool = False  # an earlier build had made the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Summary:
     local: int = 0
     lookahead: int = 0
     retries: Mapping[str, int] = field(default_factory=dict)  # by outcome
-    reused: int = 0
+    reused: int = 0  # made by an earlier build: verified by resume, or asked for by make now
     links: int = 0
     links_failed: int = 0
     unseen: int = 0  # objects that recipes compiled by calls that were not caught, as far as that is known
