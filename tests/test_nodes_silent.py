@@ -71,7 +71,7 @@ def test_where_this_machine_is_crowded_silence_is_borne_longer() -> None:
     late = 3 * UNKNOWN + 3 * FIRST_ANSWER_SECONDS
     assert scheduler.handle(Tick(crowding=3.0), late - 0.1) == [], "the node has been asked"
     assert sorted(runs_here(scheduler.handle(Tick(crowding=3.0), late))) == [2, 3]
-    assert scheduler.statuses()[0].reason == f"{PI.key}: no word for {3 * UNKNOWN + 15:.0f} s"
+    assert scheduler.statuses()[0].reason == f"no word for {3 * UNKNOWN + 15:.0f} s"
 
 
 def test_crowding_follows_what_wants_the_processors_and_has_bounds() -> None:

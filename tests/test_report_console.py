@@ -23,9 +23,7 @@ from buildfarm.report.reporter import BuildStarted, Reporter, Retry, Summary, To
 from tests.farm import PATIENCE
 
 PI3 = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="up", slots=4)
-DOWN = NodeStatus(
-    key="pi3:3632", host="pi3", port=3632, state="down", slots=4, reason="pi3:3632: refused", retry_at=110.0
-)
+DOWN = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="down", slots=4, reason="refused", retry_at=110.0)
 
 
 def tell(reporter: Reporter) -> None:
@@ -39,6 +37,7 @@ def tell(reporter: Reporter) -> None:
     reporter.retry(Retry(1, "/p/m/a\udcff.o", "pi3:3632", 1, 102.0, "lost", reason, next_node="pi5:3632"))
     reporter.retry(Retry(1, "/p/m/a\udcff.o", "pi3:3632", 1, 102.0, "cancelled", "make was interrupted"))
     reporter.node_changed(DOWN, 103.0)
+    reporter.node_changed(replace(DOWN, reason="no connection"), 103.5)  # asked again: it is no news
     reporter.node_changed(PI3, 104.0)
     reporter.unit_started(UnitStarted(1, "/p/m/a\udcff.o", None, 2, 104.0))
     reporter.unit_done(UnitDone(1, "/p/m/a\udcff.o", None, 2, 105.0, 1.0, lookahead=True))
@@ -141,6 +140,7 @@ def test_events_are_one_json_object_a_line_and_are_appended(tmp_path: Path) -> N
         "retry",
         "node",
         "node",
+        "node",
         "check_out",
         "check_in",
         "check_in",
@@ -150,7 +150,7 @@ def test_events_are_one_json_object_a_line_and_are_appended(tmp_path: Path) -> N
     assert records[2] == {"event": "note", "time": "1970-01-01T00:01:40.250Z", "build": 3, "text": "only once"}
     assert records[4]["output"] == "m/a\\xff.o"
     assert records[7]["retry_in_seconds"] == 7.0
-    assert records[10]["lookahead"] is True
+    assert records[11]["lookahead"] is True
     assert records[-1]["exit_status"] == 2
 
 
@@ -377,7 +377,7 @@ def test_without_a_terminal_there_are_no_escape_codes() -> None:
 
 
 def test_the_closing_line_says_why_no_node_had_a_unit(capfd: pytest.CaptureFixture[str]) -> None:
-    other = replace(DOWN, key="pi5:3632", host="pi5", reason="pi5:3632: refused")
+    other = replace(DOWN, key="pi5:3632", host="pi5", reason="refused")
     done = Summary(exit_status=0, time=107.0, seconds=7.0, done=1, local=1)
     for nodes, summary, why in (
         ((DOWN,), done, "; no node had one: refused"),

@@ -44,6 +44,7 @@ class NodeState:
             state = "down"
         elif health.standing is Standing.UP and self.free_slots <= 0:
             state = "busy"
+        reason = health.reason or (NOT_PROBED if asked else None)
         return NodeStatus(
             key=self.key,
             host=self.node.host,
@@ -54,7 +55,7 @@ class NodeState:
             done=health.done,
             failed=health.failed,
             compiler=health.compiler,
-            reason=health.reason or (NOT_PROBED if asked else None),
+            reason=reason and reason.removeprefix(f"{self.key}: "),  # with which an attempt's begins
             retry_at=health.retry_at,
             mean_seconds=health.mean_seconds,
             languages=tuple(sorted(health.languages)),

@@ -92,11 +92,13 @@ class Narrator:
         return f"{PREFIX}{self._path(event.output)}: {printable(event.reason)}{onward}"
 
     def _node(self, node: NodeStatus) -> str | None:
+        before = self._nodes.get(node.key)
         self._nodes[node.key] = node
         if node.state in FAULTY:
+            if node.key in self._faulty and before is not None and before.state == node.state:
+                return None  # each time that it is asked again there may be another reason
             self._faulty.add(node.key)
-            why = _why(node)
-            return f"{PREFIX}node {node.key} is {node.state}{': ' if why else ''}{why}"
+            return f"{PREFIX}node {node.key} is {node.state}{f': {printable(node.reason)}' if node.reason else ''}"
         if node.key in self._faulty:
             self._faulty.discard(node.key)
             return f"{PREFIX}node {node.key} is back"
@@ -137,11 +139,11 @@ class Narrator:
         nodes = list(self._nodes.values())
         if not nodes or len(self._faulty) < len(nodes):
             return []
-        reasons = {_why(node) for node in nodes}
-        told = [f"{node.key} is {node.state} ({_why(node) or 'no reason given'})" for node in nodes]
+        reasons = {node.reason for node in nodes}
+        told = [f"{node.key} is {node.state} ({node.reason or 'no reason given'})" for node in nodes]
         common = reasons.pop() if len(reasons) == 1 else None
         more = f" and {count(len(told) - NODES_TOLD, 'other')}" if len(told) > NODES_TOLD else ""
-        return [f"no node had one: {common if common else ', '.join(told[:NODES_TOLD]) + more}"]
+        return [f"no node had one: {printable(common or ', '.join(told[:NODES_TOLD]) + more)}"]
 
 
 class PlainReporter:
@@ -195,11 +197,6 @@ class PlainReporter:
             os.write(self._descriptor, (text + "\n").encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # nobody reads stderr any more: the build goes on
-
-
-def _why(node: NodeStatus) -> str:
-    """The reason without the node's name, with which an attempt's begins."""
-    return printable((node.reason or "").removeprefix(f"{node.key}: "))
 
 
 class _Closing(Reporter, Protocol):

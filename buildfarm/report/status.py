@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from time import gmtime, strftime
 from typing import NamedTuple
 
-from buildfarm.report.text import causes, clock, count, duration, encodable, harmless, printable
+from buildfarm.report.text import again, causes, clock, count, duration, encodable, harmless, printable
 
 SCHEMA = 1
 
@@ -357,5 +357,5 @@ def node_table(nodes: Iterable[NodeLine], *, working: bool = True) -> list[str]:
 def _node_remark(node: NodeLine) -> str:
     parts = [printable(node.reason)] if node.reason else []
     if node.retry_in_seconds is not None:
-        parts.append(f"tried again in {clock(node.retry_in_seconds)}")
+        parts.append(again(node.retry_in_seconds))
     return "; ".join(parts) or (printable(node.compiler) if node.compiler else "")

@@ -70,6 +70,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
+def again(seconds: float) -> str:
+    """`tried again in 0:09`, or `tried again now`, for the time until then in seconds."""
+    return f"tried again in {clock(seconds)}" if round(seconds) > 0 else "tried again now"
+
+
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min` for a duration in seconds."""
     if seconds < 9.95:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from buildfarm.report.progress import NodeView, View
 from buildfarm.report.status import NOT_PROBED
-from buildfarm.report.text import clock, count, printable, shortest
+from buildfarm.report.text import again, clock, count, printable, shortest
 
 NARROW = 60
 """Below this width a node's line leaves out its speed and the bar shrinks to its numbers."""
@@ -128,7 +128,7 @@ def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, co
         if node.reason:
             text.append(f": {printable(node.reason)}")
         if node.retry_in_seconds is not None:
-            text.append(f"; tried again in {clock(node.retry_in_seconds)}", style="dim")
+            text.append(f"; {again(node.retry_in_seconds)}", style="dim")
     text.append("  ")
     for position, unit in enumerate(node.running):
         text.append(", " if position else "")
