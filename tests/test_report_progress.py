@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildfarm.model import Kind, NodeStatus
 from buildfarm.report import view
 from buildfarm.report.eta import Outlook
 from buildfarm.report.progress import NodeView, Progress, Running, View
 from buildfarm.report.reporter import BuildStarted, Retry, Summary, Totals, UnitDone, UnitStarted
-from buildfarm.report.text import clock, count, duration, encodable, harmless, printable, relative
+from buildfarm.report.text import clock, count, duration, encodable, folded, harmless, printable, relative
 
 PI3 = NodeStatus(key="pi3:3632", host="pi3", port=3632, state="up", slots=4)
 
@@ -242,3 +245,16 @@ def test_a_unit_that_runs_longer_than_the_others_is_not_expected_to_end_at_once(
         progress.unit_done(done(step, "pi3:3632", 101.0))
     progress.unit_started(start(4, "pi3:3632", 101.0))
     assert (progress.eta_seconds(161.0) or 0.0) >= 30.0
+
+
+@given(st.lists(st.text("ab '$\\\n", max_size=9), min_size=1), st.none() | st.integers(1, 30))
+def test_a_folded_command_is_the_same_to_a_shell_and_no_wider_than_its_words_need(
+    words: list[str], columns: int | None
+) -> None:
+    plain = [word.replace("\n", "-") for word in words]
+    lines = folded(shlex.join(plain), indent=4, columns=columns).split("\n    ")
+    assert shlex.split("".join(line.removesuffix("\\") for line in lines)) == plain
+    if columns is None:
+        assert len(lines) == 1
+    else:
+        assert all(4 + len(line) <= columns or len(shlex.split(line.removesuffix(" \\"))) == 1 for line in lines)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from buildfarm.cli.terminal import columns
 from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.home import STATE_DIRECTORY
-from buildfarm.report.text import duration, harmless, printable, relative
+from buildfarm.report.text import duration, folded, harmless, printable, relative
 
 if TYPE_CHECKING:
     from buildfarm.state.views import StepView
@@ -65,7 +66,7 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
             click.echo()
         # Of the words of earlier builds nothing is known any more.
         cause = why(step, steps[position + 1 :], str(where), words if position == 0 else ())
-        click.echo("\n".join(describe(step, str(where), candidate, cause)))
+        click.echo("\n".join(describe(step, str(where), candidate, cause, columns())))
     if not no_plan:
         verdict = now(where, words, os.environ, candidate)
         if verdict is not None:
@@ -85,8 +86,8 @@ def _near(where: Path, output: str) -> str:
     return f"; did you mean {' or '.join(printable(path) for path in near[:3])}?" if near else ""
 
 
-def describe(step: StepView, directory: str, asked: str, cause: str) -> list[str]:
-    """One step's story in lines; `asked` names the output of a step that claimed none."""
+def describe(step: StepView, directory: str, asked: str, cause: str, columns: int | None = None) -> list[str]:
+    """One step's story in lines; `asked` names the output of a step that claimed none; `columns` folds its command."""
     output = printable(relative(step.output or asked, directory))
     outcome = {"done": "made", "failed": "FAILED", "swept": "interrupted", "checked_out": "checked out"}
     lines = [f"{output}: {outcome.get(step.state, step.state)} in build {step.build}, {_when(step.started)}"]
@@ -104,11 +105,11 @@ def describe(step: StepView, directory: str, asked: str, cause: str) -> list[str
         lines.append(f"  attempts  {len(step.attempts)}")
         for attempt in step.attempts:
             where = printable(attempt.node) if attempt.node else "here"
-            reason = f": {printable(attempt.reason)}" if attempt.reason else ""
+            reason = f": {printable(attempt.reason.removeprefix(f'{attempt.node}: '))}" if attempt.reason else ""
             lines.append(f"    {attempt.attempt}. {where}: {attempt.outcome or 'under way'}{reason}")
     if step.exit_status:
         lines.append(f"  status    {step.exit_status}")
-    lines.append(f"  command   {printable(shlex.join(step.argv))}")
+    lines.append(f"  command   {folded(shlex.join(step.argv), indent=12, columns=columns)}")
     lines.append(f"  in        {printable(step.cwd)}")
     if step.inputs:
         shown = [printable(relative(os.path.normpath(path), directory)) for path in step.inputs[:8]]

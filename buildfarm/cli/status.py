@@ -51,6 +51,7 @@ def status(
     if wait and follow:
         raise UsageError("--wait and --follow exclude each other", hint="--follow waits as well")
     from buildfarm.cli.snapshot import read
+    from buildfarm.cli.terminal import columns
     from buildfarm.report import status as report
 
     where = well_configured(directory, config)
@@ -65,7 +66,7 @@ def status(
         while wait and found.state == "running":
             time.sleep(POLL_SECONDS)
             found, problem = read(where, time.time())
-    click.echo(report.as_json(found) if as_json else report.human(found))
+    click.echo(report.as_json(found) if as_json else report.human(found, columns()))
     if problem is not None:
         click.echo(f"buildfarm: {problem}", err=True)
     return found.exit_code

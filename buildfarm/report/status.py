@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from time import gmtime, strftime
 from typing import NamedTuple
 
-from buildfarm.report.text import again, causes, clock, count, duration, encodable, harmless, printable
+from buildfarm.report.text import again, causes, clock, count, duration, encodable, folded, harmless, printable
 
 SCHEMA = 1
 
@@ -241,8 +241,11 @@ def _node(node: NodeLine) -> dict[str, object]:
 # --- for people --------------------------------------------------------------------------------------------------
 
 
-def human(status: Status) -> str:
-    """The same for people: several lines, without a newline at the end and without escape codes."""
+def human(status: Status, columns: int | None = None) -> str:
+    """The same for people: several lines, without a newline at the end and without escape codes.
+
+    Commands are folded to `columns`.
+    """
     directory = printable(status.directory)
     build = status.build
     if build is None:
@@ -272,7 +275,7 @@ def human(status: Status) -> str:
     for failure in status.failures:
         minded = ", which make did not mind" if status.state == "complete" else ""
         lines.append(f"  failed     {printable(failure.output)} (status {failure.exit_status}){minded}")
-        lines.append(f"    {printable(failure.command)}")
+        lines.append(f"    {folded(failure.command, indent=4, columns=columns)}")
         words_of_tool = harmless(failure.stderr).rstrip("\n").split("\n")
         lines.extend(f"    {line}" for line in words_of_tool[:STDERR_LINES] if line)
         if len(words_of_tool) > STDERR_LINES:

@@ -41,6 +41,24 @@ def harmless(text: str) -> str:
     return re.sub(_CONTROL_BUT_LAYOUT, _hexadecimal, text)
 
 
+def folded(command: str, *, indent: int, columns: int | None) -> str:
+    """A shell's command in lines of at most `columns` that it takes as one, each behind an indent but the first.
+
+    A word is never cut.  None: in one line.
+    """
+    if columns is None or indent + len(command) <= columns:
+        return printable(command)
+    import shlex
+
+    lines, line = [], ""
+    for word in map(printable, map(shlex.quote, shlex.split(command))):
+        if line and indent + len(f"{line} {word} \\") > columns:
+            lines.append(f"{line} \\")
+            line = ""
+        line = f"{line} {word}" if line else word
+    return f"\n{' ' * indent}".join([*lines, line])
+
+
 def relative(path: str, directory: str) -> str:
     """`path` in its normal form, seen from `directory`.
 
