@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -227,3 +228,20 @@ def test_what_no_node_brings_back_is_nobodys_failure_with_no_fallback(tmp_path: 
     assert "a.o not compiled: no node took it" in result.stderr and "ended on" not in result.stderr, result.stderr
     told = buildfarm("explain", "-C", str(tmp_path), "a.o").stdout
     assert "late: " in told and "failed: 127.0.0.1" not in told, told
+
+
+@pytest.mark.parametrize("asked", ["check_out", "retry"], ids=["while it hangs", "after it was given up"])
+def test_a_unit_on_which_a_compiler_hangs_ahead_of_make_costs_its_deadline_once(tmp_path: Path, asked: str) -> None:
+    wait = f"for i in $$(seq 2000); do grep -q '\"{asked}\"' events && break; sleep 0.05; done"
+    (tmp_path / "Makefile").write_text(f"all:\n\t{wait}\n\t$(MAKE) b.o\nb.o: b.c\n\tcc -c b.c\n")
+    (tmp_path / "b.c").write_text("int b;\n")
+    events = tmp_path / "events"
+    with Farm(count=1, jobs=1, gated=True) as nodes:
+        nodes.close_gate()
+        words = ("run", "-C", str(tmp_path), "--hosts", nodes.hosts, "--events", str(events))
+        result = buildfarm(*words, env=environment(DISTCC_IO_TIMEOUT="2"))
+    assert result.code == 0, result.stderr
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [event["outcome"] for event in told if event["event"] == "retry"] == ["late"]
+    made = buildfarm("explain", "-C", str(tmp_path), "b.o", "--no-plan").stdout
+    assert "here because 127.0.0.1" in made and "no answer within 2 s" in made, made

@@ -77,6 +77,7 @@ class CompileHere:
     slot: bool = False
     stderr: bytes = b""  # what a node said of the unit, if one did
     status: int | None = None  # and the wait status with which its compiler failed
+    hung: bool = False  # a node's compiler did not end on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +233,10 @@ class Farm:
                         )
                 case events.Settled(unit, attempt):
                     self._settle(unit, self._tickets[unit].valid[attempt])
-                case events.RunHere(unit, reason, slot):
+                case events.RunHere(unit, reason, slot, hung):
                     known = self._tickets.get(unit)
                     stderr, status = (known.stderr, known.status) if known else (b"", None)
-                    self._settle(unit, CompileHere(reason, slot, stderr, status))
+                    self._settle(unit, CompileHere(reason, slot, stderr, status, hung))
                 case events.GiveUp(unit, reason):
                     self._settle(unit, Stranded(reason))
                 case events.Probe(key, again):

@@ -395,7 +395,7 @@ class Lookahead:
             self._outlook.begun(entry.mark)
             if entry.task is not None:
                 self._over.append(entry.task)
-        if not made and not entry.wanted and self._entries.get(entry.mark) is entry:
+        if not made and not entry.wanted and entry.result is None and self._entries.get(entry.mark) is entry:
             entry.job, entry.task = None, None  # when make asks, it is begun anew
             if entry.tries < TRIES:
                 self._parked.append(entry)
@@ -454,6 +454,10 @@ class Lookahead:
                 entry.result = Declined(task, result)
             else:
                 self._ledger.set_aside(task.step, kept=False)
+                if (
+                    isinstance(result, CompileHere) and result.hung
+                ):  # and would hang again: when make asks it is compiled here
+                    entry.result = Declined(replace(task, step=self._ledger.new_step()), result)
             return False
         if not task.ahead:
             if result.stable:
@@ -517,7 +521,7 @@ class Lookahead:
 
 def _too_early(task: Task, result: CompileHere | Stranded) -> bool:
     """Whether it was begun before make asked, when what it is made from may not have been there whole."""
-    return task.ahead and isinstance(result, CompileHere) and not result.slot
+    return task.ahead and isinstance(result, CompileHere) and not result.slot and not result.hung
 
 
 def _path(entry: _Entry, foreseen: Foreseen) -> float:

@@ -173,12 +173,14 @@ class Cancel:
 class RunHere:
     """Compile it on the master: no node can take it, or one of the host list's `localhost/N` slots is free.
 
-    The unit is gone from the scheduler; with `slot`, `LocalSlotFreed` must tell of its end.
+    The unit is gone from the scheduler; with `slot`, `LocalSlotFreed` must tell of its end.  `hung`: a node's compiler
+    did not end on it.
     """
 
     unit: int
     reason: str
     slot: bool = False
+    hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,7 @@ class Scheduler:
         reason = event.reason if unit.begun == 1 else f"{unit.begun} attempts failed, the last: {event.reason}"
         nowhere_else = late and not self._roster.can_take(unit.submit.language, without=unit.avoid | unit.unfit)
         if unit.waits and self.policy.fallback_local and (tried or nowhere_else):
-            self._leave(unit, actions, RunHere(event.unit, reason))
+            self._leave(unit, actions, RunHere(event.unit, reason, hung=late))
         elif unit.waits and tried and late:
             self._leave(unit, actions, GiveUp(event.unit, reason))
         else:
