@@ -333,6 +333,9 @@ def test_native_options_stay_until_they_are_expanded() -> None:
         ("ar --version", Kind.QUERY, ()),
         ("ld --version", Kind.QUERY, ()),
         ("ld -v", Kind.QUERY, ()),
+        ("ld -m elf_x86_64 -z noexecstack --no-warn-rwx-segments -v", Kind.QUERY, ()),  # Kbuild's question
+        ("ld -m elf_x86_64 -T kernel.lds -o kernel a.o", Kind.LINK, ("kernel",)),
+        ("ld -z now -soname x.so a.o", Kind.LINK, ("a.out",)),
     ],
 )
 def test_links_and_archives_name_what_they_write(command: str, kind: Kind, outputs: tuple[str, ...]) -> None:

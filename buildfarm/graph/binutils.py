@@ -5,10 +5,21 @@ It does not know what goes into the archive or program.  Source: the binutils ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from buildfarm.graph.names import is_device
 from buildfarm.model import Kind, ToolCall
+
+# Options of ld whose value is a word of its own, and no input; most are written with one dash or with two.
+_WITH_VALUE = re.compile(
+    r"""--? (?: [aAbefFGhILmPRTuyYz] | architecture | format | dependency-file | entry | auxiliary | filter | gpsize
+    | soname | dynamic-linker | library-path | plugin | plugin-opt | just-symbols | script | default-script
+    | undefined | require-defined | trace-symbol | defsym | fini | init | oformat | retain-symbols-file | rpath
+    | rpath-link | section-start | T(?:bss|data|text|text-segment|rodata-segment|ldata-segment) | version-script
+    | dynamic-list | wrap )""",
+    re.VERBOSE,
+)
 
 
 def archiver(name: str, argv: Sequence[str]) -> ToolCall:
@@ -75,6 +86,8 @@ def linker(name: str, argv: Sequence[str]) -> ToolCall:
             return ToolCall(Kind.QUERY, name, ())
         elif arg.startswith("-o") and not arg.startswith("-omagic"):
             output = arg[2:]
+        elif _WITH_VALUE.fullmatch(arg):
+            next(arguments, None)
         elif not arg.startswith("-") or arg.startswith("-l"):
             inputs = True
     if not inputs:
