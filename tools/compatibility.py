@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import hashlib
 import json
 import os
@@ -270,8 +271,19 @@ def _bare(path: Path) -> str:
         return hashlib.sha256(_SIZE.sub(rb"\1", content)).hexdigest()
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory, "bare")
-        done = subprocess.run(["objcopy", *BARE, str(path), str(target)], check=False, capture_output=True)
-        return hashlib.sha256(content if done.returncode else target.read_bytes()).hexdigest()
+        for objcopy in _objcopies():
+            if not subprocess.run(
+                [objcopy, *BARE, str(path), str(target)], check=False, capture_output=True
+            ).returncode:
+                return hashlib.sha256(target.read_bytes()).hexdigest()
+        return hashlib.sha256(content).hexdigest()
+
+
+@functools.cache
+def _objcopies() -> tuple[str, ...]:
+    """This machine's, then those of cross compilers: each knows its own machine's files, and refuses others'."""
+    directories = os.get_exec_path()
+    return ("objcopy", *sorted(str(path) for directory in directories for path in Path(directory).glob("*-objcopy")))
 
 
 def _read_events(events: Path, record: Record) -> set[str]:

@@ -125,7 +125,10 @@ class Trust:
             return made is not again  # what does not compile here, twice, does not compile there
         if not claim.debug:
             return again != made
-        bare = [await without_debug(o, environment, self._new_room()) for o in (claim.object, made, again)]
+        bare = [
+            await without_debug(content, claim.tool_path, environment, self._new_room())
+            for content in (claim.object, made, again)
+        ]
         return bare[1] is None or bare[0] == bare[1] or bare[2] != bare[1]
 
     def _new_room(self) -> Path:

@@ -45,19 +45,29 @@ async def compile_here(job: Job, tool_path: str, environment: Mapping[str, str],
         shutil.rmtree(room, ignore_errors=True)
 
 
-async def without_debug(content: bytes, environment: Mapping[str, str], room: Path) -> bytes | None:
-    """The object after `objcopy --strip-debug`; None: there is no objcopy, or it refuses.  `room` as above."""
-    objcopy = shutil.which("objcopy", path=environment.get("PATH"))
-    if objcopy is None:
-        return None
+async def without_debug(content: bytes, tool_path: str, environment: Mapping[str, str], room: Path) -> bytes | None:
+    """The object that `tool_path` made after `objcopy --strip-debug`; None: there is no objcopy, or it refuses.
+
+    `room` as above.
+    """
     room.mkdir()
     try:
+        objcopy = await _objcopy(tool_path, environment, room)
+        if objcopy is None:
+            return None
         (room / "in.o").write_bytes(content)
         argv = [objcopy, "--strip-debug", "in.o", "out.o"]
         finished = await local.run(argv, cwd=str(room), env=environment)
         return (room / "out.o").read_bytes() if finished.succeeded else None
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+async def _objcopy(tool_path: str, environment: Mapping[str, str], room: Path) -> str | None:
+    """The compiler's own: a cross compiler's objects are nothing to this machine's (gcc's manual: -print-prog-name)."""
+    told = await local.run([tool_path, "-print-prog-name=objcopy"], cwd=str(room), env=environment)
+    name = os.fsdecode(told.stdout).strip() if told.succeeded else ""
+    return shutil.which(name or "objcopy", path=environment.get("PATH"))
 
 
 def _unpack(job: Job, room: Path) -> Path:
