@@ -6,6 +6,7 @@ Make's own tree says what is right; each case is one that results made ahead wou
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_a_header_that_comes_counts(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may put a header into /usr/local/include")
 def test_a_library_that_the_build_installs_counts(tmp_path: Path) -> None:
-    name = f"bf-{os.getpid()}.h"
+    name = f"bf-{secrets.token_hex(4)}.h"
     header = Path("/usr/local/include", name)
     source = f"#include <{name}>\nint {{1}} = V;\n"
     step = f"echo '#define V 1' >{header}"

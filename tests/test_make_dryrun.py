@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import secrets
 import select
 import subprocess
 from pathlib import Path
@@ -246,7 +247,7 @@ def test_a_makefile_that_gets_on_slowly_is_heard_out(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
-    pid_file = Path("/dev/shm") / f"buildfarm-test-{os.getpid()}"
+    pid_file = Path("/dev/shm") / f"buildfarm-test-{secrets.token_hex(4)}"  # pid namespaces may share it
     (tmp_path / "Makefile").write_text(f"X := $(shell echo $$$$ > {pid_file}; exec sleep 1000)\nall: ; echo\n")
 
     async def cancelled() -> int:

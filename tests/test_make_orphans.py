@@ -106,6 +106,7 @@ def test_we_and_our_ancestors_are_never_among_them(token: str) -> None:
     assert result.stdout == "[] []\n"
 
 
-def test_start_times_tell_processes_apart() -> None:
-    assert orphans.start_time(os.getpid()) == orphans.start_time(os.getpid())
-    assert orphans.start_time(os.getpid()) != orphans.start_time(1)
+def test_start_times_tell_processes_apart(token: str, started: list[subprocess.Popen[str]]) -> None:
+    pid, _ = start(started, token, PLAIN)
+    assert orphans.start_time(pid) == orphans.start_time(pid) is not None
+    assert orphans.start_time(pid) != orphans.start_time(os.getpid())
