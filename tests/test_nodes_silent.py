@@ -108,6 +108,26 @@ def test_what_waits_gives_the_node_its_time_to_answer_and_is_then_compiled_here(
     assert starts(scheduler.handle(Submit(5, "c"), 21.0)) == [(5, 1, PI.key)]
 
 
+def test_lookahead_on_a_full_node_that_has_gone_silent_gives_way_to_what_make_waits_for() -> None:
+    def behind_lookahead() -> Scheduler:
+        scheduler = farm(PI, policy=Policy(cores=2))
+        for unit, demanded in ((1, False), (2, False), (3, True)):
+            scheduler.handle(Submit(unit, "c", demanded=demanded), 0.0)
+        assert scheduler.handle(Tick(), UNKNOWN - 0.1) == []
+        room, question = scheduler.handle(Tick(), UNKNOWN)
+        assert isinstance(room, Cancel) and (room.unit, room.outcome) == (1, "cancelled")
+        assert question == Probe(PI.key, again=True)
+        return scheduler
+
+    frozen = behind_lookahead()
+    left = runs_here(frozen.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS))
+    assert sorted(left) == [1, 3], "no node will have them; of 1 nothing is made before make asks"
+    living = behind_lookahead()
+    assert starts(living.handle(Probed(PI.key, ALL, "gcc 12"), UNKNOWN + 0.1)) == [(3, 1, PI.key)]
+    assert living.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS) == []
+    assert starts(living.handle(Succeeded(3, 1, 1.0), UNKNOWN + 6)) == [(1, 2, PI.key)], "it is made all the same"
+
+
 def test_a_node_that_answers_keeps_its_units_and_gets_the_next() -> None:
     scheduler = full()
     assert runs_here(scheduler.handle(Tick(), UNKNOWN)) == [1]

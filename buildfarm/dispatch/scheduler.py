@@ -475,9 +475,13 @@ class Scheduler:
         How long is silence: what makes a straggler, counted from the node's last sign of life.  That is the unit's
         own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE` at least.
         All of that times the crowding of this machine, which would compile it, or not hear the node, as much slower.
+
+        Lookahead may be as long as it likes, unless make waits for a slot.  Then a full node loses one of it, so that it
+        can be asked: if it lives, what make waits for goes there.
         """
+        make_waits = any(unit.demanded and unit.waits for unit in self._units.values())
         for unit in list(self._units.values()):
-            if not unit.demanded or not self._hears_nothing(unit, now):
+            if not (unit.demanded or make_waits) or not self._hears_nothing(unit, now):
                 continue
             nodes = [self._roster[attempt.node] for attempt in unit.attempts.values()]
             for node in nodes:
@@ -485,9 +489,20 @@ class Scheduler:
                     node.health.ask_again()
             if any(node.health.may_turn_out_well for node in nodes):
                 continue
-            if self.policy.fallback_local and self._local < self.policy.cores:
+            if not unit.demanded:
+                self._make_room(unit, now, actions)
+            elif self.policy.fallback_local and self._local < self.policy.cores:
                 self._take_back(unit, now, actions)
         self._probe(now, actions)
+
+    def _make_room(self, unit: UnitState, now: float, actions: list[Action]) -> None:
+        """Let a unit that make does not wait for give way to a question to its nodes."""
+        reason = "it gave way to what make waits for"
+        for attempt, under_way in sorted(unit.attempts.items()):
+            self._end_attempt(unit.submit.unit, attempt)
+            self._roster[under_way.node].health.ask_again()
+            actions.append(Cancel(unit.submit.unit, attempt, under_way.node, reason, "cancelled"))
+        self._came_to_nothing(unit, reason, now)
 
     def _take_back(self, unit: UnitState, now: float, actions: list[Action]) -> None:
         """Compile here what its nodes have been silent about."""
