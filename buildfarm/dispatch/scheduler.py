@@ -476,8 +476,8 @@ class Scheduler:
         own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE` at least.
         All of that times the crowding of this machine, which would compile it, or not hear the node, as much slower.
 
-        Lookahead may be as long as it likes, unless make waits for a slot.  Then a full node loses one of it, so that it
-        can be asked: if it lives, what make waits for goes there.
+        Lookahead may be as long as it likes, unless make waits for a slot.  Then a full node loses one of it, so that
+        it can be asked: if it lives, what make waits for goes there.
         """
         make_waits = any(unit.demanded and unit.waits for unit in self._units.values())
         for unit in list(self._units.values()):
