@@ -20,8 +20,7 @@ GRACE = 20.0  # seconds in which a command that was interrupted may clean up
 
 def run(command: Sequence[str], seconds: float) -> str | None:
     """Run `command` with our standard streams.  What went wrong, if anything did; afterwards no descendant lives."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    _take_orphans(True)
     before = set(descendants(os.getpid()))
     process = subprocess.Popen(command)
     trouble = None
@@ -38,7 +37,13 @@ def run(command: Sequence[str], seconds: float) -> str | None:
             process.wait()
     finally:
         _end(before)
+        _take_orphans(False)
     return trouble
+
+
+def _take_orphans(whether: bool) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, whether, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def descendants(pid: int) -> list[int]:
