@@ -18,6 +18,7 @@ from benchmarks.frame import BenchmarkError, environment
 from benchmarks.projects import Project
 from tests.farm import Farm
 
+MEMORY = Path("/dev/shm")
 NAMES = ("gcc", "g++", "cc", "c++", "x86_64-linux-gnu-gcc", "x86_64-linux-gnu-g++")
 
 
@@ -33,21 +34,24 @@ def replaying(project: Project, *, nodes: int, jobs: int, delay: float, options:
             yield farm
 
 
-def build_replay(objects: Path, compiler: Path, delay: float = 0.0, *flags: str) -> Path:
+def build_replay(objects: Path, compiler: Path, delay: float = 0.0) -> Path:
     """A compiler that answers from `objects`: NAME.o after NAME.us microseconds, else after `delay` seconds.
 
-    `flags` are for the compiler that builds it.
+    It is static, for the dynamic linker takes longer than all that it does.
     """
     source = Path(__file__).with_name("replay.c")
     macros = [f'-DRECORDED="{objects}"', f"-DDELAY_US={int(delay * 1e6)}L"]
-    subprocess.run(["gcc", "-O2", *flags, *macros, str(source), "-o", str(compiler)], check=True)
+    subprocess.run(["gcc", "-O2", "-static", *macros, str(source), "-o", str(compiler)], check=True)
     return compiler
 
 
 @contextmanager
 def answering(compiler: Path, *, nodes: int, jobs: int, options: str = ",lzo") -> Iterator[Farm]:
-    """A farm whose nodes have `compiler` under every compiler's name."""
-    with Farm(nodes, jobs, options=options) as farm:
+    """A farm whose nodes have `compiler` under every compiler's name.
+
+    Their temporary files are in memory: a real farm's nodes would not keep the master's disk busy with them.
+    """
+    with Farm(nodes, jobs, options=options, scratch=MEMORY if MEMORY.is_dir() else None) as farm:
         for node in farm.nodes:
             for tool in NAMES:
                 shutil.copy(compiler, node.bin / tool)

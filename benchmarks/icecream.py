@@ -132,7 +132,7 @@ def _archive(project: Project, room: Path) -> Path:
     for name in ("usr/bin", "bin", "tmp"):
         (root / name).mkdir(parents=True)
     record(project, root / "objects")
-    build_replay(Path("/objects"), root / "usr/bin/gcc", master_cpu.DELAY, "-static")
+    build_replay(Path("/objects"), root / "usr/bin/gcc", master_cpu.DELAY)
     for name in ("bin/true", "usr/bin/as", "usr/bin/g++"):  # looked for before a compile (daemon/environment.cpp)
         subprocess.run(["gcc", "-static", "-xc", "-", "-o", root / name], input=_TRUE.encode(), check=True)
     archive = room / "environment.tar.gz"

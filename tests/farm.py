@@ -139,14 +139,14 @@ def _is_idle(pid: str) -> bool:
 class Node:
     """One distccd: daemon, log, temporary directory and compiler directory."""
 
-    def __init__(self, index: int, directory: Path, jobs: int, options: tuple[str, ...], path: str) -> None:
+    def __init__(self, index: int, directory: Path, tmp: Path, jobs: int, options: tuple[str, ...], path: str) -> None:
         self.index = index
         self.jobs = jobs
         self.port = 0
         self.directory = directory
         self.log = directory / "distccd.log"
         self.bin = directory / "bin"  # first on the daemon's PATH
-        self.tmp = directory / "tmp"  # the daemon's TMPDIR
+        self.tmp = tmp  # the daemon's TMPDIR
         self._options = options
         self._path = path
         self._mark = uuid.uuid4().hex
@@ -307,7 +307,8 @@ class Farm:
 
     `options` are appended to the host list's entries (",lzo", ",lzo,cpp", ""); `arguments` to distccd's own;
     `compilers` maps names to scripts for every node's `bin`; `gated` lets compiles wait at the gate;
-    `path` is what follows `bin` on the daemon's PATH (an unlikely directory: nothing is installed).
+    `path` is what follows `bin` on the daemon's PATH (an unlikely directory: nothing is installed); `scratch` is where
+    the daemons' temporary directories are made, if not beside their logs.
     """
 
     def __init__(
@@ -320,7 +321,9 @@ class Farm:
         compilers: Mapping[str, str] | None = None,
         gated: bool = False,
         path: str = "/usr/local/bin:/usr/bin:/bin",
+        scratch: Path | None = None,
     ) -> None:
+        self._scratch = scratch
         self._count, self._jobs, self._options, self._path = count, jobs, options, path
         self._arguments, self._compilers, self._gated = arguments, dict(compilers or {}), gated
         self.nodes: list[Node] = []
@@ -344,7 +347,8 @@ class Farm:
                     if real := shutil.which(name, path="/usr/bin"):
                         scripts.setdefault(name, _GATE_SCRIPT.format(gate=gate, real=real))
             for index in range(self._count):
-                node = Node(index, self.directory / f"node{index}", self._jobs, self._arguments, self._path)
+                tmp = Path(tempfile.mkdtemp(prefix="bf-farm-", dir=self._scratch or self.directory))
+                node = Node(index, self.directory / f"node{index}", tmp, self._jobs, self._arguments, self._path)
                 self.nodes.append(node)
                 for name, script in scripts.items():
                     node.install(name, script)
@@ -365,7 +369,8 @@ class Farm:
         if self._gate is not None:
             os.close(self._gate)
             self._gate = None
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for place in (*(node.tmp for node in self.nodes), self.directory):
+            shutil.rmtree(place, ignore_errors=True)
 
     @property
     def hosts(self) -> str:
