@@ -39,7 +39,7 @@ from tests import state_samples as sample
 tree = Path(sys.argv[1])
 journal = Journal.open(tree / ".buildfarm")
 build = sample.begin(journal)
-writer = JournalWriter(journal, tree, batch=3, hold=0.01, barrier=lambda _: None)
+writer = JournalWriter(journal, tree, hold=0.01, barrier=lambda _: None)
 
 def say(word, number):
     return lambda future: print(word, number, flush=True)

@@ -87,17 +87,18 @@ def test_a_check_in_waits_for_its_barrier_and_check_outs_do_not(journal: Journal
         assert reader.snapshot(state_dir).counters.done == 1
 
 
-def test_a_full_batch_or_a_flush_makes_the_barrier_at_once(journal: Journal, state_dir: Path) -> None:
+def test_a_flush_or_the_end_makes_the_barrier_at_once(journal: Journal, state_dir: Path) -> None:
     build = sample.begin(journal)
-    with JournalWriter(journal, state_dir, batch=4, hold=3600.0) as writer:
-        writer.submit(lambda j: j.check_out(build, [sample.check_out(n) for n in range(6)])).result(PATIENCE)
-        first = [writer.check_in(build, sample.check_in(n)) for n in range(4)]
-        assert all(future.result(PATIENCE) for future in first)
-        last = writer.check_in(build, sample.check_in(4))
-        assert not last.done()
+    barrier = Barrier()
+    with JournalWriter(journal, state_dir, barrier=barrier, hold=3600.0) as writer:
+        writer.submit(lambda j: j.check_out(build, [sample.check_out(n) for n in range(40)])).result(PATIENCE)
+        held = [writer.check_in(build, sample.check_in(n)) for n in range(39)]
+        assert not any(future.done() for future in held)
+        barrier.gate.release()
         assert writer.flush(PATIENCE)
-        assert last.result(0)
-        closing = writer.check_in(build, sample.check_in(5))
+        assert all(future.result(0) for future in held)
+        closing = writer.check_in(build, sample.check_in(39))
+        barrier.gate.release()
     assert closing.result(0)
 
 

@@ -5,9 +5,9 @@ It knows `Journal` and durability barriers, not what a build is; it never makes 
 Theory of operation.  Operations queue up while a commit is under way and go together in the next one; a future
 resolves after the commit that holds it.  A check-in goes three steps: it is journaled at once as *arrived* (no
 wait for the disk: after a kill its hash still vouches for it), then held until a barrier, one `syncfs` of the
-tree's file system once there are `batch` check-ins or the first is `hold` seconds old, made by a thread of its
-own so that check-outs never wait for it, then journaled as checked in.  So no row says "checked in" whose bytes
-a cut of power could take.
+tree's file system once the first is `hold` seconds old, made by a thread of its own so that check-outs never wait
+for it, then journaled as checked in.  So no row says "checked in" whose bytes a cut of power could take.  What such a
+cut can cost is counted in seconds of the build, not in units: the more of them there are, the more share a barrier.
 
 When a commit fails (a full disk), it is rolled back, told through `on_trouble`, and tried again after a pause,
 in the same order, until it succeeds, `patience` has run out or the writer is closed; then what waits fails with
@@ -70,8 +70,8 @@ def _nothing() -> None:
 class JournalWriter:
     """Thread-safe.  `tree` is any path on the file system that holds the outputs.
 
-    `batch` check-ins or `hold` seconds call for a barrier, which takes all that is there.  `on_trouble` is
-    called from the writer's threads with what goes wrong, once for each new text, and with "" when commits
+    A check-in waits `hold` seconds at most for a barrier, which takes all that is there.  `on_trouble` is called from
+    the writer's threads with what goes wrong, once for each new text, and with "" when commits
     succeed again.  `recipes_since` tells, before a barrier, when (ns, the tree's clock) the oldest recipe that
     still runs had started (`recipes.oldest_start`); without it the sweep trusts no file that make wrote by other
     means than a step.
@@ -82,7 +82,6 @@ class JournalWriter:
         journal: Journal,
         tree: Path,
         *,
-        batch: int = 16,
         hold: float = 0.5,
         on_trouble: Callable[[str], None] = _ignore,
         recipes_since: Callable[[], int | None] | None = None,
@@ -92,7 +91,6 @@ class JournalWriter:
     ) -> None:
         self._journal = journal
         self._tree = tree
-        self._batch = batch
         self._hold = hold
         self._on_trouble = on_trouble
         self._recipes_since = recipes_since
@@ -149,7 +147,7 @@ class JournalWriter:
         future: Future[bool] = Future()
         with self._lock:
             self._held.append(_Held(build, step, future, time.monotonic()))
-            if len(self._held) in (1, self._batch):
+            if len(self._held) == 1:
                 self._waiting.notify()
         return future
 
@@ -291,15 +289,12 @@ class JournalWriter:
         """The check-ins that are due; empty when the writer closes and none are left."""
         with self._lock:
             while True:
-                full = len(self._held) >= self._batch
                 due = self._held[0].since + self._hold if self._held else None
                 if self._give_up or (self._closing and not self._held):
                     return []
-                if full or (self._held and (self._flushing or self._closing)):
-                    break
-                if not self._held:
+                if due is None:
                     self._flushing = False
-                if due is not None and due <= time.monotonic():
+                elif self._flushing or self._closing or due <= time.monotonic():
                     break
                 self._waiting.wait(HEARTBEAT if due is None else due - time.monotonic())
                 if time.monotonic() - self._last_beat >= HEARTBEAT:
