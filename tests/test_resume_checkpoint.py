@@ -129,7 +129,7 @@ def test_a_journal_that_can_not_be_written_ends_the_build_with_what_to_do_and_no
         "    error.sqlite_errorcode = sqlite3.SQLITE_FULL\n"
         "    Journal.transaction = full  # from now on\n"
         "    raise error\n"
-        "Journal.check_in = full\n"
+        "Journal.check_in_arrived = full\n"
         "from buildfarm.cli import main\n"
         "main(['run', '-C', sys.argv[1], '--hosts', ''])\n"
     )

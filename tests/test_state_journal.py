@@ -10,6 +10,7 @@ import pytest
 
 from buildfarm.model import AttemptEnd, BuildState, Kind, NodeStatus, OutputRecord
 from buildfarm.state import reader
+from buildfarm.state.claims import read_rows
 from buildfarm.state.database import JournalError
 from buildfarm.state.journal import BUILDS_KEPT, Journal
 from buildfarm.state.steps import step_number
@@ -106,6 +107,29 @@ def test_the_second_result_of_a_step_does_not_count(state_dir: Path) -> None:
         assert journal.check_in(build, [sample.check_in(1)]) == 1
         assert journal.check_in(build, [sample.check_in(1, seconds=99.0)]) == 0
         assert journal.durations_by_output() == {"/tree/1.o": 2.0}
+
+
+def test_a_barrier_checks_in_what_has_arrived_and_not_what_left_again(state_dir: Path) -> None:
+    with Journal.open(state_dir) as journal:
+        build = sample.begin(journal)
+        journal.check_out(build, [sample.check_out(n, temporaries=(f".{n}.1",)) for n in range(4)])
+        for step in (1, 2, 3):
+            journal.arrive(build, sample.check_in(step))
+        journal.check_out(
+            build, [sample.check_out(2, attempt=2, temporaries=(".2.2", ODD)), sample.check_out(4, "/tree/3.o")]
+        )
+        assert journal.check_in_arrived(build, [0, 1, 2, 3]) == {1, 3}
+        assert set(sample.checked_in(journal)) == {"/tree/1.o"}
+        assert journal.check_in_arrived(build, [1, 3]) == set()
+        assert read_rows(journal).temporaries == (".0.1", ".2.1", ".2.2", ODD)
+    states = {step.argv[2]: (step.state, step.attempts[-1].outcome) for step in reader.steps(state_dir, build)}
+    assert states == {
+        "0.c": ("checked_out", None),
+        "1.c": ("done", "done"),
+        "2.c": ("checked_out", None),
+        "3.c": ("done", "done"),
+        "4.c": ("checked_out", None),
+    }
 
 
 def test_a_late_check_in_never_takes_an_output_from_the_step_that_claimed_it_after(state_dir: Path) -> None:

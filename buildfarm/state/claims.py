@@ -74,7 +74,7 @@ def read_rows(journal: Journal, *, settled: bool = True) -> JournalRows:
         )
     )
     unfinished = journal.select("SELECT id, temporaries FROM step WHERE state = 'checked_out'").fetchall()
-    temporaries = tuple(path for _, words in unfinished for path in unpack_words(words))
+    temporaries = tuple(dict.fromkeys(path for _, words in unfinished for path in unpack_words(words)))
     open_steps = tuple(step for step, _ in unfinished)
     archives = tuple(
         (unpack(path), started)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from buildfarm.state.identity import ProcessIdentity
 from buildfarm.state.lineage import LINEAGE
 from buildfarm.state.place import CLOCK
 from buildfarm.state.salvage import salvage
-from buildfarm.state.steps import StepTable
+from buildfarm.state.steps import StepTable, step_number
 from buildfarm.value import dataclass
 
 CLOCK_STEP_NS = 10_000_000  # less is the jitter of reading two clocks, more a clock that was set
@@ -341,18 +341,25 @@ class Journal:
     def arrive(self, build: int, step: CheckIn) -> bool:
         """The outputs are in place and hashed, but not yet known to be on the disk; the step stays checked out.
 
-        A kill of the build loses nothing of it, a cut of power leaves it to the sweep's hash.
+        A kill of the build loses nothing of it, a cut of power leaves it to the sweep's hash.  False: it is not checked
+        out any more and does not count (a second result of the same step).
         """
         with self.transaction():
-            return self._steps.take_in(build, step, durable=False)
+            return self._steps.take_in(build, step)
+
+    def check_in_arrived(self, build: int, steps: Iterable[int]) -> set[int]:
+        """Journal that the outputs of these steps are durable now; those that had not arrived are not in the answer."""
+        with self.transaction():
+            rows = self._steps.close([step_number(build, step) for step in steps], StepState.DONE)
+        return {row - step_number(build, 0) for row in rows}
 
     def check_in(self, build: int, steps: Sequence[CheckIn]) -> int:
-        """Journal that these steps are done, their outputs durable, or failed for good; how many counted.
-
-        One that is not checked out any more does not count (a second result of the same step).
-        """
+        """Journal that these steps are done, their outputs durable, or failed for good; how many counted."""
         with self.transaction():
-            return sum(self._steps.take_in(build, step, durable=True) for step in steps)
+            counted = [step for step in steps if self._steps.take_in(build, step)]
+            for state in {step.state for step in counted}:
+                self._steps.close([step_number(build, step.step) for step in counted if step.state is state], state)
+        return len(counted)
 
     def settle_sweep(
         self, *, dropped: Sequence[str], restored: Sequence[str], adopted: Sequence[int], swept: Sequence[int]

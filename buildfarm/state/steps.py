@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from buildfarm.model import INTERRUPTED, NOT_RETRIES, AttemptEnd, CheckIn, CheckOut, Kind, StepState
-from buildfarm.state.encoding import pack, pack_words, plain, unpack_words
+from buildfarm.state.encoding import pack, pack_words, plain
 
 STEP_BITS = 32  # a step's row number is build * 2^32 + the conductor's number
 STDERR_KEPT = 64 * 1024  # bytes of a step's messages
@@ -43,42 +43,29 @@ class StepTable:
     def check_out(self, build: int, step: CheckOut) -> None:
         number = step_number(build, step.step)
         execute = self._connection.execute
-        known = execute("SELECT temporaries FROM step WHERE id = ?", (number,)).fetchone()
-        if known is None:
-            execute(
-                "INSERT INTO step (id, build, kind, state, command, output, fingerprint, node, attempt,"
-                " lookahead, started, reason, temporaries)"
-                " VALUES (?, ?, ?, 'checked_out', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    build,
-                    step.kind.value,
-                    self._command(step.cwd, step.argv),
-                    pack(step.outputs[0]) if step.outputs else None,
-                    step.fingerprint,
-                    plain(step.node),
-                    step.attempt,
-                    step.lookahead,
-                    step.time,
-                    plain(step.reason),
-                    pack_words(step.temporaries),
-                ),
-            )
-        else:
-            kept = dict.fromkeys((*unpack_words(known[0]), *step.temporaries))
-            execute(
-                "UPDATE step SET state = 'checked_out', node = ?, attempt = ?, started = ?, reason = ?,"
-                " temporaries = ?, output = coalesce(output, ?) WHERE id = ?",
-                (
-                    plain(step.node),
-                    step.attempt,
-                    step.time,
-                    plain(step.reason),
-                    pack_words(kept),
-                    pack(step.outputs[0]) if step.outputs else None,
-                    number,
-                ),
-            )
+        execute(
+            "INSERT INTO step (id, build, kind, state, command, output, fingerprint, node, attempt,"
+            " lookahead, started, reason, temporaries)"
+            " VALUES (?, ?, ?, 'checked_out', ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, node = excluded.node, attempt = excluded.attempt,"
+            " started = excluded.started, ended = NULL, reason = excluded.reason,"
+            " temporaries = CAST(temporaries || excluded.temporaries AS BLOB),"
+            " output = coalesce(output, excluded.output)",
+            (
+                number,
+                build,
+                step.kind.value,
+                self._command(step.cwd, step.argv),
+                pack(step.outputs[0]) if step.outputs else None,
+                step.fingerprint,
+                plain(step.node),
+                step.attempt,
+                step.lookahead,
+                step.time,
+                plain(step.reason),
+                pack_words(step.temporaries),
+            ),
+        )
         execute(
             # A result that was held and now goes to its place is the attempt that it was: it keeps its start.
             "INSERT INTO attempt (step, attempt, node, started) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -113,10 +100,9 @@ class StepTable:
             (state.value, step_number(build, step)),
         )
 
-    def take_in(self, build: int, step: CheckIn, *, durable: bool) -> bool:
-        """A check-in, or with `durable` False an arrival; False: the step is not checked out any more."""
+    def take_in(self, build: int, step: CheckIn) -> bool:
+        """A step has ended, but its outputs are not known to be on the disk; False: it is not checked out any more."""
         number = step_number(build, step.step)
-        assert step.state in (StepState.DONE, StepState.FAILED), f"BUG: step {number} checked in as {step.state}"
         attempt = self._connection.execute(
             "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
             " WHERE step.id = ? AND state = 'checked_out' AND (? = 0 OR attempt.attempt = ?)"
@@ -126,11 +112,9 @@ class StepTable:
         if attempt is None:
             return False
         self._connection.execute(
-            "UPDATE step SET state = ?, attempt = ?, node = ?, started = ?, ended = ?, seconds = ?,"
-            " exit_status = ?, bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?, seen = ?,"
-            " temporaries = CASE WHEN ? THEN x'' ELSE temporaries END WHERE id = ?",
+            "UPDATE step SET attempt = ?, node = ?, started = ?, ended = ?, seconds = ?, exit_status = ?,"
+            " bytes_sent = ?, bytes_received = ?, stderr = ?, inputs = ?, seen = ? WHERE id = ?",
             (
-                step.state.value if durable else StepState.CHECKED_OUT.value,
                 *attempt,
                 step.time,
                 step.seconds,
@@ -140,23 +124,49 @@ class StepTable:
                 step.stderr[:STDERR_KEPT] or None,
                 self._input_ids(build, step.inputs),
                 step.seen,
-                durable,
                 number,
             ),
         )
-        self._settle_outputs(number, step, "checked_in" if durable else "arrived")
+        self._take_in_outputs(number, step)
         self._connection.execute(
             "UPDATE attempt SET ended = ?, outcome = 'superseded' WHERE step = ? AND attempt <> ? AND ended IS NULL",
             (step.time, number, attempt[0]),
         )
-        if durable:
-            self._connection.execute(
-                "UPDATE attempt SET ended = ?, outcome = ? WHERE step = ? AND attempt = ?",
-                (step.time, step.state.value, number, attempt[0]),
-            )
-            if step.state is StepState.DONE:
-                self._learn_duration(number, step.seconds)
         return True
+
+    def close(self, numbers: Iterable[int], state: StepState) -> set[int]:
+        """Of the steps in these rows that were taken in, DONE: their outputs are durable, or FAILED for good; which.
+
+        A few statements for all of them: each would give way to the other threads twice.
+        """
+        assert state in (StepState.DONE, StepState.FAILED), f"BUG: steps closed as {state}"
+        closed = self._connection.execute(
+            "UPDATE step SET state = ?, temporaries = x'' WHERE id IN (SELECT value FROM json_each(?))"
+            " AND state = 'checked_out' AND ended IS NOT NULL RETURNING id",
+            (state.value, _json(numbers)),
+        ).fetchall()
+        found = {number for (number,) in closed}
+        these = _json(found)
+        self._connection.execute(
+            "UPDATE output SET standing = 'checked_in' WHERE standing = 'arrived'"
+            " AND step IN (SELECT value FROM json_each(?))",
+            (these,),
+        )
+        self._connection.execute(
+            "UPDATE attempt SET (ended, outcome) = (SELECT ended, state FROM step WHERE id = attempt.step)"
+            " WHERE step IN (SELECT value FROM json_each(?))"
+            " AND attempt = (SELECT attempt FROM step WHERE id = attempt.step)",
+            (these,),
+        )
+        if state is StepState.DONE:
+            self._connection.execute(
+                "INSERT INTO duration (output, fingerprint, seconds) SELECT output, fingerprint, seconds FROM step"
+                " WHERE id IN (SELECT value FROM json_each(?)) AND output IS NOT NULL"
+                " ON CONFLICT (output) DO UPDATE SET"
+                " fingerprint = excluded.fingerprint, seconds = (duration.seconds + excluded.seconds) / 2",
+                (these,),
+            )
+        return found
 
     def settle(
         self, dropped: Iterable[str], restored: Iterable[str], adopted: Sequence[int], swept: Iterable[int]
@@ -166,20 +176,18 @@ class StepTable:
         many("DELETE FROM output WHERE path = ?", [(pack(path),) for path in dropped])
         many("UPDATE output SET standing = 'checked_in' WHERE path = ?", [(pack(path),) for path in restored])
         many("UPDATE output SET standing = 'checked_in' WHERE step = ?", [(step,) for step in adopted])
-        many("UPDATE attempt SET outcome = 'done', ended = (SELECT ended FROM step WHERE id = attempt.step)"
-             " WHERE step = ? AND attempt = (SELECT attempt FROM step WHERE id = attempt.step)",
-             [(step,) for step in adopted])  # fmt: skip
-        many("UPDATE step SET state = 'done', temporaries = x'' WHERE id = ?", [(step,) for step in adopted])
+        self.close(adopted, StepState.DONE)
         many("UPDATE attempt SET outcome = ? WHERE step = ? AND outcome IS NULL", [(INTERRUPTED, s) for s in swept])
         many(
             "UPDATE step SET state = 'swept', temporaries = x'' WHERE id = ? AND state = 'checked_out'",
             [(step,) for step in swept],
         )
 
-    def _settle_outputs(self, number: int, step: CheckIn, standing: str) -> None:
+    def _take_in_outputs(self, number: int, step: CheckIn) -> None:
         self._connection.executemany(
-            "UPDATE output SET standing = ?, size = ?, mtime_ns = ?, digest = ?, time = ? WHERE path = ? AND step = ?",
-            [(standing, o.size, o.mtime_ns, o.digest, step.time, pack(o.path), number) for o in step.outputs],
+            "UPDATE output SET standing = 'arrived', size = ?, mtime_ns = ?, digest = ?, time = ?"
+            " WHERE path = ? AND step = ?",
+            [(o.size, o.mtime_ns, o.digest, step.time, pack(o.path), number) for o in step.outputs],
         )
         if step.exit_status >= 0 and not step.half_written:
             # What the step claimed and did not make, or made and then failed with, stays as make would leave
@@ -187,26 +195,16 @@ class StepTable:
             # as does what a driver left whose assembler was killed.
             self._connection.execute("DELETE FROM output WHERE step = ? AND standing = 'pending'", (number,))
 
-    def _learn_duration(self, number: int, seconds: float) -> None:
-        self._connection.execute(
-            "INSERT INTO duration (output, fingerprint, seconds)"
-            " SELECT output, fingerprint, ? FROM step WHERE id = ? AND output IS NOT NULL"
-            " ON CONFLICT (output) DO UPDATE SET"
-            " fingerprint = excluded.fingerprint, seconds = (duration.seconds + excluded.seconds) / 2",
-            (seconds, number),
-        )
-
     def _command(self, cwd: str, argv: Sequence[str]) -> int:
         where, words = pack(cwd), pack_words(argv)
         digest = hashlib.blake2b(where + b"\0" + words, digest_size=16).digest()
-        row = self._connection.execute("SELECT id FROM command WHERE digest = ?", (digest,)).fetchone()
-        if row is not None:
-            return int(row[0])
-        cursor = self._connection.execute(
-            "INSERT INTO command (digest, cwd, argv) VALUES (?, ?, ?)", (digest, where, words)
-        )
-        assert cursor.lastrowid is not None, "BUG: an INSERT without a row number"
-        return cursor.lastrowid
+        row = self._connection.execute(
+            "INSERT INTO command (digest, cwd, argv) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id",
+            (digest, where, words),
+        ).fetchone()
+        if row is None:
+            row = self._connection.execute("SELECT id FROM command WHERE digest = ?", (digest,)).fetchone()
+        return int(row[0])
 
     def _input_ids(self, build: int, paths: Sequence[str]) -> bytes | None:
         if self._inputs_build != build:
@@ -220,6 +218,10 @@ class StepTable:
                     (pack(path), build),
                 ).fetchone()
         return struct.pack(f"<{len(paths)}I", *(self._inputs[path] for path in paths)) or None
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
 
 
 def _is_own_source(step: CheckOut, path: str) -> bool:

@@ -55,7 +55,7 @@ class _Operation:
 @dataclass(frozen=True, slots=True)
 class _Held:
     build: int
-    step: CheckIn
+    step: int
     future: Future[bool]
     since: float  # monotonic
 
@@ -146,7 +146,7 @@ class JournalWriter:
         arrival.add_done_callback(lambda _: on_arrival())
         future: Future[bool] = Future()
         with self._lock:
-            self._held.append(_Held(build, step, future, time.monotonic()))
+            self._held.append(_Held(build, step.step, future, time.monotonic()))
             if len(self._held) == 1:
                 self._waiting.notify()
         return future
@@ -313,18 +313,18 @@ class JournalWriter:
         except OSError as error:
             failure = error
             self._tell(f"{self._tree}: {os.strerror(error.errno or 0)}: results may not be on the disk")
+        counted: Future[set[int]] = Future()
+        counted.add_done_callback(lambda done: _resolve_each(batch, done))
+        build, steps = batch[-1].build, [held.step for held in batch]
         with self._lock:
-            for held in batch if failure is None else ():
-                operation = _check_in_of(held)
-                self._enqueue(_Operation(operation, held.future, True))
-            if failure is None and whole_before is not None:
-                build = batch[-1].build
-                self._enqueue(_Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False))
+            if failure is None:
+                self._enqueue(_Operation(lambda journal: journal.check_in_arrived(build, steps), counted, True))
+                if whole_before is not None:
+                    self._enqueue(_Operation(lambda journal: journal.set_barrier(build, whole_before), Future(), False))
             self._at_barrier = False
             self._idle.notify_all()
         if failure is not None:
-            for held in batch:
-                _resolve(held.future, None, failure)
+            _resolve(counted, None, failure)
 
     def _beat(self) -> None:
         """Leave a sign of life: a file whose time is later than this and a margin is not this build's."""
@@ -363,8 +363,10 @@ def _resolve(future: Future[Any], value: object, failure: BaseException | None) 
         future.set_exception(failure)
 
 
-def _check_in_of(held: _Held) -> Callable[[Journal], bool]:
-    return lambda journal: journal.check_in(held.build, [held.step]) == 1
+def _resolve_each(batch: Sequence[_Held], counted: Future[set[int]]) -> None:
+    failure = counted.exception()
+    for held in batch:
+        _resolve(held.future, failure is None and held.step in counted.result(), failure)
 
 
 def _is_of_one_operation(error: Exception) -> bool:
