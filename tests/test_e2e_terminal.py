@@ -6,7 +6,7 @@ import os
 import pty
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.farm import wait_until
@@ -56,3 +56,19 @@ def test_a_terminal_that_goes_leaves_a_build_that_can_be_resumed(tmp_path: Path)
     (tmp_path / "on").touch()
     assert buildfarm("resume", "-C", str(tmp_path)).code == 0
     assert (tmp_path / "table").read_text() == "whole\n"
+
+
+def test_a_header_that_was_not_there_yet_is_told_where_the_compilers_words_went_to_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(
+        "all: a.o gen.h\ngen.h:\n\tuntil test -e failed; do sleep 0.05; done; echo 'int gen;' > $@\n"
+        "a.o: a.c\n\t$(CC) -c $< -o $@ || { touch failed; exit 1; }\n"
+    )
+    (tmp_path / "a.c").write_text('#include <stddef.h>\n#include "gen.h"\n')
+    said = b""
+    with on_a_terminal(*command("run", "--hosts", "", "-j4", "-k"), cwd=tmp_path) as (pid, terminal):
+        with suppress(OSError):  # EIO: all have ended that could write to it
+            while part := os.read(terminal, 1 << 16):
+                said += part
+        assert end_of(pid) == 2
+    assert b"a.o needs gen.h, which is made with gen.h" in said, said
+    assert b":  a.o: gen.h" in said, said

@@ -5,7 +5,8 @@ says nothing: there the order of the recursive calls stands for the prerequisite
 
 Theory of operation.  A build that works with `-j1` and fails with `-j8`, now and then, is nearly always this.  What a
 unit really reads is known from its source (modules), from the journal (headers that its last compile has read), and,
-when it failed, from the compiler's own words; a link step reads what its command names.  Who makes it is known from
+when it failed, from the compiler's own words; where these went to a terminal, from the headers that its source names and
+that were not there when the build began.  A link step reads what its command names.  Who makes it is known from
 the plan.  If the maker is nowhere among the target's prerequisites, however far, the Makefile lacks a line.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 import networkx as nx
 
 from buildfarm.conductor.exports import planned
+from buildfarm.dispatch import directives
 from buildfarm.errors import BuildfarmError
 from buildfarm.graph.classify import classify
 from buildfarm.graph.dag import BuildGraph
@@ -79,17 +81,17 @@ class Inspector:
                 found.setdefault((item.directory, item.target, item.prerequisite), item)
         return list(found.values())
 
-    def of_failure(self, output: str, words: str) -> list[Missing]:
-        """What a unit lacked that failed with these words; without words, what its source uses.
+    def of_failure(self, output: str, files: Sequence[str] | None) -> list[Missing]:
+        """What a unit lacked that failed for want of one of these files; None: what its source uses.
 
-        Of a link step the words are not known: what its command names.
+        Of a link step the files are not known: what its command names.
         """
         if (link := self._links.get(output)) is not None:
             return self._of_unit(link, [os.path.join(link.cwd, word) for word in link.argv[1:] if word[:1] != "-"])
         call = self._units.get(output)
         if call is None:
             return []
-        return self._of_unit(call, _not_found(words) if words else self._scan(call)[1])
+        return self._of_unit(call, self._scan(call)[1] if files is None else files)
 
     def _scan(self, call: PlannedCall) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The module files that a unit makes, and those that it needs, by bare name."""
@@ -169,8 +171,11 @@ def of_failed_build(
 ) -> list[str]:
     """Lines for the end of a build in which units or links failed for want of what another target makes."""
     rows = reader.snapshot(state_dir)
-    failures = [failure for failure in rows.failures if _may_lack(failure.argv, os.fsdecode(failure.stderr))]
-    if not failures or rows.build is None:
+    if rows.build is None:
+        return []
+    lacked = [(failure, _lacked(failure, rows.build.started)) for failure in rows.failures]
+    failures = [(failure, files) for failure, files in lacked if files is None or files]
+    if not failures:
         return []
     try:
         inspector = Inspector(planned(directory, words, environment, everything=True).graph)
@@ -178,13 +183,13 @@ def of_failed_build(
         return []  # the build's own failure is what the user must see
     lines = []
     told: set[tuple[str, str]] = set()
-    for failure in failures:
-        for item in inspector.of_failure(os.path.normpath(failure.output), os.fsdecode(failure.stderr)):
+    for failure, files in failures:
+        for item in inspector.of_failure(os.path.normpath(failure.output), files):
             if (item.directory, item.line) not in told:
                 told.add((item.directory, item.line))
                 lines.append(_told(item, str(directory)))
     if not lines:
-        return _of_files_there_now(failures, rows.build.started, str(directory))
+        return _of_files_there_now(rows.failures, rows.build.started, str(directory))
     rest = len(lines) - MOST_TOLD
     return [
         *lines[:MOST_TOLD],
@@ -207,15 +212,20 @@ def _of_files_there_now(failures: Iterable[FailureView], started: float, directo
 
 def _made_too_late(failure: FailureView, started: float) -> str | None:
     """The file that a compiler did not find, if it is where the compiler had looked, and younger than the build."""
+    for name in _not_found(os.fsdecode(failure.stderr)):
+        for path in _found(failure, name):
+            if os.stat(path).st_ctime >= started:
+                return path
+    return None
+
+
+def _found(failure: FailureView, name: str) -> list[str]:
+    """The files of that name in the directories that a failed compile's command shows."""
     words = failure.argv
     typed = [word[2:] or after for word, after in zip(words, (*words[1:], ""), strict=True) if word.startswith("-I")]
     beside = [os.path.dirname(word) for word in words[1:] if not word.startswith("-")]
-    for name in _not_found(os.fsdecode(failure.stderr)):
-        for place in dict.fromkeys(("", *beside, *typed)):
-            path = os.path.normpath(os.path.join(failure.cwd, place, name))
-            if os.path.isfile(path) and os.stat(path).st_ctime >= started:
-                return path
-    return None
+    places = dict.fromkeys(("", *beside, *typed))
+    return list(filter(os.path.isfile, (os.path.normpath(os.path.join(failure.cwd, place, name)) for place in places)))
 
 
 def _not_found(words: str) -> list[str]:
@@ -234,12 +244,20 @@ def of_late_files(late: Sequence[str], directory: str) -> str:
     )
 
 
-def _may_lack(argv: Sequence[str], words: str) -> bool:
-    """Whether a failed step may have lacked a file; without its words only Fortran's source can tell, or a link's."""
-    if words:
-        return any(re.search(pattern, words) for pattern in _WORDS)
+def _lacked(failure: FailureView, started: float) -> list[str] | None:
+    """The files for want of which a step may have failed; None: of Fortran and links without words a plan can tell."""
+    if failure.stderr:
+        return _not_found(os.fsdecode(failure.stderr))
+    argv = failure.argv
     call = classify((os.path.basename(argv[0]), *argv[1:]), environment={})
-    return call.kind in (Kind.LINK, Kind.ARCHIVE) or (call.unit is not None and call.unit.fortran is not None)
+    if call.unit is None or call.unit.fortran is not None:
+        return None if call.unit is not None or call.kind in (Kind.LINK, Kind.ARCHIVE) else []
+    try:
+        asks = directives.read(Path(failure.cwd, call.unit.source).read_bytes()).asks
+    except OSError:
+        return []
+    names = [ask.name for ask in asks if ask.how is directives.How.QUOTE and not ask.probe]
+    return [name for name in names if all(os.stat(path).st_ctime >= started for path in _found(failure, name))]
 
 
 def _told(item: Missing, directory: str) -> str:
