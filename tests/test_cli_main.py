@@ -68,7 +68,7 @@ def tree(path: Path, state: BuildState | None) -> Path:
         ("run -C /nowhere/at/all", "-C /nowhere/at/all: No such file or directory"),
         ("status --frobnicate", "No such option"),
         ("status --wait --follow", "exclude each other"),
-        ("status extra", "unexpected extra argument"),
+        ("status extra", "unexpected extra argument (extra)\n  hint: a tree is named by -C DIR;"),
         ("explain", "Missing argument"),
         ("resume -j x", "not a valid integer"),
     ],

@@ -398,7 +398,7 @@ def test_the_closing_line_says_why_no_node_had_a_unit(capfd: pytest.CaptureFixtu
                 reporters.node_changed(node, 103.0)
             reporters.finished(summary)
         last = capfd.readouterr().err.splitlines()[-1]
-        assert last.partition(")")[2] == why
+        assert last.partition(")")[2] == (f"{why}; `buildfarm doctor` says how to mend it" if why else "")
 
 
 def test_what_is_no_unit_and_no_link_step_is_told_only_if_it_fails(capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,10 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from click import ClickException
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 OS_ERROR = 71  # EX_OSERR
@@ -111,7 +114,7 @@ def _status(words: list[str]) -> int:
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "buildfarm"
         said = " ".join(error.format_message().split())  # click lists what may be chosen in lines with tabs
-        _complain(said, f"`{command} --help` shows how it is used")
+        _complain(said, f"{_names_tree(error)}`{command} --help` shows how it is used")
         return USAGE_ERROR
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -128,6 +131,13 @@ def _status(words: list[str]) -> int:
         traceback.print_exc()
         _complain("BUG: this is an error in buildfarm itself", "please report it with the lines above")
         return INTERNAL_ERROR
+
+
+def _names_tree(error: ClickException) -> str:
+    """For who has named the tree as if it were a command's argument."""
+    context = getattr(error, "ctx", None)
+    known = [parameter.name for parameter in context.command.params] if context is not None else []
+    return "a tree is named by -C DIR; " if "extra argument" in error.message and "directory" in known else ""
 
 
 def _complain(message: str, hint: str | None) -> None:

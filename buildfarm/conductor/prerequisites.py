@@ -5,8 +5,8 @@ says nothing: there the order of the recursive calls stands for the prerequisite
 
 Theory of operation.  A build that works with `-j1` and fails with `-j8`, now and then, is nearly always this.  What a
 unit really reads is known from its source (modules), from the journal (headers that its last compile has read), and,
-when it failed, from the compiler's own words; where these went to a terminal, from the headers that its source names and
-that were not there when the build began.  A link step reads what its command names.  Who makes it is known from
+when it failed, from the compiler's own words; where these went to a terminal, from the headers that its source names
+and that were not there when the build began.  A link step reads what its command names.  Who makes it is known from
 the plan.  If the maker is nowhere among the target's prerequisites, however far, the Makefile lacks a line.
 """
 

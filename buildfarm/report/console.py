@@ -143,7 +143,8 @@ class Narrator:
         told = [f"{node.key} is {node.state} ({node.reason or 'no reason given'})" for node in nodes]
         common = reasons.pop() if len(reasons) == 1 else None
         more = f" and {count(len(told) - NODES_TOLD, 'other')}" if len(told) > NODES_TOLD else ""
-        return [f"no node had one: {printable(common or ', '.join(told[:NODES_TOLD]) + more)}"]
+        why = printable(common or ", ".join(told[:NODES_TOLD]) + more)
+        return [f"no node had one: {why}", "`buildfarm doctor` says how to mend it"]
 
 
 class PlainReporter:

@@ -46,9 +46,12 @@ def prepare_directory(state_dir: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
     except OSError as error:
+        hint = "make the directory writable for this user, or free space on its disk"
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            hint = f"move {state_dir} away: it is no directory"
         raise (NoStateHere if error.errno in CLOSED else MachineError)(
             f"{state_dir}: can't keep buildfarm's state here: {error.strerror}",
-            hint="make the directory writable for this user, or free space on its disk",
+            hint=hint,
         ) from error
 
 
