@@ -118,6 +118,7 @@ def test_a_fortran_source_finds_the_modules_of_those_before_it(tmp_path: Path, f
     with Farm(count=2, jobs=2) as farm:
         result, words, expected, found = built_twice(tree, farm)
     assert found == expected
+    assert buildfarm("plan", "-B", cwd=tree).stdout.count(" any node") == 4
     assert words and words in result.stderr, "each source's warnings, in the order of the call"
     assert status(tree)["units"]["remote"] == 4
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
+from buildfarm.graph.classify import classify, needs_native_expansion, parted, with_native_expansion
 from buildfarm.graph.fingerprint import fingerprint
 from buildfarm.model import TRIAL, Kind, Language, ToolCall, Unit
 
@@ -439,7 +439,9 @@ def test_several_sources_in_one_command_are_as_many_units_where_each_could_trave
     call = classify(line.split())
     assert [unit.source for unit in call.units] == sources
     for unit in call.units:
-        assert unit.argv == tuple(word for word in line.split() if word == unit.source or word not in sources)
+        alone = tuple(word for word in line.split() if word == unit.source or word not in sources)
+        assert unit.argv == alone
+        assert parted(("/opt/gcc/bin/gcc", *line.split()[1:]), unit) == ("/opt/gcc/bin/gcc", *alone[1:])
     if sources:
         assert call.kind is Kind.OTHER
         suffixes = (".o", ".d") if "-MMD" in line else (".o",)

@@ -61,12 +61,14 @@ class Tree:
         rebooted: bool = False,
         clock_ns: int | None = None,
         recipe_continues: Callable[[str], bool] = lambda _: False,
+        recipe_repeats: Callable[[str], bool] = lambda _: False,
     ) -> SweepPlan:
         return plan_sweep(
             read_rows(self.journal),
             boot_id="another boot" if rebooted else boot_id(),
             clock_ns=durable.clock_offset_ns() if clock_ns is None else clock_ns,
             recipe_continues=recipe_continues,
+            recipe_repeats=recipe_repeats,
         )
 
     def sweep(self, **how: bool) -> set[str]:
@@ -327,6 +329,19 @@ def test_what_went_for_its_recipe_alone_is_offered_as_a_result_unless_the_clock_
     assert [step & 0xFFFF for step in plan.unfinished] == [1]
     assert not tree.plan(recipe_continues=continues, rebooted=True).unfinished
     assert not tree.plan(recipe_continues=continues, clock_ns=durable.clock_offset_ns() - DAY_NS).unfinished
+
+
+def test_what_stands_though_make_runs_its_recipe_again_is_offered_as_a_result(tree: Tree) -> None:
+    tree.make("a.o", "a.mod")
+    tree.make("b.o")
+
+    def repeats(path: str) -> bool:
+        return path.endswith("a.o")
+
+    plan = tree.plan(recipe_repeats=repeats)
+    assert not plan.removed
+    assert [step & 0xFFFF for step in plan.repeated] == [1]
+    assert not tree.plan(recipe_repeats=repeats, rebooted=True).repeated
 
 
 @pytest.mark.parametrize("content", [b"a.mod", b"other"])

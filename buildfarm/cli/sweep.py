@@ -40,9 +40,8 @@ def describe(found: Findings, directory: str, held: int) -> list[str]:
             paths = [path for _, path in group]
             lines.append(f"would {word} {count(len(paths), 'file')}: {reason}")
             lines += [f"  {printable(path)}" for path in paths]
-    if sweep.unfinished:
-        results = count(len(sweep.unfinished), "result")
-        lines.append(f"would keep up to {results} of them for recipes that may not have ended")
+    if asked_again := len(sweep.unfinished) + len(sweep.repeated):
+        lines.append(f"would keep up to {count(asked_again, 'result')} for recipes that run again")
     if held:
         lines.append(f"would keep {count(held, 'result')} that make has not asked for yet")
     if not sweep.interrupted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.conductor.foresight import Foresight
@@ -15,7 +16,7 @@ from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
-from buildfarm.graph.classify import classify
+from buildfarm.graph.classify import classify, parted
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.instance import flags_in_order
 from buildfarm.make.server import StubCall, StubLost
@@ -112,6 +113,9 @@ class Calls:
             self._foresight.unit_asked(self._toolbox.mark(call.invocation), outputs[0] if outputs else "")
             await self._units.serve(call, tool_call)
         elif tool_call.units:
+            for unit in tool_call.units:
+                alone = replace(call.invocation, argv=parted(call.invocation.argv, unit))
+                self._foresight.unit_asked(self._toolbox.mark(alone), os.path.join(alone.cwd, unit.output))
             await self._units.several.serve(call, tool_call)
         elif tool_call.kind is Kind.QUERY or not tool_call.outputs:
             await call.exec_real()

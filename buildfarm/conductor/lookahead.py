@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 
 from buildfarm.conductor import held
@@ -137,7 +137,7 @@ class Lookahead:
             unit = foreseen.call.call.unit
             if mark in self._asked or mark in standing:
                 continue
-            if unit is None or not foreseen.call.certain or stays(unit):
+            if unit is None or not foreseen.call.certain or not foreseen.call.alone or stays(unit):
                 continue
             entry = self._entries.get(mark)
             if entry is not None:
@@ -251,6 +251,19 @@ class Lookahead:
                 return None
             return replace(entry.result, compiled=replace(entry.result.compiled, seen=seen))
         return entry.result
+
+    async def take_all(self, calls: Sequence[tuple[Invocation, Unit]]) -> list[tuple[Task, Compiled]]:
+        """Make asks for these by one call: what the store holds of all of them, in order; nothing if one lacks."""
+        marks = [self._maker.toolbox.mark(invocation) for invocation, _ in calls]
+        if not all(mark in self._store for mark in marks):
+            return []
+        found: list[tuple[Task, Compiled]] = []
+        for mark, (invocation, unit) in zip(marks, calls, strict=True):
+            held = await self._from_store(mark, invocation, unit, None, kept=True)
+            if held is None:
+                return []
+            found.append((held.task, held.compiled))
+        return found
 
     def settled(self, ahead: Ahead) -> None:
         """A result was delivered."""
@@ -496,9 +509,12 @@ class Lookahead:
             await self.phases.in_order(output, (path for path in inputs if path.endswith(MODULE_SUFFIXES)), seat)
 
     async def _from_store(
-        self, mark: str, invocation: Invocation, unit: Unit, seat: Seat, *, kept: bool
+        self, mark: str, invocation: Invocation, unit: Unit, seat: Seat | None, *, kept: bool
     ) -> Ahead | None:
-        """The result in the store, if it still fits; `kept`: an earlier build has put it there."""
+        """The result in the store, if it still fits; `kept`: an earlier build has put it there.
+
+        `seat` is that of the call, which waits its turn; None: it has.
+        """
         if mark not in self._store:
             return None
         stored = self._store.recent(mark) or await asyncio.to_thread(self._store.get, mark)
@@ -507,7 +523,8 @@ class Lookahead:
         main, *others = stored.outputs
         if unit.fortran is not None:
             self.phases.in_store(main, others)
-        await self._in_order(unit, main, stored.inputs, seat)
+        if seat is not None:
+            await self._in_order(unit, main, stored.inputs, seat)
         seen = _stamps(stored.inputs)
         if not self._witness.holds(stored.inputs, named=unit.depfile is not None):
             self._store.discard(mark)

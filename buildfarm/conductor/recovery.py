@@ -88,6 +88,7 @@ def examine(
         boot_id=this_boot,
         clock_ns=clock_ns,
         recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
+        recipe_repeats=lambda path: os.path.normpath(path) in seen.repeated,
         settled_ns=settled_ns,
     )
     gone = recovery.unvouched(
@@ -132,7 +133,8 @@ def recover(journal: Journal, lock: TreeLock, request: RunRequest, note: Callabl
     if running:
         _end_orphans(journal, lock)
     found = examine(journal, lock, request, running=running, settled_ns=settled_ns)
-    rescued = _rescue(journal, found.sweep.unfinished) if found.sweep.unfinished else 0
+    asked_again = (*found.sweep.unfinished, *found.sweep.repeated)
+    rescued = _rescue(journal, asked_again) if asked_again else 0
     removed = perform(found.sweep, journal, request.directory, found.unvouched, aside=aside)
     if found.astray is not None:
         led_back(found.astray, aside, note)
@@ -165,7 +167,7 @@ def tell(found: Findings, removed: int, aside: str, rescued: int = 0) -> str:
     if removed > moved:
         parts.append(f"{count(removed - moved, 'file')} removed that can't be vouched for")
     if rescued:
-        parts.append(f"{count(rescued, 'result')} of them kept for recipes that may not have ended")
+        parts.append(f"{count(rescued, 'result')} kept for recipes that run again")
     if moved:
         parts.append(f"{count(moved, 'file')} moved to {aside}: written after its last checkpoint by no step of ours")
     what = "a build died here and its journal is lost" if found.lost else "the last build was interrupted"

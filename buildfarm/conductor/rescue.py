@@ -1,8 +1,8 @@
 """Keeps what nodes have compiled although the recipes around it did not end: such results go to the store.
 
-A target goes when nobody can say that its recipe had ended, so that make runs that recipe again.  The compile in it
-need not be done again: its object is whole, by its hash.  It becomes a result that was made ahead of make, and is
-delivered when the recipe asks, if its evidence holds then.
+A target goes when nobody can say that its recipe had ended, so that make runs that recipe again; and a recipe whose
+target is no file make runs in any case.  The compile in it need not be done again: its object is whole, by its hash.
+It becomes a result that was made ahead of make, and is delivered when the recipe asks, if its evidence holds then.
 
 Theory of operation.  The journal has no evidence for a result that was delivered at once, only what its inputs looked
 like at that moment (`evidence.appearance`: times, sizes, inodes).  If they look so now, nothing that the compile has

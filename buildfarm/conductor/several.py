@@ -18,12 +18,14 @@ from buildfarm.conductor.here import Here, absolute_outputs
 from buildfarm.conductor.homecoming import arrival, module_files, placed, while_wanted
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.lending import Lending
-from buildfarm.conductor.lookahead import Lookahead
+from buildfarm.conductor.lookahead import Ahead, Lookahead
 from buildfarm.conductor.making import Maker
 from buildfarm.conductor.phases import Chapter
 from buildfarm.conductor.task import Compiled, Task
 from buildfarm.dispatch import palette
 from buildfarm.dispatch.prepared import CannotTravel
+from buildfarm.dispatch.stamps import stamps
+from buildfarm.graph.classify import parted
 from buildfarm.make.server import DeliveryFailed, StubCall, StubLost
 from buildfarm.model import MODULE_SUFFIXES, Invocation, Kind, ToolCall, Unit
 from buildfarm.value import dataclass
@@ -95,12 +97,16 @@ class Several:
                 raise CannotTravel(str(error)) from error
             raise
         for (task, compiled), placement in zip(made, placements, strict=True):
-            self.ledger.check_in(arrival(task, compiled, placement))
+            seen = {**compiled.seen, **stamps([path for path in compiled.inputs if compiled.seen.get(path) is None])}
+            self.ledger.check_in(arrival(task, replace(compiled, seen=seen), placement))  # modules of those before it
+            self.lookahead.settled(Ahead(task, compiled))
 
     async def _make_all(self, call: StubCall, parts: list[_Part], tasks: list[Task]) -> list[tuple[Task, Compiled]]:
         """All of them compiled, in their order.  Raises CannotTravel as soon as one can't be had."""
         before: list[Chapter] = []  # of Fortran units, each with those before it
         works: list[asyncio.Task[tuple[Task, Compiled]]] = []
+        if stored := await self._from_store(parts, tasks):
+            return stored
         try:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
@@ -116,6 +122,15 @@ class Several:
         if len(set(modules)) < len(modules):
             raise CannotTravel("two of them write the same module file")
         return made
+
+    async def _from_store(self, parts: list[_Part], tasks: list[Task]) -> list[tuple[Task, Compiled]]:
+        """All of them from the store, where an interrupted build has left them; nothing where one is not to be had."""
+        found = await self.lookahead.take_all([(part.invocation, part.unit) for part in parts])
+        for task, compiled in found:
+            tasks.append(task)
+            left = task.check_out(compiled.made, compiled.node, compiled.attempt, token=self.token)
+            await self.ledger.check_out(left, again=True)
+        return [(task, await self._with_words(task, compiled)) for task, compiled in found]
 
     async def _make(
         self, call: StubCall, part: _Part, before: Sequence[Chapter], tasks: list[Task]
@@ -136,8 +151,11 @@ class Several:
             raise CannotTravel(result.reason)
         if not self.maker.trust.believes(result.node):
             raise CannotTravel(f"{result.node} is believed no more")
+        return task, await self._with_words(task, result)
+
+    async def _with_words(self, task: Task, compiled: Compiled) -> Compiled:
         words = await self.maker.words_at_delivery(task)
-        return task, replace(result, stderr=words + result.stderr)
+        return replace(compiled, stderr=words + compiled.stderr)
 
     async def _in_phases(
         self, task: Task, chapter: Chapter, before: Sequence[Chapter]
@@ -159,7 +177,7 @@ class Several:
 
 def _part(unit: Unit, call: Invocation) -> _Part:
     """One unit of a call."""
-    invocation = Invocation(unit.argv, call.cwd, call.env)
+    invocation = replace(call, argv=parted(call.argv, unit))
     made = (unit.output, *([unit.stack_usage] if unit.stack_usage is not None else []))
     outputs = absolute_outputs(ToolCall(Kind.COMPILE, unit.tool, made, unit), invocation)
     return _Part(unit, invocation, outputs, Chapter(outputs[0]))

@@ -32,6 +32,7 @@ class Suspects:
         self._environment = environment
         self._directories: dict[str, str] = {}  # by the name that make uses
         self._continued: frozenset[str] | None = None
+        self._repeated: frozenset[str] | None = None
         self.troubles = troubles  # what could not be planned
         files = (target.key for target in self._targets if not target.phony and (target.recipe or target.grouped_with))
         self.files = tuple(dict.fromkeys(map(self._real, files)))
@@ -47,6 +48,16 @@ class Suspects:
                 self._real(path) for target in self._targets for path in _continued(target, self._environment)
             )
         return self._continued
+
+    @property
+    def repeated(self) -> frozenset[str]:
+        """Outputs of calls in recipes that make runs again, ended or not: of targets that are no files, or gone."""
+        if self._repeated is None:
+            due = (target for target in self._targets if target.calls and not _stands(target))
+            self._repeated = frozenset(
+                self._real(path) for target in due for call in target.calls for path in call.outputs
+            )
+        return self._repeated
 
     def _real(self, path: str) -> str:
         """A path as a tool that works there would name it: getcwd(3) resolves the links of directories."""
@@ -65,6 +76,11 @@ def find(directory: str, words: Sequence[str], environment: Mapping[str, str]) -
     targets = (target for plan in plans for target in plan.targets.values())
     makefiles = (path for plan in plans for path in plan.makefiles)
     return Suspects(targets, environment, troubles, makefiles)
+
+
+def _stands(target: Target) -> bool:
+    """Whether it is a file that is there."""
+    return not target.phony and os.path.exists(target.key)
 
 
 def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:

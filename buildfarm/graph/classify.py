@@ -73,6 +73,11 @@ def classify(argv: Sequence[str], *, environment: Mapping[str, str] = _NO_ENVIRO
     return ToolCall(Kind.OTHER, name, (), reason=f"{name}: not a compiler, linker or archiver")
 
 
+def parted(argv: Sequence[str], unit: Unit) -> tuple[str, ...]:
+    """The call for `unit` alone, which is one of those that the call `argv` makes (`ToolCall.units`)."""
+    return (argv[0], *unit.argv[1:])
+
+
 def needs_native_expansion(unit: Unit) -> bool:
     """Whether `-march=native` and its like are all that keeps `unit` here."""
     return unit.local_reason is not None and unit.local_reason in _NATIVE_REASONS

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from buildfarm.graph import cmake, drafts, libtool, shell
+from buildfarm.graph.classify import parted
 from buildfarm.graph.makedb import Complaints, MakeDatabase, MissingRule, Rule
 from buildfarm.graph.names import without_distributor
 from buildfarm.graph.plain import MAKES, TOOL_KINDS, PlainCall, PlainLines, absolute, digest
@@ -44,6 +45,7 @@ class PlannedCall(NamedTuple):
     certain: bool  # False: the line may skip it (`||`, `if`, behind a test), or its recipe writes its source first
     draft: str = ""  # a script that prints the source, where the recipe writes that first and this is known
     ends_line: bool = True  # nothing that could write comes after it in its line
+    alone: bool = True  # False: its command compiles other sources too, and `argv` is that of a call for this one
 
     @property
     def is_unit(self) -> bool:
@@ -336,9 +338,12 @@ class _Builder:
             calls, added = self._tool_calls(command)
             ends_line = command is last_writer and calls == (tuple(without_distributor(command.argv)),)
             for words in calls:
-                argv = tuple([share(word, word) for word in words])
-                call = self.classify(argv)
-                if call.kind in TOOL_KINDS:
+                typed = tuple([share(word, word) for word in words])
+                whole = self.classify(typed)
+                parts = [(parted(typed, unit), self.classify(unit.argv)) for unit in whole.units]
+                for argv, call in parts or [(typed, whole)]:
+                    if call.kind not in TOOL_KINDS:
+                        continue
                     planned = PlannedCall(
                         key=f"{target}#{digest(command.cwd, argv)}",
                         target=target,
@@ -350,6 +355,7 @@ class _Builder:
                         line=line,
                         certain=command.certain,
                         ends_line=ends_line,
+                        alone=not parts,
                     )
                     recipe.calls.append(self._with_draft(recipe, planned))
 

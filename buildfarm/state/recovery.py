@@ -69,6 +69,7 @@ class SweepPlan:
     adopted: tuple[int, ...] = ()  # steps that had arrived whole
     open_steps: tuple[int, ...] = ()  # checked out when the build died
     unfinished: tuple[int, ...] = ()  # steps that look whole and go only because their recipes may not have ended
+    repeated: tuple[int, ...] = ()  # steps that stand, and whose recipes make runs again all the same
     kept_units: int = 0
 
 
@@ -103,13 +104,14 @@ def plan_sweep(
     look: Look = look,
     hash_files: Hash = hash_files,
     recipe_continues: Callable[[str], bool] = _nothing,
+    recipe_repeats: Callable[[str], bool] = _nothing,
     settled_ns: int | None = None,
 ) -> SweepPlan:
     """Judge every file that the journal knows; touches nothing.
 
     `recipe_continues(path)`: the recipe that made this output has commands after the step's, so that a check-in after
-    the last barrier does not say that the recipe had ended.  `settled_ns`: make has outlived the build, and no recipe
-    of it that still runs began before.
+    the last barrier does not say that the recipe had ended.  `recipe_repeats(path)`: make runs that recipe again, ended
+    or not.  `settled_ns`: make has outlived the build, and no recipe of it that still runs began before.
     """
     build = rows.build
     if build is None:
@@ -124,6 +126,7 @@ def plan_sweep(
         trusted_ns=max(trusted_ns, settled_ns or 0),
         look=look,
         recipe_continues=recipe_continues,
+        recipe_repeats=recipe_repeats,
         settled_ns=settled_ns,
         steady=not rebooted and trusted_ns == build.barrier_ns,
     )
@@ -142,6 +145,7 @@ class _Judge:
     trusted_ns: int
     look: Look
     recipe_continues: Callable[[str], bool]
+    recipe_repeats: Callable[[str], bool]
     settled_ns: int | None
     steady: bool  # the clock has run on since the build: a later change has a later time
     seen: dict[str, Seen] = field(default_factory=dict)
@@ -153,6 +157,7 @@ class _Judge:
     restored: list[str] = field(default_factory=list)
     adopted: list[int] = field(default_factory=list)
     unfinished: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
     kept_steps: set[int] = field(default_factory=set)
 
     def look_at_all(self) -> None:
@@ -185,6 +190,7 @@ class _Judge:
             adopted=tuple(self.adopted),
             open_steps=self.rows.open_steps,
             unfinished=tuple(self.unfinished),
+            repeated=tuple(self.repeated),
             kept_units=len(self.kept_steps & self.rows.chain_units) if self.interrupted else 0,
         )
 
@@ -211,6 +217,8 @@ class _Judge:
             self.kept_steps.add(step)
             if standing is Standing.ARRIVED:
                 self.adopted.append(step)
+            if self.steady and self.interrupted and any(self.recipe_repeats(claim.path) for claim in claims):
+                self.repeated.append(step)
 
     def _keep_pending(self, step: int, present: Sequence[Claim]) -> None:
         """Outputs of a step that had not begun, or that a make which went on has finished."""
