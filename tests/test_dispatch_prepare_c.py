@@ -344,6 +344,24 @@ def test_warnings_are_told_in_the_local_compilers_words(trip: Trip, command: str
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        "-fmacro-prefix-map={root}/=",  # Kbuild's
+        "-ffile-prefix-map={root}=. -g",  # Debian's
+        "-ffile-prefix-map={root}=elsewhere -fmacro-prefix-map={root}/=longer/",
+        "-fmacro-prefix-map=/=//// -fdebug-prefix-map=relative=x -g",
+        "-fsanitize=address,undefined",
+    ],
+)
+def test_words_about_absolute_files_are_the_same_with_prefixes_mapped(trip: Trip, options: str) -> None:
+    trip.write("p.c", "char b[2];\nvoid f(void) { int unused; __builtin_strcpy(b, __FILE__); }\n")
+    result = trip.go(f"gcc -O2 -Wall {options} -c {{root}}/p.c -o p.o".format(root=trip.root))
+    assert b"unused" in result.local_stderr and b"'b'" in result.local_stderr  # how far depends on __FILE__
+    assert (result.words_by, result.words) == ("P3r", "same")
+    assert result.stripped
+
+
+@pytest.mark.parametrize(
     ("name", "recipe"), [("g.y", "P3d"), ("../tree/sub/g.y", "P3d"), ("{root}/g.y", "P3r"), ("not-there.y", "P3d")]
 )
 def test_lines_of_the_file_that_a_line_directive_names_are_shown(trip: Trip, name: str, recipe: str) -> None:

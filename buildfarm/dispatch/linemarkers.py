@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from buildfarm.model import SentFile
 
@@ -23,8 +24,7 @@ _ENTERED = re.compile(rb'\n# 1 "([^"\\\n]*(?:\\.[^"\\\n]*)*)" 1')
 _NAMED = re.compile(rb'\n# \d+ "([^"\\\n]*(?:\\.[^"\\\n]*)*)"')
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 
-# `__FILE__` and debug information get the user's names back.
-PREFIX_MAP = f"-ffile-prefix-map={_ROOT}/=/"
+_PREFIX_MAP = re.compile(r"(-f(?:file|macro)-prefix-map=)(/.*)")
 
 
 def entered_files(text: bytes) -> list[bytes]:
@@ -50,6 +50,15 @@ def root_link(cwd: str) -> SentFile:
 def rooted(text: bytes) -> bytes:
     """`text` with the absolute names in its line markers led through the link."""
     return _ABSOLUTE_MARKER.sub(_led, text)
+
+
+def prefix_maps(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Options after which `__FILE__` in a rooted text is what `arguments` make of it in the text as it was.
+
+    What fits and comes last counts, but -ffile-prefix-map comes after all others (opts-global.cc), so ours is none.
+    """
+    own = map(_PREFIX_MAP.fullmatch, arguments)
+    return (f"-fmacro-prefix-map={_ROOT}/=/", *(f"{found[1]}{_ROOT}{found[2]}" for found in own if found))
 
 
 def restored(messages: bytes) -> bytes:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from buildfarm.dispatch import local, protocol
 from buildfarm.dispatch.driver import Drivers, Words, is_clang
-from buildfarm.dispatch.linemarkers import PREFIX_MAP, entered_files, restored, root_link, rooted, told_files
+from buildfarm.dispatch.linemarkers import entered_files, prefix_maps, restored, root_link, rooted, told_files
 from buildfarm.dispatch.palette import plain as without_colours
 from buildfarm.dispatch.precompiled import REASON, Precompiled
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared, Repeat
@@ -65,7 +65,6 @@ _DRIVERS = Drivers()
 _PRECOMPILED = Precompiled()
 _STACK_USAGE = StackUsage()
 _PREINCLUDED = b"stdc-predef.h"  # which the compiler includes by itself (c-opts.cc)
-_PREFIX_MAPS = ("-ffile-prefix-map=", "-fmacro-prefix-map=", "-fdebug-prefix-map=")
 
 
 async def prepare(
@@ -243,8 +242,6 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     text = protocol.plain(job)
     named = [name for name in told_files(text, serr) if os.path.isfile(os.path.join(os.fsencode(cwd), name))]
     absolute = any(name.startswith(b"/") for name in named)
-    if absolute and any(a.startswith(("-fsanitize", *_PREFIX_MAPS)) for a in unit.compile_arguments):
-        return None
     tree = Tree()
     try:
         for name in named:
@@ -258,7 +255,7 @@ def _repeat(unit: Unit, cwd: str, job: Job, serr: bytes) -> Repeat | None:
     if absolute:
         text = rooted(text)
     others = (*tree.files(), *((root_link(cwd),) if absolute else ()))
-    sent = _as_file(unit, cwd, job, text, *((PREFIX_MAP,) if absolute else ()))
+    sent = _as_file(unit, cwd, job, text, *(prefix_maps(unit.compile_arguments) if absolute else ()))
     return Repeat(
         replace(sent, files=(*sent.files, *others), recipe="P3r" if absolute else "P3d"),
         words=restored if absolute else _unchanged,
