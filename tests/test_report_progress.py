@@ -197,6 +197,13 @@ def test_the_view_names_what_each_slot_compiles() -> None:
     assert "RADIATION_0.o 0s, RADIATION_1.o 2s" in first
 
 
+def test_no_more_slots_are_taken_than_there_are_while_a_result_is_on_its_way_to_the_journal() -> None:
+    one = farm(1)
+    full = replace(one.nodes[0], slots=1, running=(Running("a.o", 3.0), Running("b.o", 0.0)))
+    _, line = view.lines(replace(one, nodes=(full,)), width=120, height=10, color=False)
+    assert " 1/1 " in line and "a.o 3s, b.o 0s" in line
+
+
 def test_nodes_at_fault_are_never_hidden() -> None:
     lines = view.lines(farm(30), width=120, height=6, color=False)
     assert "connection refused; tried again in 1:00" in lines[1]

@@ -98,7 +98,12 @@ def _no_units(view: View, columns: int, console: Console) -> str:
 
 
 def _slots(node: NodeView) -> str:
-    return f"{len(node.running)}/{node.slots}"
+    return f"{_taken(node)}/{node.slots}"
+
+
+def _taken(node: NodeView) -> int:
+    """Slots in use: a result on its way to its place, or to the journal, has left its own to the next unit."""
+    return min(len(node.running), node.slots)
 
 
 def _rank(node: NodeView) -> tuple[int, int]:
@@ -139,9 +144,9 @@ def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, co
 
 def _rest(nodes: list[NodeView]) -> Text:
     bad = sum(node.state in ("down", "quarantined") and node.reason != NOT_PROBED for node in nodes)
-    running = sum(len(node.running) for node in nodes)
+    taken = sum(_taken(node) for node in nodes)
     slots = sum(node.slots for node in nodes)
-    text = Text(f"  and {count(len(nodes), 'more node')}: {running}/{slots} slots", style="dim")
+    text = Text(f"  and {count(len(nodes), 'more node')}: {taken}/{slots} slots", style="dim")
     if bad:
         text.append(f", {bad} down", style="red")
     return text.append(f", {sum(node.done for node in nodes)} done")
