@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,8 +203,9 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
 
 @pytest.fixture
 def bench(masquerade: Masquerade, tools: Path, tmp_path: Path) -> Iterator[Bench]:
-    conductor = Conductor(tmp_path / "s")
     directory = tmp_path / "work"
     directory.mkdir()
-    yield Bench(masquerade, tools, conductor, directory)
-    conductor.close()
+    with tempfile.TemporaryDirectory(prefix="bf-", dir="/tmp") as short:  # as a socket's path must be: unix(7)
+        conductor = Conductor(Path(short) / "s")
+        yield Bench(masquerade, tools, conductor, directory)
+        conductor.close()

@@ -473,7 +473,7 @@ def test_killed_after_an_answer_that_can_not_be_installed_it_leaves_the_real_too
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be someone else")
 def test_a_conductor_of_another_user_is_not_believed(bench: Bench) -> None:
-    with tempfile.TemporaryDirectory() as directory:  # pytest's own can't be entered by others
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # pytest's own can't be entered by others
         os.chown(directory, 65534, 65534)
         os.seteuid(65534)
         try:
