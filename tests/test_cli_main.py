@@ -89,6 +89,17 @@ def test_without_a_command_there_is_help_and_a_usage_error(capfd: pytest.Capture
     assert said.err.startswith("Usage: buildfarm")
 
 
+def test_a_damaged_journal_is_told_with_what_becomes_of_it(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    (tmp_path / ".buildfarm").mkdir()
+    (tmp_path / ".buildfarm" / "state.db").write_bytes(b"no database at all" * 1000)
+    said = say(capfd, "status", "-C", str(tmp_path))
+    assert said.code == 5 and "; the next build moves it aside and saves what it can\n" in said.err
+    said = say(capfd, "resume", "-C", str(tmp_path))
+    assert said.code == 66 and "was damaged and is now state.db.broken-" in said.err
+    assert f"buildfarm: {tmp_path}: no build is known here any more\n  hint: `buildfarm run` starts" in said.err
+
+
 def test_a_wrong_configuration_exits_78_wherever_it_is_read(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     (tmp_path / "buildfarm.toml").write_text("[build]\ndirectory = 7\n")

@@ -151,20 +151,20 @@ def resume(directory: str, jobs: int | None, dry_run: bool, only_interrupted: bo
     if known.state == "complete":
         click.echo(f"{where}: the last build is complete; there is nothing to resume")
         return 0
-    last = None
+    last, reason = None, f"{where}: never built here"
     if known.state != "none" or known.problem:
         # The journal has one writer at a time: whoever holds the tree's lock.
         with TreeLock(where / STATE_DIRECTORY) as lock, Journal.open(where / STATE_DIRECTORY) as journal:
             last = journal.last_build()
             if journal.healed:
                 click.echo(f"buildfarm: {journal.healed}", err=True)
+                reason = f"{where}: no build is known here any more"
             if dry_run and last is not None:
                 from buildfarm.cli.sweep import show
 
                 request = from_spec(last.spec, last.id, Options(jobs=jobs, **given), dict(os.environ))
                 return show(journal, lock, request)
     if last is None:
-        reason = known.problem or f"{where}: never built here"
         raise NothingToResume(reason, hint="`buildfarm run` starts a build")
     from buildfarm import conductor
 

@@ -70,7 +70,10 @@ def _tools(environment: Mapping[str, str], *, ssh: bool) -> list[Check]:
 def _directory(where: Path) -> list[Check]:
     checks = []
     if not os.access(where, os.W_OK | os.X_OK):
-        checks.append(Check("directory", False, f"{where} is not writable", f"sudo chown -R $USER {where}"))
+        fix = f"sudo chown -R $USER {where}"
+        if os.statvfs(where).f_flag & os.ST_RDONLY:
+            fix = f"its file system is mounted read-only: sudo mount -o remount,rw $(findmnt -no TARGET -T {where})"
+        checks.append(Check("directory", False, f"{where} is not writable", fix))
     kind = durable.filesystem_type(where)
     if durable.suits_wal(kind):
         checks.append(Check("filesystem", True, f"{where} is on {kind}"))

@@ -48,8 +48,7 @@ def read(state_dir: Path, query: Callable[[sqlite3.Connection], T], nothing: T, 
         except (sqlite3.OperationalError, OSError) as error:
             failure = error
         except (sqlite3.DatabaseError, ValueError, TypeError, struct.error) as error:
-            failure = error
-            break
+            return broken(f"{database}: {error}; the next build moves it aside and saves what it can")
     return broken(f"{database}: {failure}")
 
 
