@@ -197,6 +197,14 @@ def test_the_view_names_what_each_slot_compiles() -> None:
     assert "RADIATION_0.o 0s, RADIATION_1.o 2s" in first
 
 
+def test_between_two_words_of_a_node_the_view_shows_how_it_stands() -> None:
+    progress = begun()
+    progress.node_changed(replace(PI3, state="down", reason="refused", retry_at=110.0), 101.0)
+    progress.stand([replace(PI3, state="down", reason="refused", retry_at=130.0), replace(PI3, key="unknown:1")])
+    pi3, here = progress.view(120.0).nodes
+    assert (pi3.name, pi3.retry_in_seconds, here.name) == ("pi3:3632", 10.0, "this machine")
+
+
 def test_no_more_slots_are_taken_than_there_are_while_a_result_is_on_its_way_to_the_journal() -> None:
     one = farm(1)
     full = replace(one.nodes[0], slots=1, running=(Running("a.o", 3.0), Running("b.o", 0.0)))

@@ -62,6 +62,15 @@ def test_a_node_that_is_not_known_yet_is_not_called_down() -> None:
     )
 
 
+def test_a_node_that_was_up_and_is_asked_again_is_not_called_down_yet() -> None:
+    shown = "\n".join(lines(_view(2, reason=health.ASKED_AGAIN, state="down"), width=120, height=10, color=False))
+    assert shown.count(health.ASKED_AGAIN) == 2 and "down" not in shown
+    node = status.NodeLine("pi3", 3632, "down", 4, done=5, reason=health.ASKED_AGAIN)
+    told = status.human(status.Status("/p", "running", 1.0, status.Build(1, (), {}, 1, 0.0), nodes=(node,)))
+    line = told.splitlines()[-1]
+    assert line.split()[:2] == ["pi3:3632", "silent"] and line.endswith(health.ASKED_AGAIN)
+
+
 def test_without_colour_there_is_no_escape_code_but_bold_of_none() -> None:
     assert not any("\x1b[3" in line for line in lines(_view(3), width=100, height=10, color=False))
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from buildfarm.conductor.crowding import Crowding
 from buildfarm.conductor.loop import now
 from buildfarm.dispatch import events
-from buildfarm.dispatch.health import NOT_PROBED, Fault
+from buildfarm.dispatch.health import ASKED_AGAIN, NOT_PROBED, Fault
 from buildfarm.dispatch.scheduler import Policy, Scheduler
 from buildfarm.model import Answer, Node, NodeStatus
 from buildfarm.value import dataclass
@@ -299,7 +299,7 @@ class Farm:
         """Report nodes whose standing is another than was last reported; pauses and counts are no news."""
         for status in self.statuses():
             news = (status.state, status.reason, status.slots, status.compiler)
-            if status.reason != NOT_PROBED and self._told.get(status.key) != news:
+            if status.reason not in (NOT_PROBED, ASKED_AGAIN) and self._told.get(status.key) != news:
                 self._told[status.key] = news
                 self._observer.node_changed(status)
 

@@ -26,12 +26,13 @@ PULSE_SECONDS = 2.0  # each beat may cost a commit, and an SD card is slow
 async def pulse(
     farm: Farm, ledger: Ledger, progress: Progress, foresight: Foresight, lookahead: Lookahead, state_dir: Path
 ) -> None:
-    """Write nodes and ETA to the journal whenever they have changed, until cancelled."""
+    """Write nodes and ETA to the journal whenever they have changed, and show them in the view, until cancelled."""
     missing: Mapping[str, float] | None = None
     told: tuple[NodeStatus, ...] | None = None
     told_eta: float | None = None
     while True:
         statuses = farm.statuses()
+        progress.stand(statuses)
         news = tuple(replace(status, mean_seconds=None) for status in statuses)
         if news != told:
             told = news

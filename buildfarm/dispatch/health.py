@@ -22,6 +22,7 @@ from buildfarm.model import Node, NodeStatus
 from buildfarm.value import dataclass
 
 NOT_PROBED = "being asked who it is"
+ASKED_AGAIN = "being asked whether it is there"
 FIRST_ANSWER_SECONDS = 5.0  # so long units wait for a node that is asked who it is: the shelf may be switched off
 FIRST_PAUSE = 1.0
 FAULTS_UNTIL_DOWN = 2  # one lost unit may be bad luck; the second in a row is the node

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import field
 
-from buildfarm.dispatch.health import NOT_PROBED, Health, Standing
+from buildfarm.dispatch.health import ASKED_AGAIN, NOT_PROBED, Health, Standing
 from buildfarm.dispatch.queue import UnitState
 from buildfarm.model import Node, NodeStatus
 from buildfarm.value import dataclass
@@ -44,7 +44,8 @@ class NodeState:
             state = "down"
         elif health.standing is Standing.UP and self.free_slots <= 0:
             state = "busy"
-        reason = health.reason or (NOT_PROBED if asked else None)
+        question = NOT_PROBED if health.standing is Standing.UNPROBED else ASKED_AGAIN
+        reason = health.reason or (question if asked else None)
         return NodeStatus(
             key=self.key,
             host=self.node.host,

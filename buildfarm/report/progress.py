@@ -12,6 +12,7 @@ still grow it is what the build takes at least.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from buildfarm.model import NOT_RETRIES, Kind, NodeStatus
 from buildfarm.report.eta import ENOUGH, Eta, Outlook, by_flight
@@ -98,6 +99,12 @@ class Progress:
 
     def totals(self, event: Totals) -> None:
         self._totals = event
+
+    def stand(self, nodes: Sequence[NodeStatus]) -> None:
+        """How these nodes stand at this moment; what is news of that was told by `node_changed`."""
+        for node in nodes:
+            if node.key in self._nodes:
+                self._nodes[node.key].status = node
 
     def look(self, outlook: Outlook) -> None:
         """What plans and history expect at this moment."""

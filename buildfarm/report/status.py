@@ -23,6 +23,9 @@ EXIT_CODES: Mapping[str, int] = {"complete": 0, "failed": 1, "running": 3, "inte
 NOT_PROBED = "being asked who it is"
 """The reason of a node that is not known yet (`dispatch.health.NOT_PROBED`); that is no fault."""
 
+ASKED_AGAIN = "being asked whether it is there"
+"""The reason of one that was up and is silent (`dispatch.health.ASKED_AGAIN`): whether that is a fault, it will say."""
+
 STDERR_LINES = 6
 """At most so many lines of a failure's stderr are shown to people; the JSON has them all."""
 
@@ -331,10 +334,13 @@ def _units(units: Units) -> str:
 
 
 def _ever_asked(status: Status) -> Iterator[NodeLine]:
-    """The nodes as people should see them: one that was never asked who it is is not down."""
+    """The nodes as people should see them: one that was never asked who it is, or is asked again, is not down."""
     reason = NOT_PROBED if status.state == "running" else "was not needed"
     for node in status.nodes:
-        yield node._replace(state="not asked", reason=reason) if node.reason == NOT_PROBED else node
+        if node.reason == NOT_PROBED:
+            yield node._replace(state="not asked", reason=reason)
+        else:
+            yield node._replace(state="silent") if node.reason == ASKED_AGAIN else node
 
 
 def node_table(nodes: Iterable[NodeLine], *, working: bool = True) -> list[str]:

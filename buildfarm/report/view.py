@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from buildfarm.report.progress import NodeView, View
-from buildfarm.report.status import NOT_PROBED
+from buildfarm.report.status import ASKED_AGAIN, NOT_PROBED
 from buildfarm.report.text import again, clock, count, printable, shortest
 
 NARROW = 60
@@ -110,12 +110,17 @@ def _rank(node: NodeView) -> tuple[int, int]:
     return (0 if node.state in ("down", "quarantined") else 1, -len(node.running))
 
 
+def _is_out(node: NodeView) -> bool:
+    return node.state in ("down", "quarantined") and node.reason not in (NOT_PROBED, ASKED_AGAIN)
+
+
 _STYLES = {"down": "red", "quarantined": "red", "draining": "yellow"}
 
 
 def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, columns: int) -> Text:
     style = _STYLES.get(node.state, "cyan" if node.running else "dim")
-    if node.reason == NOT_PROBED:
+    in_question = node.reason in (NOT_PROBED, ASKED_AGAIN)
+    if in_question:
         style = "dim"
     # Of long names the ends differ: ports, and the last part of an address.
     whole = printable(node.name)
@@ -126,8 +131,8 @@ def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, co
     if columns >= NARROW:
         speed = f"{node.per_minute:.0f}/min" if node.per_minute else ""
         text.append(f" {speed:>7}", style="dim")
-    if node.reason == NOT_PROBED:
-        text.append(f"  {NOT_PROBED}", style=style)
+    if in_question:
+        text.append(f"  {node.reason}", style=style)
     elif node.state in _STYLES:
         text.append(f"  {node.state}", style=style)
         if node.reason:
@@ -143,7 +148,7 @@ def _node(node: NodeView, name_width: int, slots_width: int, done_width: int, co
 
 
 def _rest(nodes: list[NodeView]) -> Text:
-    bad = sum(node.state in ("down", "quarantined") and node.reason != NOT_PROBED for node in nodes)
+    bad = sum(_is_out(node) for node in nodes)
     taken = sum(_taken(node) for node in nodes)
     slots = sum(node.slots for node in nodes)
     text = Text(f"  and {count(len(nodes), 'more node')}: {taken}/{slots} slots", style="dim")
