@@ -25,10 +25,9 @@ def _damaged(directory: Path, damage: Damage, *, code: int = 0, keeps: bool = Tr
     """Kill a build, damage its state, run again; `code` is what the next run must say at first."""
     with Farm(count=1, jobs=2, gated=True) as farm:
         tree = room.fresh(directory, "p")
+        farm.close_gate(after=8)  # or a quick machine is done before it can be killed
         with room.starting(tree, farm.hosts) as build:
-            farm.wait_compiles(4)
-            farm.close_gate()  # or a quick machine is done before it can be killed
-            wait_until(lambda: len(room.checked_in(tree)) >= 4, "four check-ins", 60)
+            wait_until(lambda: len(room.checked_in(tree)) >= 4, "four check-ins")
             build.kill_all()
         farm.open_gate()
         before = room.checked_in(tree)
