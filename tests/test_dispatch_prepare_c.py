@@ -169,6 +169,30 @@ def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: 
     assert (result.recipe, result.raw) == ("P2d", True)
 
 
+@pytest.mark.parametrize("macro", ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__"])
+@pytest.mark.parametrize("options", ["", "-flto -O2", "-fsanitize=undefined"])
+def test_a_macro_of_the_compile_that_is_defined_and_not_used_changes_nothing(
+    trip: Trip, macro: str, options: str
+) -> None:
+    """Trusted Firmware gives `-DBUILD_MESSAGE_TIMESTAMP='__TIME__", "__DATE__'` to all of its units."""
+    trip.write("stamp.h", f"#define STAMP {macro}\n#define SAY(x) f(x STAMP)\n#define PASTE(a, b) a##b\n")
+    trip.write("stamped.c", '#include "stamp.h"\nint stamped(int x) { return x + PASTE(1, 2); }\n')
+    result = trip.go(f"gcc {options} -DBUILT={macro} -c stamped.c")
+    assert result.recipe == "P2d"
+    assert result.raw or options.startswith("-flto")  # whose sections have names made of chance
+
+
+@pytest.mark.parametrize("use", ["STAMP", "BUILT", "PASTE(ST, AMP)", "SAY(STAMP)", "AGAIN"])
+def test_a_macro_of_the_compile_is_found_wherever_it_is_used(
+    trip: Trip, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "SOURCE_DATE_EPOCH", "86400")
+    trip.write("stamp.h", "#define STAMP __DATE__\n#define SAY(x) x x\n#define PASTE(a, b) a##b\n#define AGAIN STAMP\n")
+    trip.write("used.c", f'#include "stamp.h"\nconst char *used = {use};\n')
+    result = trip.go("gcc -O1 -DBUILT=__DATE__ -c used.c")
+    assert (result.recipe, result.raw) == ("P2", True)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -178,6 +202,8 @@ def test_a_macro_of_the_compile_that_a_comment_names_only_changes_nothing(trip: 
         "#define APOSTROPHE can't /*\nconst char *when = __DATE__; /**/\n",
         'const char *raw = R"x(/* ")x", *when = __DATE__; /**/\n',
         'const char *raw = R"(/*)" __DATE__ "*/";\n',
+        'const char *raw = R"(\n#define X )" __DATE__;\n',
+        "/*\n#define X */ const char *when = __DATE__;\n",
         "enum { one = 1 //* this */ 1\n}; const char *when = __DATE__;\n",
     ],
 )

@@ -308,6 +308,7 @@ def test_what_is_not_clear_is_refused(trip: Trip, text: str) -> None:
         "-g -gz",
         "-fsanitize=undefined",
         "-ffile-prefix-map=a=b",
+        "-DWHEN=__TIME__",
         "--sysroot=/",
         "-x c",
         "-MD -MG",

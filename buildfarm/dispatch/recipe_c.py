@@ -52,6 +52,8 @@ _LITERAL_OR_COMMENT = re.compile(
        | /\*.*?\*/ | //[^\n]*""",
     re.VERBOSE | re.DOTALL,
 )
+_DEFINED = re.compile(rb"^[ \t]*#[ \t]*define\b[^\n]*", re.MULTILINE)
+_RAW = re.compile(rb'R"[^ ()\\\s]{0,16}\(')
 _DIVIDED = re.compile(rb"//\*[^\n]*\*/")  # before C99 it may be a division and a comment
 # `_Pragma (#message)` has a macro's parameter (glibc's sys/cdefs.h), and macros are expanded on the node.
 _LOST_PRAGMA = re.compile(rb"[pP]ragma[^\w#]+(push_macro|pop_macro|redefine_extname|message)\b")  # GCC 12
@@ -85,7 +87,7 @@ async def prepare(
     lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, result.stdout)
     if not plain and (
         (not result.succeeded and b"-fdirectives-only" in result.stderr)
-        or _stands_in_code(_COMPILE_TIME_MACRO, result.stdout)
+        or await _tells_of_the_compile(unit, invocation, tool_path, result.stdout)
         or not lost <= {b"message"}
     ):
         plain = True
@@ -150,12 +152,29 @@ def _may_assemble_a_file(text: bytes) -> bool:
     return b".inc" in text and _stands_in_code(_ASSEMBLED_FILE, text)
 
 
+async def _tells_of_the_compile(unit: Unit, invocation: Invocation, tool_path: str, text: bytes) -> bool:
+    """Whether a macro whose value is the compile's own may be expanded.
+
+    Projects define one for all units by such a macro (`-DBUILT='__DATE__'`), and one unit uses it: `-dU` tells which
+    definitions are used, by pasted names too.
+    """
+    if not _stands_in_code(_COMPILE_TIME_MACRO, text):
+        return False
+    if _DIVIDED.search(text) or _RAW.search(text):  # what looks like a definition may be none
+        return True
+    if _COMPILE_TIME_MACRO.search(_DEFINED.sub(b"", _without_comments(text))):
+        return True
+    used = await _preprocess(unit, invocation, tool_path, None, plain=True, definitions=True)
+    return not used.succeeded or _COMPILE_TIME_MACRO.search(used.stdout) is not None
+
+
 def _stands_in_code(words: re.Pattern[bytes], text: bytes) -> bool:
     """Whether `words` are found elsewhere than in comments, which -fdirectives-only leaves (vim's config.h)."""
-    if not words.search(text):
-        return False
-    bare = text if _DIVIDED.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", _SPLICE.sub(b"", text))
-    return words.search(bare) is not None
+    return words.search(text) is not None and words.search(_without_comments(text)) is not None
+
+
+def _without_comments(text: bytes) -> bytes:
+    return text if _DIVIDED.search(text) else _LITERAL_OR_COMMENT.sub(rb"\1 ", _SPLICE.sub(b"", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +204,18 @@ def _redirected(arg: str, depfile: str) -> str:
 
 
 async def _preprocess(
-    unit: Unit, invocation: Invocation, tool_path: str, depfile: _Depfile | None, *, plain: bool
+    unit: Unit,
+    invocation: Invocation,
+    tool_path: str,
+    depfile: _Depfile | None,
+    *,
+    plain: bool,
+    definitions: bool = False,
 ) -> local.Finished:
+    """`definitions`: those that are used stand in the text as well."""
     argv = [tool_path, *unit.preprocess_arguments, "-E"]
+    if definitions:
+        argv.append("-dU")
     if not plain:
         argv.append("-fdirectives-only")
     if unit.link_time:

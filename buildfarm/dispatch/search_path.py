@@ -34,6 +34,7 @@ _ENVIRONMENT = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFI
 _ELSEWHERE = ("DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")
 _SEARCHED = ("-isystem", "-iquote", "-idirafter", "-I")  # -I last: the others begin with it in lower case only
 _INCLUDED = ("-include", "-imacros")
+_NOT_THERE = re.compile("__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")  # the same as this machine's
 _PLAIN = ("-D", "-U", "-W", "-O", "-g", "-m", "-std=", "--std=", "-f")
 _EXACT = frozenset({"-ansi", "-w", "-pthread", "-pedantic", "-pedantic-errors", "-pg", "-p", "-trigraphs", "-undef"})
 _UNCLEAR = (
@@ -88,7 +89,11 @@ def _sorted(arguments: tuple[str, ...]) -> Options:
                 raise Unclear(argument)
             (included if option in _INCLUDED else directories[option]).append(name)
             sent.append(f"{option}{led(name)}")
-        elif argument.startswith(_UNCLEAR) or not (argument.startswith(_PLAIN) or argument in _EXACT):
+        elif (
+            argument.startswith(_UNCLEAR)
+            or not (argument.startswith(_PLAIN) or argument in _EXACT)
+            or (argument.startswith("-D") and _NOT_THERE.search(argument))
+        ):
             raise Unclear(argument)
         else:
             if not argument.startswith(("-D", "-U")):
