@@ -108,6 +108,18 @@ def free_port() -> int:
         return port
 
 
+_DEAD: list[socket.socket] = []
+
+
+def dead_port() -> int:
+    """A TCP port of 127.0.0.1 that refuses: it is taken until the tests end, and nobody listens there."""
+    keeper = socket.socket()
+    keeper.bind(("127.0.0.1", 0))
+    _DEAD.append(keeper)
+    port: int = keeper.getsockname()[1]
+    return port
+
+
 def _marked(mark: str) -> list[int]:
     """The pids of all living processes that carry this mark in their environment."""
     needle = f"{_MARK}={mark}".encode()

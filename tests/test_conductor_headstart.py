@@ -16,7 +16,7 @@ from buildfarm.model import BuildState, Node
 from buildfarm.request import RunRequest
 from buildfarm.state.journal import Journal
 from tests import state_samples as sample
-from tests.farm import PATIENCE, Farm, free_port, require_distccd
+from tests.farm import PATIENCE, Farm, dead_port, require_distccd
 
 
 def prober(tmp_path: Path) -> Prober:
@@ -55,12 +55,12 @@ def test_without_known_canaries_nobody_is_asked_early_and_nothing_compiled(
 
     asked = prober(tmp_path)
     monkeypatch.setattr(asked, "_ask", never)
-    asked.ask_early([Node("127.0.0.1", free_port())])
+    asked.ask_early([Node("127.0.0.1", dead_port())])
     assert not (tmp_path / "canaries").exists()
 
 
 def test_a_node_that_is_not_there_is_told_of_as_ever(tmp_path: Path) -> None:
-    absent = Node("127.0.0.1", free_port())
+    absent = Node("127.0.0.1", dead_port())
     expected = probed(prober(tmp_path), absent)  # lays the canaries
     early = prober(tmp_path)
     early.ask_early([absent])
@@ -71,7 +71,7 @@ def test_a_node_that_is_not_there_is_told_of_as_ever(tmp_path: Path) -> None:
 def test_a_bug_in_the_thread_comes_out_where_the_answer_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = Node("127.0.0.1", free_port())
+    absent = Node("127.0.0.1", dead_port())
     probed(prober(tmp_path), absent)
 
     async def broken(*_: object) -> Probed:

@@ -16,7 +16,7 @@ from buildfarm.dispatch.client import Deadlines, Phase, compile
 from buildfarm.dispatch.faults import NodeCorrupt, NodeFault, NodeLate, NodeLost, NodeRefused
 from buildfarm.dispatch.protocol import Limits
 from buildfarm.model import Answer, Job, Node, SentFile
-from tests.farm import PATIENCE, Farm, free_port, wait_until
+from tests.farm import PATIENCE, Farm, dead_port, wait_until
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -113,7 +113,7 @@ def test_an_answer_one_byte_at_a_time_is_whole() -> None:
 
 def test_nobody_listening_is_refused() -> None:
     with pytest.raises(NodeRefused, match=r"^no connection: Connection refused$"):
-        asyncio.run(compile(Node("127.0.0.1", free_port()), JOB))
+        asyncio.run(compile(Node("127.0.0.1", dead_port()), JOB))
 
 
 def test_a_name_without_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ def test_the_next_address_is_tried_when_the_first_refuses() -> None:
             node = Node("pi3", server.sockets[0].getsockname()[1])
             return await compile(node, JOB, addresses=Book())
 
-    dead = free_port()
+    dead = dead_port()
     assert asyncio.run(scene()).object == b"object"
 
 

@@ -16,7 +16,7 @@ from buildfarm.dispatch.faults import NodeLate, NodeRefused
 from buildfarm.dispatch.probe import NodeIdentity, probe
 from buildfarm.errors import MachineError
 from buildfarm.model import Language, Node
-from tests.farm import Farm, free_port
+from tests.farm import Farm, dead_port
 
 NAMES = {Language.C: "gcc", Language.CXX: "g++", Language.FORTRAN: "gfortran"}
 
@@ -122,7 +122,7 @@ def test_a_node_that_does_not_let_us_in_says_what_to_check(canaries: Canaries) -
 
 def test_a_node_that_is_not_there_refuses(canaries: Canaries) -> None:
     with pytest.raises(NodeRefused, match=r"^no connection: Connection refused$"):
-        asyncio.run(probe(Node("127.0.0.1", free_port()), canaries))
+        asyncio.run(probe(Node("127.0.0.1", dead_port()), canaries))
 
 
 def test_a_hanging_node_is_late(canaries: Canaries, farm: Farm) -> None:

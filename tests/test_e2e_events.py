@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.farm import Farm, free_port, wait_until
+from tests.farm import Farm, dead_port, wait_until
 from tests.tool import Running, buildfarm, status
 
 
@@ -30,7 +30,7 @@ def test_a_node_that_is_down_is_told_with_the_seconds_until_it_is_asked_again(tm
     events = tmp_path / "events"
     with Farm(count=1, jobs=1, gated=True) as farm:
         farm.close_gate()
-        hosts = f"{farm.hosts} 127.0.0.1:{free_port()}/1"
+        hosts = f"{farm.hosts} 127.0.0.1:{dead_port()}/1"
         with Running(("run", "-C", str(tree), "--hosts", hosts, "--events", str(events))) as build:
             wait_until(
                 lambda: any((node["retry_in_seconds"] or 0) > 0 for node in status(tree)["nodes"]), "in the status"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import project
-from tests.farm import Farm, free_port, wait_until
+from tests.farm import Farm, dead_port, wait_until
 from tests.faults.room import checked_in
 from tests.tool import Running, buildfarm, environment, status
 
@@ -89,7 +89,7 @@ def test_a_killed_conductor_leaves_a_make_that_finishes_by_itself(tmp_path: Path
 
 def test_with_every_node_down_it_builds_here_and_says_so_once(tmp_path: Path) -> None:
     tree = project.write(tmp_path / "p")
-    port = free_port()
+    port = dead_port()
     result = buildfarm("run", "-C", str(tree), "--hosts", f"127.0.0.1:{port}/4")
     assert result.code == 0
     assert (tree / "program").exists()

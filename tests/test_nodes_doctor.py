@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from buildfarm.conductor.remedies import Ground, compression_advice, remedy, setup_script
-from tests.farm import Farm, Node, free_port, wait_until
+from tests.farm import Farm, Node, dead_port, wait_until
 from tests.test_nodes_ssh import Sshd, sshd
 from tests.tool import buildfarm, environment
 
@@ -40,7 +40,7 @@ def test_a_good_node_and_this_machine_are_told_with_figures(tmp_path: Path) -> N
 
 
 def test_a_node_that_is_not_there(tmp_path: Path) -> None:
-    port = free_port()
+    port = dead_port()
     check = doctor(tmp_path, f"127.0.0.1:{port}/2")[f"127.0.0.1:{port}"]
     assert not check["ok"]
     for line in ('STARTDISTCC="true"', 'LISTENER="127.0.0.1"', "systemctl restart distcc", "apt install distcc"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import project
-from tests.farm import PATIENCE, Farm, free_port, wait_until
+from tests.farm import PATIENCE, Farm, dead_port, wait_until
 from tests.tool import TIMEOUT, Running, buildfarm, command, environment, status
 
 
@@ -98,7 +98,7 @@ def test_a_bug_beside_make_costs_no_build(tmp_path: Path, place: str, function: 
         "from buildfarm.cli import main\n"
         "main(['run', '-C', sys.argv[1]])\n"
     )
-    env = environment(DISTCC_HOSTS=f"127.0.0.1:{free_port()}")
+    env = environment(DISTCC_HOSTS=f"127.0.0.1:{dead_port()}")
     done = subprocess.run([sys.executable, "-c", script, tree], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(told) == 1
