@@ -19,7 +19,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,10 +222,9 @@ static int run_child(int errors)
     static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM};
     struct tool tool;
     sigset_t watched, before;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t actions;
     pid_t child;
-    int tried = 0, error, status;
+    int tried = 0, status;
+    volatile int error = 0; /* the child's word: it has our memory until it is another program (vfork) */
 
     find_tool(&tool);
     if (!tool.file) {
@@ -242,15 +240,21 @@ static int run_child(int errors)
             sigaddset(&watched, forwarded[i]);
     }
     sigprocmask(SIG_BLOCK, &watched, &before);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &before);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_init(&actions);
-    if (errors >= 0)
-        posix_spawn_file_actions_adddup2(&actions, errors, 2);
-    do
-        error = posix_spawn(&child, tool.file, &actions, &attributes, tool.argv, tool.environment);
-    while (error && adapt(&tool, error, &tried));
+    child = vfork(); /* posix_spawn asks the kernel for every signal's handler first, and we have none */
+    if (child == 0) {
+        if (errors >= 0)
+            dup2(errors, 2);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        do
+            execve(tool.file, tool.argv, tool.environment);
+        while (adapt(&tool, errno, &tried));
+        error = errno;
+        _exit(127);
+    }
+    if (child < 0)
+        error = errno;
+    else if (error)
+        waitpid(child, &status, 0);
     if (error) {
         complain(tool.file, error);
         status = (error == ENOENT ? 127 : 126) << 8;
