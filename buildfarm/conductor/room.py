@@ -23,13 +23,11 @@ LOOK_SECONDS = 0.5
 def memory_available() -> int | None:
     """Bytes that programs can have without swapping (proc(5), MemAvailable); None where the kernel does not say."""
     try:
-        with open("/proc/meminfo", "rb") as file:
-            for line in file:
-                if line.startswith(b"MemAvailable:"):
-                    return int(line.split()[1]) << 10
+        with open("/proc/meminfo", "rb", buffering=0) as file:
+            _, _, rest = file.read(4096).partition(b"MemAvailable:")
+        return int(rest.split(maxsplit=1)[0]) << 10
     except (OSError, ValueError, IndexError):
-        pass
-    return None
+        return None
 
 
 class Room:

@@ -36,7 +36,7 @@ class Words:
         if file is None:
             return b""
         try:
-            with open(file, "rb") as words:
+            with open(file, "rb", buffering=0) as words:
                 return words.read(LONGEST)
         except OSError:
             return b""
