@@ -257,11 +257,12 @@ def test_a_complete_build_has_no_more_units_than_it_has_done() -> None:
 
 def test_what_is_in_place_is_done_while_it_waits_for_the_disk() -> None:
     arrived = [replace(out("/p/x.o", "a:1"), arrived=True, lookahead=True), replace(out("/p/y.o", None), arrived=True)]
-    outs = (*arrived, replace(out("/p/x", None, "link"), arrived=True), out("/p/z.o", "a:1"))
-    counters = Counters(total=5, done=1, checked_out=3, remote=1, links_running=1)
+    waiting = replace(out("/p/w.o", "a:1"), waits=True)
+    outs = (*arrived, replace(out("/p/x", None, "link"), arrived=True), waiting, out("/p/z.o", "a:1"))
+    counters = Counters(total=6, done=1, checked_out=4, remote=1, links_running=1)
     status = translate(StatusRows("running", BUILD, counters, checked_out=outs), "/p", START + 2)
     assert [unit.output for unit in status.checked_out] == ["z.o"]
-    assert status.units == Units(5, done=3, checked_out=1, waiting=1, remote=2, local=1, lookahead=1)
+    assert status.units == Units(6, done=3, checked_out=1, waiting=2, remote=2, local=1, lookahead=1)
     assert (status.links_done, status.links_running) == (1, 0)
 
 

@@ -94,7 +94,9 @@ def test_attempts_that_did_not_count_are_told_by_how_they_ended(state_dir: Path)
         journal.check_out(build, [sample.check_out(1), sample.check_out(2)])
         for number, outcome in enumerate(("lost", "cancelled", "late", "lost"), 1):
             journal.check_out(build, [replace(sample.check_out(1), attempt=number)])
+            assert not any(view.waits for view in reader.snapshot(state_dir).checked_out)
             journal.attempt_end(build, AttemptEnd(1, number, "pi3:3632", 5.0, outcome, "x"))
+            assert [view.output for view in reader.snapshot(state_dir).checked_out if view.waits] == ["/tree/1.o"]
         journal.check_in(build, [sample.check_in(2)])
     rows = reader.snapshot(state_dir)
     assert (rows.counters.retried, dict(rows.retries)) == (1, {"lost": 2, "late": 1})

@@ -99,7 +99,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 seconds=max(0.0, (now if running else _last_known(rows, now)) - out.started),
             )
             for out in rows.checked_out
-            if out.kind == "compile" and not out.arrived
+            if out.kind == "compile" and not out.arrived and not out.waits
         ),
         failures=tuple(
             Failure(
@@ -114,16 +114,20 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
 
 
 def _counted(rows: StatusRows) -> Counters:
-    """The journal's counters, where a step whose result is in place is done: that only waits for the disk."""
+    """The journal's counters, where a step whose result is in place is done: that only waits for the disk.
+
+    One that waits for its next attempt is not under way.
+    """
     counters = rows.counters
     arrived = [out for out in rows.checked_out if out.arrived]
     units = [out for out in arrived if out.kind == "compile"]
+    waiting = sum(out.waits and out.kind == "compile" for out in rows.checked_out if not out.arrived)
     links = sum(out.kind in ("link", "archive") for out in arrived)
     remote = sum(out.node is not None for out in units)
     return replace(
         counters,
         done=counters.done + len(units),
-        checked_out=counters.checked_out - len(units),
+        checked_out=counters.checked_out - len(units) - waiting,
         remote=counters.remote + remote,
         local=counters.local + len(units) - remote,
         lookahead=counters.lookahead + sum(out.lookahead for out in units),

@@ -223,7 +223,8 @@ def _status(db: sqlite3.Connection, build_id: int | None, state_dir: Path) -> St
     )
     stood = tuple(NodeView(*node) for node in nodes)
     under_way = db.execute(
-        "SELECT output, kind, node, attempt, started, ended IS NOT NULL, lookahead, cwd, argv FROM step"
+        "SELECT output, kind, node, attempt, started, ended IS NOT NULL,"
+        " NOT EXISTS (SELECT 1 FROM attempt WHERE step = step.id AND outcome IS NULL), lookahead, cwd, argv FROM step"
         " JOIN command ON command.id = command WHERE build = ? AND state = 'checked_out' ORDER BY started",
         (build.id,),
     )
@@ -238,8 +239,8 @@ def _status(db: sqlite3.Connection, build_id: int | None, state_dir: Path) -> St
         Counters(progress[0], bool(progress[1]), *progress[2:18]),
         stood if state != "interrupted" else _caught_up(db, build.id, stood),
         tuple(
-            CheckedOutView(_output(output, cwd, argv), kind, node, attempt, started, bool(arrived), bool(ahead))
-            for output, kind, node, attempt, started, arrived, ahead, cwd, argv in under_way
+            CheckedOutView(_output(output, cwd, argv), kind, node, attempt, started, *map(bool, flags))
+            for output, kind, node, attempt, started, *flags, cwd, argv in under_way
         ),
         tuple(_failures(failed)),
         progress[18],

@@ -84,6 +84,7 @@ class CheckedOutView:
     attempt: int
     started: float
     arrived: bool = False  # in place already, waiting for a barrier
+    waits: bool = False  # its attempt has come to nothing, and there is no other yet
     lookahead: bool = False
 
 
