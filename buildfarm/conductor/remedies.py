@@ -104,7 +104,7 @@ def _nobody_listens(ground: Ground) -> str:
         if ground.is_loopback
         else f"all of it at once: buildfarm nodes setup {host} --apply"
     )
-    lines = [f"nothing listens on {host}, port {port}; who does, {there}: sudo ss -ltnp | grep {port}"]
+    lines = [f"nothing listens on {host}, port {port}; who does, {there}: sudo ss -ltnp 'sport = :{port}'"]
     if port != PORT:
         lines.append(f"is {port} right?  Debian's distccd listens on {PORT}: write {host}/N in the host list")
     lines += [
