@@ -103,6 +103,19 @@ def test_a_unit_that_was_away_ahead_of_make_when_its_build_died_tells_that(tmp_p
     assert _why(tmp_path, "b.o")[0].startswith("b.c was newer")
 
 
+def test_a_unit_that_is_out_is_checked_out_while_its_build_runs_and_interrupted_after(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("b.o: b.c\n\tcc -c b.c\n")
+    (tmp_path / "b.c").write_text("int b;\n")
+    told = ("explain", "-C", str(tmp_path), "b.o", "--no-plan")
+    with Farm(count=1, gated=True) as farm:
+        farm.close_gate()
+        with Running(("run", "-C", str(tmp_path), "--hosts", farm.hosts, "--no-lookahead")) as build:
+            wait_until(lambda: farm.waiting() > 0, "b.o on a node")
+            assert buildfarm(*told).stdout.startswith("b.o: checked out in build 1")
+            build.kill_all()
+    assert buildfarm(*told).stdout.startswith("b.o: interrupted in build 1")
+
+
 def test_an_output_that_no_build_has_made_is_guessed_at(tree: Path) -> None:
     for typed, meant in (("src/a.o", "a.o"), ("bb.o", "b.o")):
         result = buildfarm("explain", "-C", str(tree), typed)

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 from buildfarm.cli.terminal import columns
 from buildfarm.cli.tree import config_option, directory_option, tree
 from buildfarm.home import STATE_DIRECTORY
+from buildfarm.model import INTERRUPTED
 from buildfarm.report.text import duration, folded, harmless, printable, relative
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
     make's messages show it, relative to the tree or to here.
     """
     from buildfarm.conductor.causes import now, why
-    from buildfarm.state.reader import make_words, story
+    from buildfarm.state.reader import make_words, snapshot, story
 
     where = tree(directory, config)
     bases = [str(where)]
@@ -60,6 +62,8 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
     if not steps:
         click.echo(f"{printable(output)}: no build in {printable(str(where))} has made it{_near(where, output)}")
         return NOT_KNOWN
+    if any(map(_is_out, steps)) and snapshot(where / STATE_DIRECTORY).state != "running":
+        steps = tuple(_swept(step) if _is_out(step) else step for step in steps)
     words = make_words(where / STATE_DIRECTORY) or ()
     for position, step in enumerate(steps):
         if position:
@@ -72,6 +76,16 @@ def explain(directory: str, config: Path | None, output: str, no_plan: bool) -> 
         if verdict is not None:
             click.echo(f"\nnow: {verdict}")
     return 0
+
+
+def _is_out(step: StepView) -> bool:
+    return step.state == "checked_out" and step.ended is None
+
+
+def _swept(step: StepView) -> StepView:
+    """A step that was out when its build ended, as the next sweep will leave it."""
+    attempts = tuple(replace(attempt, outcome=attempt.outcome or INTERRUPTED) for attempt in step.attempts)
+    return replace(step, state="swept", attempts=attempts)
 
 
 def _near(where: Path, output: str) -> str:
@@ -89,7 +103,7 @@ def _near(where: Path, output: str) -> str:
 def describe(step: StepView, directory: str, asked: str, cause: str, columns: int | None = None) -> list[str]:
     """One step's story in lines; `asked` names the output of a step that claimed none; `columns` folds its command."""
     output = printable(relative(step.output or asked, directory))
-    outcome = {"done": "made", "failed": "FAILED", "swept": "interrupted", "checked_out": "checked out"}
+    outcome = {"done": "made", "failed": "FAILED", "swept": INTERRUPTED, "checked_out": "checked out"}
     lines = [f"{output}: {outcome.get(step.state, step.state)} in build {step.build}, {_when(step.started)}"]
     place = f"on {printable(step.node)}" if step.node else "here"
     why = f" because {printable(step.reason)}" if step.reason and not step.node else ""
