@@ -182,6 +182,7 @@ def test_what_may_not_travel_stays_with_the_reason_in_the_users_words(flag: str)
         "gcc -c a.c b.o",
         "gcc -c a.c -o a.o -x c",
         "gcc -x c -c a.c -x c++",
+        "g++ -x c -c a.c",  # its driver takes the text, `.i` on a node, for C++
         "gfortran -S a.f90",
         "gfortran -MD -c a.f90",
         "gfortran -x f77 -c a.f90",

@@ -333,6 +333,8 @@ def _local_reason(
         if language:
             return f"-x {language}: compiled here"
         return OTHER_REASONS.get(suffix, f"{suffix}: neither C, C++ nor Fortran")
+    if what is Language.C and command.tool.cxx:
+        return f"-x {language}: on a node a C++ compiler would go by its name"
     if what is Language.FORTRAN:
         if language and suffix not in SUFFIXES:
             return f"-x {language}: a node would go by the name of the source"
