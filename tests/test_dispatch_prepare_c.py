@@ -465,3 +465,9 @@ def test_names_with_quotes_and_blanks_travel(trip: Trip) -> None:
 def test_nothing_is_left_on_the_node(trip: Trip) -> None:
     trip.go(f"gcc -O2 -Wall -I{trip.root}/inc -c {trip.root}/w.c")
     assert [name for name in trip.left_on_the_node() if "distccd_" in name] == []
+
+
+@pytest.mark.parametrize("flag", ["-include /dev/stdin", "-imacros /proc/self/fd/0"])
+def test_a_header_from_a_stream_of_the_recipes_is_left_to_its_own_compiler(trip: Trip, flag: str) -> None:
+    with pytest.raises(CannotTravel, match="a stream of the recipe's"):
+        trip.go(f"gcc -O2 -Iinc {flag} -c a.c")

@@ -26,6 +26,9 @@ CASES = {
     "a_driver_warns_of_a_language_after_the_source": "1432:0.side_outputs",
     "lines_of_a_file_named_by_line_are_shown": "11:0.perl_core",
     "lines_of_a_file_that_a_preprocessor_read_are_shown": "3:0.preprocessed_fortran",
+    "a_driver_for_cxx_compiles_c_where_it_is_told_so": "21:0.drivers",
+    "a_header_may_come_from_a_pipe": "5:0.streams",
+    "a_source_may_come_from_a_pipe": "3:0.streams",
 }
 
 # What make itself leaves to chance: the time that -t writes into an archive's members, a sub-make with -j3 below -j1,

@@ -17,6 +17,7 @@ from buildfarm.conductor.ledger import Ledger
 from buildfarm.conductor.toolbox import Toolbox
 from buildfarm.conductor.units import Units
 from buildfarm.graph.classify import classify, parted
+from buildfarm.graph.names import is_device
 from buildfarm.graph.response import expand_response, response_files
 from buildfarm.make.instance import flags_in_order
 from buildfarm.make.server import StubCall, StubLost
@@ -130,8 +131,10 @@ class Calls:
             if not names:
                 break
             for name in names:
+                path = Path(call.invocation.cwd, name)
                 try:
-                    texts[name] = os.fsdecode(Path(call.invocation.cwd, name).read_bytes())
+                    if path.is_file() and not is_device(name):  # in a pipe gcc can't seek
+                        texts[name] = os.fsdecode(path.read_bytes())
                 except OSError:
                     pass  # gcc takes an @file that it can't read for a file of that name
             if not any(name in texts for name in names):

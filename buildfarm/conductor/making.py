@@ -33,9 +33,10 @@ from buildfarm.dispatch.fortran_text import read as read_text
 from buildfarm.dispatch.listing import assembled
 from buildfarm.dispatch.missing_directories import MissingDirectories
 from buildfarm.dispatch.palette import Palette
+from buildfarm.dispatch.precompiled import included
 from buildfarm.dispatch.prepare import prepare
 from buildfarm.dispatch.prepared import CannotTravel, Made, NotAsText, Prepared
-from buildfarm.dispatch.stamps import Stamp, same, stamps
+from buildfarm.dispatch.stamps import Stamp, is_stream, same, stamps
 from buildfarm.dispatch.wrappers import Wrappers, is_wrapper
 from buildfarm.graph.classify import classify, needs_native_expansion, with_native_expansion
 from buildfarm.graph.fortran import scan_unit
@@ -114,6 +115,8 @@ class Maker:
         # Made ahead, it goes to the store: its directory may be made by the recipe, before the compile.
         if not all(ordinary(path) or (ahead and not os.path.lexists(path)) for path in outputs):
             return UNORDINARY
+        if any(is_stream(os.path.join(invocation.cwd, name)) for name in (unit.source, *included(unit))):
+            return "it reads what is no regular file, which can be read once"
         step = self._ledger.new_step()
         workdir = self._workroom / str(step)
         return Task(step, unit, invocation, typed, outputs, tool_path, marks, workdir, urgency, ahead, seat, draft)
@@ -173,13 +176,11 @@ class Maker:
             before = stamps([source])
             begun = time.time_ns()
             try:
-                prepared = (
-                    await self._pumping.prepare(
+                prepared = None
+                if pumps:
+                    prepared = await self._pumping.prepare(
                         task.unit, task.invocation, task.tool_path, task.workdir, needed=text_misleads
                     )
-                    if pumps
-                    else None
-                )
                 if prepared is None:
                     prepared = await self._prepared(task, pumps=pumps)
                 result = await self._dispatch(task, prepared, begun, before)

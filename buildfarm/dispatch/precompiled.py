@@ -40,8 +40,8 @@ class Precompiled:
         """Whether the unit's compile may use one; `first`: what `-E` included first, the compiler's own aside."""
         cwd = invocation.cwd
         source = os.path.join(cwd, unit.source)
-        included = _operands(unit.preprocess_arguments, _INCLUDED)
-        names, near = (included, cwd) if included else (_asked(source), os.path.dirname(source))
+        first_read = included(unit)
+        names, near = (first_read, cwd) if first_read else (_asked(source), os.path.dirname(source))
         places = (near, *_operands(unit.preprocess_arguments, _SEARCHED))
         asked: dict[str, set[str]] = {}  # by directory, as it is spelled
         for header in names:
@@ -73,6 +73,11 @@ class Precompiled:
                 return False
             known = self._seen[directory] = (changed if settled else UNSETTLED, names)
         return not known[1].isdisjoint(headers)
+
+
+def included(unit: Unit) -> tuple[str, ...]:
+    """The files that the unit's words have read before its source."""
+    return _operands(unit.preprocess_arguments, _INCLUDED)
 
 
 def _operands(arguments: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:

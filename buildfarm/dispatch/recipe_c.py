@@ -62,6 +62,7 @@ _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _DEFINITION = re.compile(rb"\s*(?:#|%:)\s*define\b")
+_STREAMS = (b"/dev/", b"/proc/")  # which only the compiler that the recipe starts has open
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _DRIVERS = Drivers()
 _PRECOMPILED = Precompiled()
@@ -83,8 +84,11 @@ async def prepare(
     if unit.listing is not None and unit.debug:
         raise NotAsText("its listing tells columns, which preprocessing changes")
     plain = recipe == "P2" or unit.full_preprocessing or clang
-    result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
-    lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, result.stdout)
+    first_try = result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
+    entered = entered_files(result.stdout)
+    if any(name.startswith(_STREAMS) for name in entered):
+        raise CannotTravel("it includes a stream of the recipe's")
+    lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, entered)
     if not plain and (
         (not result.succeeded and b"-fdirectives-only" in result.stderr)
         or await _tells_of_the_compile(unit, invocation, tool_path, result.stdout)
@@ -99,7 +103,8 @@ async def prepare(
     if not result.succeeded:
         raise CannotTravel("preprocessing failed")
     text = result.stdout
-    entered = entered_files(text)
+    if result is not first_try:
+        entered = entered_files(text)
     first = next((os.fsdecode(name) for name in entered if os.path.basename(name) != _PREINCLUDED), None)
     if _PRECOMPILED.may_be_used(unit, invocation, first):
         raise CannotTravel(REASON)
@@ -232,9 +237,9 @@ def _spelled(argument: str) -> str:
     return "--lto" if argument == "-flto" else argument
 
 
-def _lost_pragmas(unit: Unit, cwd: str, text: bytes) -> frozenset[bytes]:
-    """Names of pragmas that -fdirectives-only leaves out and that stand in files that went into `text`."""
-    names = (unit.source, *map(os.fsdecode, entered_files(text)))
+def _lost_pragmas(unit: Unit, cwd: str, entered: Sequence[bytes]) -> frozenset[bytes]:
+    """Names of pragmas that -fdirectives-only leaves out and that stand in the unit's files."""
+    names = (unit.source, *map(os.fsdecode, entered))
     paths = (os.path.join(cwd, name) for name in names)
     return frozenset().union(*(_lost_in(path, None if path.startswith(SYSTEM) else stamp(path)) for path in paths))
 

@@ -86,6 +86,12 @@ def file_stamp(path: str) -> Stamp | None:
     return found if regular else None
 
 
+def is_stream(path: str) -> bool:
+    """Whether what is there is no regular file: a second reader finds a pipe empty, or waits for it."""
+    found, regular = _look(path)
+    return found is not None and not regular
+
+
 def directory(path: str, limit: float | None = None) -> tuple[int, int] | None:
     """Which directory it is (device, inode); None: it is none.  `limit`: what `since` has just said."""
     system = f"{path}/".startswith(SYSTEM)

@@ -84,8 +84,8 @@ def without_distributor(argv: Sequence[str]) -> Sequence[str]:
 
 
 def is_device(path: str) -> bool:
-    """Whether `path` lies under /dev: never an output to record or to sweep."""
-    return path.startswith("/dev/")
+    """Whether `path` lies under /dev or /proc: never an output to record or to sweep, and no file to read twice."""
+    return path.startswith(("/dev/", "/proc/"))
 
 
 def is_conftest(path: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.fidelity import fortran_pieces as fortran_pieces  # they register themselves
+from tests.fidelity import further_pieces as further_pieces
 from tests.fidelity import habit_pieces as habit_pieces
 from tests.fidelity import later_pieces as later_pieces
 from tests.fidelity import more_pieces as more_pieces
