@@ -264,6 +264,9 @@ def test_what_is_in_place_is_done_while_it_waits_for_the_disk() -> None:
     assert [unit.output for unit in status.checked_out] == ["z.o"]
     assert status.units == Units(6, done=3, checked_out=1, waiting=2, remote=2, local=1, lookahead=1)
     assert (status.links_done, status.links_running) == (1, 0)
+    killed = translate(StatusRows("interrupted", BUILD, counters, checked_out=outs), "/p", START + 2)
+    assert [unit.output for unit in killed.checked_out] == ["x.o", "y.o", "z.o"], "after a kill only the disk counts"
+    assert (killed.units.done, killed.units.checked_out) == (1, 3)
 
 
 def test_retries_are_told_with_their_causes() -> None:

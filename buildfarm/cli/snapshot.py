@@ -99,7 +99,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 seconds=max(0.0, (now if running else _last_known(rows, now)) - out.started),
             )
             for out in rows.checked_out
-            if out.kind == "compile" and not out.arrived and not out.waits
+            if out.kind == "compile" and not out.waits and not (running and out.arrived)
         ),
         failures=tuple(
             Failure(
@@ -116,10 +116,11 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
 def _counted(rows: StatusRows) -> Counters:
     """The journal's counters, where a step whose result is in place is done: that only waits for the disk.
 
-    One that waits for its next attempt is not under way.
+    After a kill it may not be there yet, and only what was checked in is sure to be kept.  A step that waits for its
+    next attempt is not under way.
     """
     counters = rows.counters
-    arrived = [out for out in rows.checked_out if out.arrived]
+    arrived = [out for out in rows.checked_out if out.arrived and rows.state == "running"]
     units = [out for out in arrived if out.kind == "compile"]
     waiting = sum(out.waits and out.kind == "compile" for out in rows.checked_out if not out.arrived)
     links = sum(out.kind in ("link", "archive") for out in arrived)
