@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from buildfarm.conductor.ledger import Ledger
 from buildfarm.report.reporter import Reporter, UnitDone, UnitStarted
+from buildfarm.state import reader
 from buildfarm.state.claims import Standing, read_rows
 from buildfarm.state.journal import Journal
 from buildfarm.state.writer import JournalWriter
@@ -47,6 +51,29 @@ def test_a_check_in_is_told_when_the_journal_would_keep_it_after_a_kill(tmp_path
 
     asyncio.run(scenario())
     assert listener.found == [[Standing.ARRIVED]]
+
+
+def test_only_what_may_write_into_the_tree_waits_for_the_disk_before_it_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path)
+    build = sample.begin(journal)
+    waited = list[bool]()
+    monkeypatch.setattr(journal, "set_synchronous", waited.append)
+    known = list[str | None]()
+
+    async def scenario() -> None:
+        with JournalWriter(journal, tmp_path) as writer:
+            ledger = Ledger(writer, build, cast(Reporter, Listener(tmp_path)))
+            for left in (replace(sample.check_out(1, lookahead=True), outputs=()), sample.check_out(2)):
+                await ledger.check_out(left, output="/tree/1.o")
+                known.extend(out.output for out in reader.snapshot(tmp_path).checked_out[len(known) :])
+                if left.step == 1:
+                    assert waited == [False]
+
+    asyncio.run(scenario())
+    assert waited[1] is True
+    assert len(known) == 2, "one left that the journal did not know"
 
 
 def test_an_attempt_that_had_not_left_is_no_retry(tmp_path: Path) -> None:

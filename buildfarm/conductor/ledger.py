@@ -1,6 +1,6 @@
 """The conductor's pen: one place where facts go to the journal and, once they are facts, to the reporter.
 
-It orders nothing and decides nothing.  A check-out is awaited (a unit must not leave before it is durable); a
+It orders nothing and decides nothing.  A check-out is awaited (a unit must not leave before it is journaled); a
 check-in is not (the writer makes it durable with its batch).  The reporter hears of it once the journal has it as
 arrived: until then a crash costs that one unit again, and nobody has been told that it is done.
 """
@@ -66,12 +66,19 @@ class Ledger:
         return self._last_step
 
     async def check_out(self, record: CheckOut, *, output: str | None = None, again: bool = False) -> None:
-        """Durable when this returns.  `output` names a step that has none in the tree (lookahead).
+        """In the journal when this returns, and durable if the step may write into the tree.
+
+        `output` names a step that has none there (lookahead).  A cut of power may lose that it had left: nothing in the
+        tree is at stake before it is checked out with its outputs.
 
         `again`: a result that was held goes to its place now; that is no news to the reporter.
         """
         self._open[record.step] = record
-        await asyncio.wrap_future(self._writer.submit(lambda journal: journal.check_out(self._build, [record])))
+        at_stake = bool(record.outputs or record.temporaries)
+        check_out = self._writer.submit(
+            lambda journal: journal.check_out(self._build, [record]), durable=at_stake, prompt=True
+        )
+        await asyncio.wrap_future(check_out)
         if again:
             return
         self._reporter.unit_started(

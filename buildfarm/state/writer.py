@@ -50,6 +50,7 @@ class _Operation:
     apply: Callable[[Journal], Any]
     future: Future[Any]
     durable: bool
+    prompt: bool = False  # its commit is not put off, as that of what is durable never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class JournalWriter:
         self._idle = threading.Condition(self._lock)  # wakes who flushes
         self._queue: deque[_Operation] = deque()
         self._held: deque[_Held] = deque()
-        self._urgent = False  # there is something durable in the queue
+        self._urgent = False  # there is something in the queue that is not put off
         self._queued_since = 0.0  # the first in the queue, monotonic
         self._flushing = False  # a barrier is wanted now
         self._at_barrier = False
@@ -118,17 +119,18 @@ class JournalWriter:
         self._committer.start()
         self._syncer.start()
 
-    def submit(self, operation: Callable[[Journal], T], *, durable: bool = True) -> Future[T]:
+    def submit(self, operation: Callable[[Journal], T], *, durable: bool = True, prompt: bool = False) -> Future[T]:
         """Run `operation` in the next commit; the future has its result once that is made.
 
-        With `durable` False the commit need not wait for the disk (progress, nodes: a cut of power may lose
-        it).  The operation may run again after a failed commit, so it must do nothing but use the journal.
+        With `durable` False the commit need not wait for the disk (progress, nodes: a cut of power may lose it), and
+        not be made at once either, unless it is to be `prompt`.  The operation may run again after a failed commit, so
+        it must do nothing but use the journal.
         """
         future: Future[T] = Future()
         with self._lock:
             if self._closing:
                 raise JournalError("the journal is closed")
-            self._enqueue(_Operation(operation, future, durable))
+            self._enqueue(_Operation(operation, future, durable, prompt))
         return future
 
     def check_in(self, build: int, step: CheckIn, on_arrival: Callable[[], None] = _nothing) -> Future[bool]:
@@ -197,7 +199,7 @@ class JournalWriter:
         if not self._queue:
             self._queued_since = time.monotonic()
         self._queue.append(operation)
-        self._urgent = self._urgent or operation.durable
+        self._urgent = self._urgent or operation.durable or operation.prompt
         self._queued.notify()
 
     # --- the committing thread ---------------------------------------------------------------------------
