@@ -202,3 +202,28 @@ def test_what_a_goal_that_is_no_file_has_compiled_is_not_compiled_again(tmp_path
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) <= compiled + 1, "b.c, if it was not made ahead"
     assert "3 units kept; 3 results kept for recipes that run again" in result.stderr
+
+
+def test_what_needs_a_file_that_goes_is_not_compiled_again(tmp_path: Path) -> None:
+    """As CMake's Fortran: an object needs the stamp of a module, which a copy makes that nobody vouches for."""
+    (tree := tmp_path / "p").mkdir()
+    (tree / "Makefile").write_text(
+        "all: rest\n"
+        "m.o: m.f90\n"
+        "\tgfortran -O1 -c m.f90 -o m.o\n"
+        "m.stamp: m.o\n"
+        "\tcp m.mod m.stamp\n"
+        "u.o: u.f90 m.stamp\n"
+        "\tgfortran -O1 -c u.f90 -o u.o\n"
+        "rest: u.o\n"
+        "\t@: > begun; while test -e wait; do sleep 0.05; done\n"
+    )
+    (tree / "m.f90").write_text("module m\n  integer :: n = 1\nend module\n")
+    (tree / "u.f90").write_text("subroutine u\n  use m\n  print *, n\nend subroutine\n")
+    with Farm(count=1, jobs=2) as farm:
+        cut_off(tree, farm, units=2)
+        (tree / "m.stamp").touch()  # after any barrier
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 2, result.stderr
+    assert "1 file moved" in result.stderr and "1 result kept for recipes that run again" in result.stderr

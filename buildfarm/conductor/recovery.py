@@ -83,20 +83,21 @@ def examine(
     rows = read_rows(journal)
     spec = last.spec
     seen = suspects.find(spec.directory, spec.make_arguments, spec.environment)
-    sweep = recovery.plan_sweep(
-        rows,
-        boot_id=this_boot,
-        clock_ns=clock_ns,
-        recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
-        recipe_repeats=lambda path: os.path.normpath(path) in seen.repeated,
-        settled_ns=settled_ns,
-    )
     gone = recovery.unvouched(
         seen.files,
         rows,
         since_ns=max(recovery.trusted_before(last, this_boot, clock_ns), settled_ns or 0),
         until_ns=None if running else last_sign_of_life(journal.state_dir),
         verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
+    )
+    repeated = seen.repeated([removal.path for removal in gone])
+    sweep = recovery.plan_sweep(
+        rows,
+        boot_id=this_boot,
+        clock_ns=clock_ns,
+        recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
+        recipe_repeats=lambda path: os.path.normpath(path) in repeated,
+        settled_ns=settled_ns,
     )
     return Findings(sweep, tuple(gone), running, False, seen.troubles, look_for(rows, sweep, seen))
 

@@ -32,7 +32,6 @@ class Suspects:
         self._environment = environment
         self._directories: dict[str, str] = {}  # by the name that make uses
         self._continued: frozenset[str] | None = None
-        self._repeated: frozenset[str] | None = None
         self.troubles = troubles  # what could not be planned
         files = (target.key for target in self._targets if not target.phony and (target.recipe or target.grouped_with))
         self.files = tuple(dict.fromkeys(map(self._real, files)))
@@ -49,15 +48,24 @@ class Suspects:
             )
         return self._continued
 
-    @property
-    def repeated(self) -> frozenset[str]:
-        """Outputs of calls in recipes that make runs again, ended or not: of targets that are no files, or gone."""
-        if self._repeated is None:
-            due = (target for target in self._targets if target.calls and not _stands(target))
-            self._repeated = frozenset(
-                self._real(path) for target in due for call in target.calls for path in call.outputs
-            )
-        return self._repeated
+    def repeated(self, gone: Iterable[str]) -> frozenset[str]:
+        """Outputs of calls in recipes that make runs again, ended or not, once `gone` are away.
+
+        They are those of targets that are no files, or not there, and of what needs something of `gone`.
+        """
+        users: dict[str, list[Target]] = {}
+        stack = list(gone)
+        due = set(stack)
+        for target in self._targets if stack else ():
+            for needed in target.prerequisites:
+                users.setdefault(self._real(needed), []).append(target)
+        while stack:
+            for user in users.get(stack.pop(), ()):
+                if (path := self._real(user.key)) not in due:
+                    due.add(path)
+                    stack.append(path)
+        again = (target for target in self._targets if not _stands(target) or self._real(target.key) in due)
+        return frozenset(self._real(path) for target in again for call in target.calls for path in call.outputs)
 
     def _real(self, path: str) -> str:
         """A path as a tool that works there would name it: getcwd(3) resolves the links of directories."""
