@@ -425,6 +425,19 @@ def test_other_targets_written_since_the_barrier_go_unless_a_step_has_read_them(
     tree.journal.close()
 
 
+def test_what_a_step_has_made_is_known_under_another_name(tree: Tree) -> None:
+    """automake's recipes rename depfiles; a file that a kill has cut, or another one, is not taken for it."""
+    for name in ("a.Tpo", "b.Tpo"):
+        tree.write(name, name.encode())
+        tree.make(name)
+        (tree.root / name).rename(tree.root / f"{name}.Po")
+    made = recovery.made_as(read_rows(tree.journal).claims)
+    assert made(str(tree.root / "a.Tpo.Po"))
+    (tree.root / "b.Tpo.Po").write_bytes(b"b")
+    assert not made(str(tree.root / "b.Tpo.Po"))
+    assert not made(str(tree.root / "nowhere.Po"))
+
+
 def test_copying_the_old_time_onto_a_file_does_not_hide_it(tree: Tree) -> None:
     path = tree.write("half.h")
     os.utime(path, ns=(0, 0))

@@ -83,12 +83,14 @@ def examine(
     rows = read_rows(journal)
     spec = last.spec
     seen = suspects.find(spec.directory, spec.make_arguments, spec.environment)
+    is_whole = suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never
+    makefiles, made = frozenset(seen.makefiles), recovery.made_as(rows.claims)
     gone = recovery.unvouched(
         seen.files,
         rows,
         since_ns=max(recovery.trusted_before(last, this_boot, clock_ns), settled_ns or 0),
         until_ns=None if running else last_sign_of_life(journal.state_dir),
-        verified=suspects.is_whole if last.salvaged and last.owner.boot_id == this_boot else _never,
+        verified=lambda path: is_whole(path) or (path in makefiles and made(path)),
     )
     repeated = seen.repeated([removal.path for removal in gone])
     sweep = recovery.plan_sweep(

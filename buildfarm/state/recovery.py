@@ -353,6 +353,21 @@ def unvouched(
     return found
 
 
+def made_as(claims: Iterable[Claim], *, look: Look = look, hash_files: Hash = hash_files) -> Callable[[str], bool]:
+    """Whether a file is, byte for byte, what a step is recorded to have made, under whatever name.
+
+    automake's recipes rename the depfiles that their compiles write.
+    """
+    records = (claim.record for claim in claims if claim.standing is not Standing.PENDING)
+    made = {(record.size, record.mtime_ns, record.digest) for record in records if record is not None}
+
+    def is_one(path: str) -> bool:
+        found = look(path)
+        return found is not None and (found.size, found.mtime_ns, hash_files([path])[path]) in made
+
+    return is_one
+
+
 def _by_step(claims: Iterable[Claim]) -> dict[int, list[Claim]]:
     grouped: dict[int, list[Claim]] = {}
     for claim in claims:
