@@ -10,7 +10,7 @@ import pytest
 from tests import project
 from tests.farm import Farm, wait_until
 from tests.faults.room import checked_in
-from tests.tool import Running, buildfarm
+from tests.tool import Running, buildfarm, status
 
 MAKEFILE = """\
 all: a.o plain.o
@@ -201,7 +201,9 @@ def test_what_a_goal_that_is_no_file_has_compiled_is_not_compiled_again(tmp_path
         result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) <= compiled + 1, "b.c, if it was not made ahead"
-    assert "3 units kept; 3 results kept for recipes that run again" in result.stderr
+    assert "0 units kept; 3 results kept for recipes that run again" in result.stderr
+    units = status(tree)["units"]
+    assert (units["total"], units["done"], units["reused"]) == (4, 4, 0), "each is counted once"
 
 
 def test_what_needs_a_file_that_goes_is_not_compiled_again(tmp_path: Path) -> None:
@@ -227,3 +229,5 @@ def test_what_needs_a_file_that_goes_is_not_compiled_again(tmp_path: Path) -> No
         assert result.code == 0, result.stderr
         assert len(farm.compiles()) == 2, result.stderr
     assert "1 file moved" in result.stderr and "1 result kept for recipes that run again" in result.stderr
+    units = status(tree)["units"]
+    assert (units["total"], units["done"], units["reused"]) == (2, 1, 1)

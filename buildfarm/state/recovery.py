@@ -70,7 +70,7 @@ class SweepPlan:
     open_steps: tuple[int, ...] = ()  # checked out when the build died
     unfinished: tuple[int, ...] = ()  # steps that look whole and go only because their recipes may not have ended
     repeated: tuple[int, ...] = ()  # steps that stand, and whose recipes make runs again all the same
-    kept_units: int = 0
+    kept_units: int = 0  # that make does not ask for again
 
 
 UNFINISHED = "its recipe may not have ended"
@@ -214,10 +214,11 @@ class _Judge:
         if self.steady and fault is not None and present and self._may_be_whole(claims, faults):
             self.unfinished.append(step)
         if fault is None and present:
-            self.kept_steps.add(step)
             if standing is Standing.ARRIVED:
                 self.adopted.append(step)
-            if self.steady and self.interrupted and any(self.recipe_repeats(claim.path) for claim in claims):
+            if not self.interrupted or not any(self.recipe_repeats(claim.path) for claim in claims):
+                self.kept_steps.add(step)
+            elif self.steady:
                 self.repeated.append(step)
 
     def _keep_pending(self, step: int, present: Sequence[Claim]) -> None:
