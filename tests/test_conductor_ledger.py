@@ -14,6 +14,7 @@ from buildfarm.report.reporter import Reporter, UnitDone, UnitStarted
 from buildfarm.state import reader
 from buildfarm.state.claims import Standing, read_rows
 from buildfarm.state.journal import Journal
+from buildfarm.state.taint import Taken
 from buildfarm.state.writer import JournalWriter
 from tests import state_samples as sample
 from tests.farm import PATIENCE
@@ -100,3 +101,22 @@ def test_what_the_journal_could_not_take_is_told_at_the_end(tmp_path: Path) -> N
 
     assert asyncio.run(scenario()) == 1
     assert len(listener.found) == 1, "told twice"
+
+
+def test_what_is_taken_back_counts_no_more_where_it_was_counted(tmp_path: Path) -> None:
+    """A liar has made a unit of this build, one that lay in the store, and one of a build that was interrupted."""
+    journal = Journal.open(tmp_path)
+    build = sample.begin(journal)
+
+    async def scenario() -> tuple[int, ...]:
+        with JournalWriter(journal, tmp_path, barrier=lambda _: None) as writer:
+            ledger = Ledger(writer, build, cast(Reporter, Listener(tmp_path)))
+            ledger.reused(1)
+            for step in (1, 2, 3):
+                await ledger.check_out(sample.check_out(step, tmp_path / f"{step}.o", node="pi3:3632", lookahead=True))
+                ledger.check_in(replace(sample.check_in(step), kept=step == 2))
+            ledger.taken_away(Taken(tuple(str(tmp_path / name) for name in ("1.o", "2.o", "old.o"))))
+            tally = ledger.tally
+            return tally.done, tally.remote, tally.lookahead, tally.kept, ledger.reused_units
+
+    assert asyncio.run(scenario()) == (1, 1, 1, 0, 0)

@@ -52,6 +52,7 @@ class Ledger:
         self._last_step = 0
         self.over: dict[str, float] = {}  # seconds of the units that are done, failed, or held; by fingerprint
         self.linked: set[str] = set()  # main outputs of the link steps that are done
+        self._from_nodes: dict[str, tuple[bool, bool]] = {}  # main outputs: whether counted as kept, as lookahead
         self._totals: Totals | None = None
         self._untold: dict[int, UnitDone] = {}  # by step: in place, and the journal does not have it yet
         self.tally = Tally()
@@ -192,8 +193,15 @@ class Ledger:
 
     def taken_away(self, taken: Taken) -> None:
         """What was taken back is gone from the tree, and make is about to run again."""
-        self.tally.done -= len(taken.outputs)
-        self.tally.remote -= len(taken.outputs)
+        of_before = 0  # made by an earlier build, which this one continues
+        for output in taken.outputs:
+            counted = self._from_nodes.pop(output, None)
+            if counted is None:
+                of_before += 1
+            else:
+                self._count_unit(*counted, remote=True, by=-1)
+        if of_before:
+            self.reused(max(0, self.reused_units - of_before))
         self.tally.failed = self.tally.links_failed = 0
         self._writer.submit(lambda journal: forget(journal, self._build, taken.outputs))
 
@@ -235,13 +243,20 @@ class Ledger:
                 tally.links_failed += record.state is StepState.FAILED
         elif record.state is StepState.FAILED:
             tally.failed += 1
-        elif record.kept:
-            tally.kept += 1
         else:
-            tally.done += 1
-            tally.remote += out.node is not None
-            tally.local += out.node is None
-            tally.lookahead += out.lookahead
+            self._count_unit(record.kept, out.lookahead, remote=out.node is not None)
+            if out.node is not None and out.outputs:
+                self._from_nodes[out.outputs[0]] = record.kept, out.lookahead
+
+    def _count_unit(self, kept: bool, lookahead: bool, *, remote: bool, by: int = 1) -> None:
+        tally = self.tally
+        if kept:
+            tally.kept += by
+            return
+        tally.done += by
+        tally.remote += by * remote
+        tally.local += by * (not remote)
+        tally.lookahead += by * lookahead
 
 
 def _name(out: CheckOut) -> str:

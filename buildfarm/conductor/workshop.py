@@ -169,7 +169,7 @@ class Workshop:
             local=tally.local,
             lookahead=tally.lookahead,
             retries=tally.retries,
-            reused=self._begun.reused + tally.kept,
+            reused=ledger.reused_units + tally.kept,
             links=tally.links,
             links_failed=tally.links_failed,
             unseen=tally.unseen,
