@@ -200,7 +200,8 @@ def ci(home: Path, makefile: str) -> subprocess.CompletedProcess[str]:
     (home / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", home / ".ci" / "run")
     (home / "Makefile").write_text(makefile)
-    return subprocess.run([home / ".ci" / "run"], env=environment(), capture_output=True, text=True, check=False)
+    ours = {name: value for name, value in environment().items() if name not in ("ARGS", "WORKERS")}  # this make's
+    return subprocess.run([home / ".ci" / "run"], env=ours, capture_output=True, text=True, check=False)
 
 
 def test_ci_runs_make_check_with_ci_true_and_ends_with_pytests_closing_line(tmp_path: Path) -> None:
@@ -233,6 +234,18 @@ def test_holds():
 """
 
 
+def ci_of(home: Path, suite: str, lint: str = "true") -> subprocess.CompletedProcess[str]:
+    """What `.ci/run` does in a clone with these tests."""
+    home.mkdir()
+    (home / "test_suite.py").write_text(suite)
+    (home / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
+    return ci(
+        home,
+        f"check: lint types test\nlint:\n\t@{lint}\ntypes:\n"
+        f"test:\n\t{sys.executable} -m pytest -n $(or $(WORKERS),2) --dist worksteal $(ARGS)\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("broken", "breaks", "lint", "passes"),
     [(3, 1, "true", True), (1, 2, "true", False), (4, 1, "true", False), (1, 1, "false", False)],
@@ -242,18 +255,52 @@ def test_ci_gives_up_to_three_tests_a_second_chance_alone(
     tmp_path: Path, broken: int, breaks: int, lint: str, passes: bool
 ) -> None:
     home = tmp_path / "clone"
-    home.mkdir()
-    (home / "test_suite.py").write_text(SUITE.format(broken=broken, breaks=breaks))
-    (home / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
-    done = ci(
-        home,
-        f"check: lint types test\nlint:\n\t@{lint}\ntypes:\n"
-        f"test:\n\t{sys.executable} -m pytest -n $(or $(WORKERS),2) --dist worksteal $(ARGS)\n",
-    )
+    done = ci_of(home, SUITE.format(broken=broken, breaks=breaks), lint)
     assert (done.returncode == 0) == passes
     assert "what went wrong" in done.stdout
     assert (home / "held").read_text() == "x"  # what passed isn't run again
-    assert bool(re.search(rf"^=+ {broken} passed in .*=$", done.stdout.splitlines()[-1])) == passes
+    last = rf"^=+ {broken} passed in .*=$" if passes else rf"^=+ {broken} failed.* in .*=$"
+    assert re.search(last, done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("fault", "passes"),
+    [
+        ("os._exit(1)", True),  # its worker dies, and another one goes on
+        ("os.kill(os.getpid(), signal.SIGINT)", False),
+        ('pytest.exit("enough")', False),
+        ('raise SystemError("in the fixture")', False),
+    ],
+)
+def test_ci_gives_no_second_chance_unless_all_tests_were_run(tmp_path: Path, fault: str, passes: bool) -> None:
+    where = "fixture" if "fixture" in fault else "test"
+    suite = f"""
+import os, signal, time
+from pathlib import Path
+import pytest
+
+def first_time(name):
+    first = not Path(name).exists()
+    Path(name).touch()
+    return first
+
+def test_breaks():
+    assert not first_time("broken")
+
+@pytest.fixture
+def fixture():
+    if first_time("fixture"):
+        {fault if where == "fixture" else "pass"}
+
+def test_ends_it_all(fixture):
+    while not Path("broken").exists():
+        time.sleep(0.01)
+    if first_time("ended"):
+        {fault if where == "test" else "pass"}
+"""
+    done = ci_of(tmp_path / "clone", suite)
+    assert (done.returncode == 0) == passes, done.stdout
+    assert ("once more, alone" in done.stdout) == passes
 
 
 def test_make_help_names_every_goal() -> None:
