@@ -337,6 +337,10 @@ def test_native_options_stay_until_they_are_expanded() -> None:
         ("ld -m elf_x86_64 -z noexecstack --no-warn-rwx-segments -v", Kind.QUERY, ()),  # Kbuild's question
         ("ld -m elf_x86_64 -T kernel.lds -o kernel a.o", Kind.LINK, ("kernel",)),
         ("ld -z now -soname x.so a.o", Kind.LINK, ("a.out",)),
+        ("ld -T kernel.lds -o kernel", Kind.LINK, ("kernel",)),  # the script names the inputs
+        ("ld -c all.mri -o kernel", Kind.LINK, ("kernel",)),
+        ("ld -G a.o -o a.so", Kind.LINK, ("a.so",)),
+        ("ld -omagic a.o", Kind.LINK, ("magic",)),
     ],
 )
 def test_links_and_archives_name_what_they_write(command: str, kind: Kind, outputs: tuple[str, ...]) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from buildfarm.graph.names import is_device
 from buildfarm.model import Kind, ToolCall
 
-# Options of ld whose value is a word of its own, and no input; most are written with one dash or with two.
+# Options of ld whose value is a word of its own, and no input; most are written with one dash or with two.  Not -T and
+# -c, whose scripts may name inputs, and -G, which takes a number only (lexsup.c).
 _WITH_VALUE = re.compile(
-    r"""--? (?: [aAbefFGhILmPRTuyYz] | architecture | format | dependency-file | entry | auxiliary | filter | gpsize
-    | soname | dynamic-linker | library-path | plugin | plugin-opt | just-symbols | script | default-script
-    | undefined | require-defined | trace-symbol | defsym | fini | init | oformat | retain-symbols-file | rpath
-    | rpath-link | section-start | T(?:bss|data|text|text-segment|rodata-segment|ldata-segment) | version-script
-    | dynamic-list | wrap )""",
+    r"""--? (?: [aAbefFhILmOPRuyYz] | architecture | format | dependency-file | entry | auxiliary | filter | gpsize
+    | soname | dynamic-linker | library-path | plugin | plugin-opt | just-symbols | undefined | require-defined
+    | trace-symbol | defsym | fini | init | oformat | retain-symbols-file | rpath | rpath-link | section-start
+    | T(?:bss|data|text|text-segment|rodata-segment|ldata-segment) | version-script | dynamic-list | wrap )""",
     re.VERBOSE,
 )
 
@@ -84,7 +84,7 @@ def linker(name: str, argv: Sequence[str]) -> ToolCall:
             link_outputs.append(arg.partition("=")[2])
         elif arg == "--help":
             return ToolCall(Kind.QUERY, name, ())
-        elif arg.startswith("-o") and not arg.startswith("-omagic"):
+        elif arg.startswith("-o"):  # -omagic too: options with more letters that begin with o have two dashes
             output = arg[2:]
         elif _WITH_VALUE.fullmatch(arg):
             next(arguments, None)
