@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -471,3 +473,12 @@ def test_nothing_is_left_on_the_node(trip: Trip) -> None:
 def test_a_header_from_a_stream_of_the_recipes_is_left_to_its_own_compiler(trip: Trip, flag: str) -> None:
     with pytest.raises(CannotTravel, match="a stream of the recipe's"):
         trip.go(f"gcc -O2 -Iinc {flag} -c a.c")
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no /dev/shm here")
+def test_a_header_of_a_tree_in_memory_travels(trip: Trip) -> None:
+    with tempfile.NamedTemporaryFile("w", dir="/dev/shm", suffix=".h") as header:
+        header.write("#define X 3\n")
+        header.flush()
+        result = trip.go(f"gcc -O2 -Iinc -include {header.name} -c a.c")
+    assert (result.recipe, result.raw) == ("P2d", True)

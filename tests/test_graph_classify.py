@@ -208,6 +208,13 @@ def test_forms_that_may_not_travel_are_units_that_stay(command: str) -> None:
     assert not any(path.startswith("/dev/") for path in found.outputs)
 
 
+def test_trees_in_memory_are_trees() -> None:
+    found = call("gcc -MD -c /dev/shm/t/a.c -o /dev/shm/t/a.o")
+    assert found.outputs == ("/dev/shm/t/a.o", "/dev/shm/t/a.d")
+    assert found.unit is not None and found.unit.local_reason is None
+    assert call("gcc -o /dev/shm/t/prog /dev/shm/t/a.o").outputs == ("/dev/shm/t/prog",)
+
+
 @pytest.mark.parametrize(
     ("flags", "written"),
     [("", "a.su"), ("-o d/b.x.o", "d/b.x.su"), ("-o b", "b.su"), ("-fno-stack-usage", None)],

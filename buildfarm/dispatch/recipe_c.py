@@ -62,7 +62,7 @@ _COLUMN_MACRO = re.compile(rb"__builtin_(?:source_location|COLUMN)\b")
 # These point into string literals, which gcc refuses behind line markers (input.cc: get_substring_ranges_for_loc).
 _POINTS_INTO_STRINGS = b"[-Wformat"
 _DEFINITION = re.compile(rb"\s*(?:#|%:)\s*define\b")
-_STREAMS = (b"/dev/", b"/proc/")  # which only the compiler that the recipe starts has open
+_STREAM = re.compile(rb"/(?:dev/(?!shm/)|proc/)")  # which only the compiler that the recipe starts has open
 _PREPROCESSED = ("-fpreprocessed", "-fdirectives-only")
 _DRIVERS = Drivers()
 _PRECOMPILED = Precompiled()
@@ -86,7 +86,7 @@ async def prepare(
     plain = recipe == "P2" or unit.full_preprocessing or clang
     first_try = result = await _preprocess(unit, invocation, tool_path, depfile, plain=plain)
     entered = entered_files(result.stdout)
-    if any(name.startswith(_STREAMS) for name in entered):
+    if any(map(_STREAM.match, entered)):
         raise CannotTravel("it includes a stream of the recipe's")
     lost = frozenset() if plain else _lost_pragmas(unit, invocation.cwd, entered)
     if not plain and (

@@ -84,8 +84,11 @@ def without_distributor(argv: Sequence[str]) -> Sequence[str]:
 
 
 def is_device(path: str) -> bool:
-    """Whether `path` lies under /dev or /proc: never an output to record or to sweep, and no file to read twice."""
-    return path.startswith(("/dev/", "/proc/"))
+    """Whether `path` lies under /dev or /proc: never an output to record or to sweep, and no file to read twice.
+
+    Trees in memory lie in /dev/shm.
+    """
+    return path.startswith(("/dev/", "/proc/")) and not path.startswith("/dev/shm/")
 
 
 def is_conftest(path: str) -> bool:

@@ -170,7 +170,7 @@ def named_output(argv: Sequence[str], cwd: str) -> str:
     A lookahead claims none, nor does a compile to `/dev/null`.
     """
     words = list(pairwise(argv))
-    named = next((after for word, after in words if word == "-o" and not after.startswith("/dev/")), None)
+    named = next((after for word, after in words if word == "-o" and after != "/dev/null"), None)
     if named is None:
         plain = [word for before, word in words if not word.startswith("-") and before != "-o"]
         likely = (word for word in reversed(plain) if "." in os.path.basename(word))
