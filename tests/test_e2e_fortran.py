@@ -370,6 +370,15 @@ def test_a_build_that_no_node_helps_with_for_want_of_gcc_here_says_so_at_its_end
     assert why in made.stderr.splitlines()[-1]
 
 
+def test_a_trial_that_writes_no_object_is_no_bug(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n\tgfortran -c -o /dev/null m.f90\n")
+    (tmp_path / "m.f90").write_text("module m\nend module\n")
+    with Farm(count=1, jobs=1) as farm:
+        made = buildfarm("run", "-C", str(tmp_path), "--hosts", farm.hosts)
+    assert made.code == 0 and "BUG" not in made.stderr, made.stderr
+    assert (tmp_path / "m.mod").exists()
+
+
 def test_warnings_are_errors_and_the_node_may_not_look_into_the_source_s_directory(tmp_path: Path) -> None:
     """A home on the master is one on the node, and its distccd is another user: f951 warns of that in any case."""
     root = tmp_path / "home"

@@ -218,7 +218,7 @@ class Lookahead:
             return None
         mark = self._maker.toolbox.mark(invocation)
         self._note_asked(mark)
-        if unit.fortran is not None:
+        if unit.fortran is not None and outputs:  # else it tries something out (`-o /dev/null`)
             self.phases.asked(outputs[0])
         entry = self._entries.pop(mark, None)
         if entry is None or entry.job is None:
