@@ -128,6 +128,18 @@ def test_lookahead_on_a_full_node_that_has_gone_silent_gives_way_to_what_make_wa
     assert starts(living.handle(Succeeded(3, 1, 1.0), UNKNOWN + 6)) == [(1, 2, PI.key)], "it is made all the same"
 
 
+def test_a_node_that_did_not_answer_in_time_is_said_to_while_its_other_lookahead_gives_way() -> None:
+    other = Node("other", slots=1)
+    scheduler = farm(PI, other)
+    for unit in range(1, 6):
+        scheduler.handle(Submit(unit, "c", demanded=unit > 3), 0.0)
+    assert len(scheduler.handle(Tick(), UNKNOWN)) == 4, "a unit of each gives way, and both are asked"
+    scheduler.handle(Probed(other.key, ALL, "gcc 12"), UNKNOWN + 1)
+    (room,) = scheduler.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS)
+    assert isinstance(room, Cancel) and room.node == PI.key
+    assert scheduler.statuses()[0].reason == f"no answer within {FIRST_ANSWER_SECONDS:.0f} s"
+
+
 def test_a_node_that_answers_keeps_its_units_and_gets_the_next() -> None:
     scheduler = full()
     assert runs_here(scheduler.handle(Tick(), UNKNOWN)) == [1]

@@ -106,7 +106,11 @@ def test_the_second_result_of_a_step_does_not_count(state_dir: Path) -> None:
         journal.check_out(build, [sample.check_out(1)])
         assert journal.check_in(build, [sample.check_in(1)]) == 1
         assert journal.check_in(build, [sample.check_in(1, seconds=99.0)]) == 0
-        assert journal.durations_by_output() == {"/tree/1.o": 2.0}
+        journal.check_out(build, [sample.check_out(2)])
+        assert journal.arrive(build, sample.check_in(2))
+        assert not journal.arrive(build, sample.check_in(2, seconds=99.0)), "nor one that comes before the barrier"
+        assert journal.check_in_arrived(build, [2]) == {2}
+        assert journal.durations_by_output() == {"/tree/1.o": 2.0, "/tree/2.o": 2.0}
 
 
 def test_a_barrier_checks_in_what_has_arrived_and_not_what_left_again(state_dir: Path) -> None:
@@ -184,7 +188,9 @@ def test_an_attempt_that_lost_the_race_has_ended_with_it(state_dir: Path, arrive
         record = sample.check_in(1, OutputRecord("/tree/a.o", 1, 2, "d"), attempt=1)
         if arrives_first:
             journal.arrive(build, record)
-        journal.check_in(build, [record])
+            journal.check_in_arrived(build, [1])
+        else:
+            journal.check_in(build, [record])
     (step,) = reader.steps(state_dir, build)
     assert [(a.attempt, a.outcome, a.ended) for a in step.attempts] == [
         (1, "done", record.time),

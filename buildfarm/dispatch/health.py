@@ -188,8 +188,8 @@ class Health:
     def ask_again(self, reason: str | None = None) -> None:
         """It may hang: no unit until it has said that it is there."""
         if self.standing is Standing.UP:
-            self.standing, self._late = Standing.SILENT, False
-        self.reason = reason
+            self.standing, self._late, self.reason = Standing.SILENT, False, None
+        self.reason = reason or self.reason
 
     def drain(self) -> None:
         self.standing, self.retry_at = Standing.DRAINING, None

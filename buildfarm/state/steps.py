@@ -101,11 +101,11 @@ class StepTable:
         )
 
     def take_in(self, build: int, step: CheckIn) -> bool:
-        """A step has ended, but its outputs are not known to be on the disk; False: it is not checked out any more."""
+        """A step has ended, but its outputs are not known to be on the disk; False: it is not checked out, or had ended."""
         number = step_number(build, step.step)
         attempt = self._connection.execute(
             "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
-            " WHERE step.id = ? AND state = 'checked_out' AND (? = 0 OR attempt.attempt = ?)"
+            " WHERE step.id = ? AND state = 'checked_out' AND step.ended IS NULL AND (? = 0 OR attempt.attempt = ?)"
             " ORDER BY attempt.ended IS NULL DESC, attempt.attempt DESC LIMIT 1",
             (number, step.attempt, step.attempt),
         ).fetchone()
