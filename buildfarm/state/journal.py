@@ -341,8 +341,8 @@ class Journal:
     def arrive(self, build: int, step: CheckIn) -> bool:
         """The outputs are in place and hashed, but not yet known to be on the disk; the step stays checked out.
 
-        A kill of the build loses nothing of it, a cut of power leaves it to the sweep's hash.  False: it does not count,
-        as a second result of the same step.
+        A kill of the build loses nothing of it, a cut of power leaves it to the sweep's hash.  False: it does not
+        count, as a second result of the same step.
         """
         with self.transaction():
             return self._steps.take_in(build, step)

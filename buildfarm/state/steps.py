@@ -101,7 +101,7 @@ class StepTable:
         )
 
     def take_in(self, build: int, step: CheckIn) -> bool:
-        """A step has ended, but its outputs are not known to be on the disk; False: it is not checked out, or had ended."""
+        """A step has ended, its outputs not known to be on the disk; False: it is not checked out, or had ended."""
         number = step_number(build, step.step)
         attempt = self._connection.execute(
             "SELECT attempt.attempt, attempt.node, attempt.started FROM step JOIN attempt ON step.id = step"
