@@ -7,7 +7,7 @@ It knows nothing of buildfarm: what a test learns here comes from the daemons' o
         farm.compiles()         # [Compile(node=0, outcome="COMPILE_OK", compiler="gcc", source="a.c"), ...]
         farm.nodes[0].kill()    # SIGKILL of daemon, its children and their compilers; .restart() revives it
         farm.close_gate()       # with gated=True: compiles that begin from now on wait until open_gate()
-    farm.close_gate(after=3)  # three more may pass
+        farm.close_gate(after=3)  # the same, when three more have passed
 
 How a node is given compilers of ours: distccd runs only names that stand in `/usr/lib/distcc` (its whitelist,
 `serve.c: dcc_check_compiler_whitelist`), but it looks the *program* up on its own PATH, which `$DISTCCD_PATH`

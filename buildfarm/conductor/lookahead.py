@@ -467,9 +467,8 @@ class Lookahead:
                 entry.result = Declined(task, result)
             else:
                 self._ledger.set_aside(task.step, kept=False)
-                if (
-                    isinstance(result, CompileHere) and result.hung
-                ):  # and would hang again: when make asks it is compiled here
+                # It would hang again: when make asks, it is compiled here.
+                if isinstance(result, CompileHere) and result.hung:
                     entry.result = Declined(replace(task, step=self._ledger.new_step()), result)
             return False
         if not task.ahead:
