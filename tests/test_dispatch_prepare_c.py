@@ -177,19 +177,24 @@ def test_a_macro_of_the_compile_that_is_defined_and_not_used_changes_nothing(
     trip: Trip, macro: str, options: str
 ) -> None:
     """Trusted Firmware gives `-DBUILD_MESSAGE_TIMESTAMP='__TIME__", "__DATE__'` to all of its units."""
-    trip.write("stamp.h", f"#define STAMP {macro}\n#define SAY(x) f(x STAMP)\n#define PASTE(a, b) a##b\n")
+    paste = "#define PASTE(a, b) a##b\n#define TELL(x) __##x##__\n"
+    trip.write("stamp.h", f"#define STAMP {macro}\n#define SAY(x) f(x STAMP)\n{paste}")
     trip.write("stamped.c", '#include "stamp.h"\nint stamped(int x) { return x + PASTE(1, 2); }\n')
     result = trip.go(f"gcc {options} -DBUILT={macro} -c stamped.c")
     assert result.recipe == "P2d"
     assert result.raw or options.startswith("-flto")  # whose sections have names made of chance
 
 
-@pytest.mark.parametrize("use", ["STAMP", "BUILT", "PASTE(ST, AMP)", "SAY(STAMP)", "AGAIN"])
+@pytest.mark.parametrize("use", ["STAMP", "BUILT", "PASTE(ST, AMP)", "SAY(STAMP)", "AGAIN", "TELL(DATE)"])
 def test_a_macro_of_the_compile_is_found_wherever_it_is_used(
     trip: Trip, use: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ENVIRONMENT, "SOURCE_DATE_EPOCH", "86400")
-    trip.write("stamp.h", "#define STAMP __DATE__\n#define SAY(x) x x\n#define PASTE(a, b) a##b\n#define AGAIN STAMP\n")
+    trip.write(
+        "stamp.h",
+        "#define STAMP __DATE__\n#define SAY(x) x x\n#define PASTE(a, b) a##b\n#define AGAIN STAMP\n"
+        "#define TELL(x) __ ## x##__\n",
+    )
     trip.write("used.c", f'#include "stamp.h"\nconst char *used = {use};\n')
     result = trip.go("gcc -O1 -DBUILT=__DATE__ -c used.c")
     assert (result.recipe, result.raw) == ("P2", True)

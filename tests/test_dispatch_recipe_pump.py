@@ -272,6 +272,7 @@ def test_however_a_directive_is_spelt_its_file_goes_along(trip: Trip, text: str)
     [
         '#define NAME "a.h"\n#include NAME\n',
         "const char *when = __DATE__;\n",
+        "#define TELL(x) __ ## x##__\nconst char *when = TELL(DATE);\n",
         "const char *when = __TIMESTAMP__;\n",
         '%:include "a.h"\n',
         '%:/* */include "a.h"\n',
@@ -309,6 +310,7 @@ def test_what_is_not_clear_is_refused(trip: Trip, text: str) -> None:
         "-fsanitize=undefined",
         "-ffile-prefix-map=a=b",
         "-DWHEN=__TIME__",
+        "-DTELL(x)=__##x##__",
         "--sysroot=/",
         "-x c",
         "-MD -MG",

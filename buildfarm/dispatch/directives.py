@@ -29,6 +29,7 @@ _ODD_DIRECTIVES = (
     re.compile(rb"%:" + _BLANK + rb"(?:\\|/\*|include|import\b|embed\b|pragma\b)"),  # `%:` is `#`
 )
 _ASSEMBLER = re.compile(rb"\.inc(?:bin\b|lude(?!\w))")  # it would read a file of the node
+_PASTED = re.compile(rb"__\s*##\s*\w+\s*##\s*__\b")  # `__DATE__` and its like may be put together so
 # By a part that they share: one search for that ends it, mostly.
 _ODD_WORDS = (
     (b"E__", (b"__DATE__", b"__TIME__", b"__BASE_FILE__")),  # not this machine's there
@@ -71,6 +72,8 @@ def read(content: bytes) -> Directives:
             for word in words:
                 if word in content:
                     return Directives((), unclear=f"`{word.decode()}`")
+    if b"##" in content and (odd := _PASTED.search(content)) is not None:
+        return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
     if (odd := _ASSEMBLER.search(content)) is not None:
         return Directives((), unclear=f"`{os.fsdecode(odd[0])}`")
     for pattern in _ODD_DIRECTIVES:

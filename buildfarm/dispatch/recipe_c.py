@@ -36,7 +36,8 @@ from buildfarm.dispatch.tree import OURS, Tree
 from buildfarm.model import Invocation, Job, Language, SentFile, Text, Unit
 from buildfarm.value import dataclass
 
-_COMPILE_TIME_MACRO = re.compile(rb"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")
+# Or a name of such a form that is put together: `#define TELL(x) __##x##__`.
+_COMPILE_TIME_MACRO = re.compile(rb"__(?:(?:DATE|TIME|TIMESTAMP|BASE_FILE)__|\s*##\s*\w+\s*##\s*__\b)")
 # The assembler reads these by a name that means nothing, or another file, on a node.  No file is named where the
 # string ends and no other follows: `strncmp(p, ".include", 8)`.  `f(".include", NAME)` counts: f may be a macro.
 _ASSEMBLED_FILE = re.compile(

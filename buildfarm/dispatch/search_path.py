@@ -34,7 +34,7 @@ _ENVIRONMENT = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFI
 _ELSEWHERE = ("DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES")
 _SEARCHED = ("-isystem", "-iquote", "-idirafter", "-I")  # -I last: the others begin with it in lower case only
 _INCLUDED = ("-include", "-imacros")
-_NOT_THERE = re.compile("__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__")  # the same as this machine's
+_NOT_THERE = re.compile(r"__(?:DATE|TIME|TIMESTAMP|BASE_FILE)__|__\s*##")  # the same as this machine's
 _PLAIN = ("-D", "-U", "-W", "-O", "-g", "-m", "-std=", "--std=", "-f")
 _EXACT = frozenset({"-ansi", "-w", "-pthread", "-pedantic", "-pedantic-errors", "-pg", "-p", "-trigraphs", "-undef"})
 _UNCLEAR = (
