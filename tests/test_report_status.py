@@ -269,6 +269,14 @@ def test_what_is_in_place_is_done_while_it_waits_for_the_disk() -> None:
     assert (killed.units.done, killed.units.checked_out) == (1, 3)
 
 
+def test_a_node_that_had_units_when_its_build_was_killed_was_needed() -> None:
+    asked = replace(node("a:1", "a", 1), state="down", reason=report.NOT_PROBED)
+    status = translate(StatusRows("interrupted", BUILD, nodes=(replace(asked, done=1), asked)), "/p", START + 2)
+    assert [line.state for line in status.nodes] == ["up", "down"]
+    worked, idle = report.human(status).splitlines()[-2:]
+    assert "not asked" not in worked and "1 done" in worked and "was not needed" in idle
+
+
 def test_retries_are_told_with_their_causes() -> None:
     rows = StatusRows("running", BUILD, Counters(total=9, done=9, retried=2), retries=(("late", 1), ("lost", 2)))
     status = translate(rows, "/p", START)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.home import STATE_DIRECTORY
-from buildfarm.report.status import Build, Failure, NodeLine, Out, Planning, Status, Units
+from buildfarm.report.status import NOT_PROBED, Build, Failure, NodeLine, Out, Planning, Status, Units
 from buildfarm.report.text import relative
 from buildfarm.state.reader import identity, snapshot
-from buildfarm.state.views import Counters, StatusRows
+from buildfarm.state.views import Counters, NodeView, StatusRows
 
 
 def read(directory: Path, now: float) -> tuple[Status, str | None]:
@@ -89,7 +89,7 @@ def translate(rows: StatusRows, directory: str, now: float) -> Status:
                 mean_seconds=node.mean_seconds,
                 by_ssh=node.key if "@" in node.key else None,
             )
-            for node in rows.nodes
+            for node in map(_known, rows.nodes)
         ),
         checked_out=tuple(
             Out(
@@ -155,6 +155,11 @@ def _units(counters: Counters, retries: tuple[tuple[str, int], ...], *, complete
         reused=counters.reused,
         retries=retries,
     )
+
+
+def _known(node: NodeView) -> NodeView:
+    """A build writes down now and then how nodes stand: one that has done units since is known by them."""
+    return replace(node, state="up", reason=None) if node.done and node.reason == NOT_PROBED else node
 
 
 def _node_names(rows: StatusRows) -> dict[str, str]:
