@@ -14,7 +14,7 @@ from buildfarm.state import durable, recovery
 from buildfarm.state.claims import read_rows
 from buildfarm.state.identity import BOOT_ID_VARIABLE, boot_id
 from buildfarm.state.journal import BUILDS_KEPT, Journal
-from buildfarm.state.recovery import SweepPlan, plan_sweep, unvouched
+from buildfarm.state.recovery import BETWEEN_LINES_NS, SweepPlan, plan_sweep, unvouched
 from buildfarm.state.removal import perform
 from buildfarm.state.sight import last_sign_of_life, look
 from tests import state_samples as sample
@@ -296,12 +296,15 @@ def test_a_file_changed_by_its_own_recipe_before_the_last_barrier_stays(tree: Tr
     assert tree.sweep() == {"a.o"}
 
 
-def test_a_recipe_that_goes_on_after_its_compile_is_trusted_from_the_next_barrier(tree: Tree) -> None:
+def test_a_recipe_that_goes_on_after_its_compile_is_trusted_a_while_after_the_next_barrier(tree: Tree) -> None:
     tree.make("a.o")
     plan = tree.plan(recipe_continues=lambda _: True)
     assert reasons(plan) == {"a.o": "its recipe may not have ended"}
     assert not tree.plan().removed
-    tree.journal.set_barrier(tree.build, (tree.root / "a.o").stat().st_ctime_ns)
+    changed_ns = (tree.root / "a.o").stat().st_ctime_ns
+    tree.journal.set_barrier(tree.build, changed_ns)
+    assert reasons(tree.plan(recipe_continues=lambda _: True)) == {"a.o": "its recipe may not have ended"}
+    tree.journal.set_barrier(tree.build, changed_ns + BETWEEN_LINES_NS)
     assert not tree.plan(recipe_continues=lambda _: True).removed
 
 

@@ -73,6 +73,9 @@ class SweepPlan:
     kept_units: int = 0  # that make does not ask for again
 
 
+BETWEEN_LINES_NS = 2_000_000_000
+"""A barrier knows when the oldest running line of a recipe began; how long those before it took is guessed."""
+
 UNFINISHED = "its recipe may not have ended"
 CHANGED = "changed after its check-in"
 CUT_SHORT = "another command of its recipe had made it, and this one never ended"
@@ -297,7 +300,8 @@ class _Judge:
             return None
         elif self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
             return "its bytes are not those that were checked in"
-        if self.interrupted and found.changed_ns > self.trusted_ns and self.recipe_continues(claim.path):
+        lately = found.changed_ns > self.trusted_ns - BETWEEN_LINES_NS
+        if self.interrupted and lately and self.recipe_continues(claim.path):
             return UNFINISHED
         return None
 
