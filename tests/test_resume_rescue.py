@@ -117,6 +117,21 @@ def test_a_line_that_took_a_while_before_the_one_that_was_cut_off_does_not_end_a
     assert b"mark" in (tree / "a.o").read_bytes(), "the recipe's last line has run"
 
 
+def test_a_recipe_that_no_plan_has_is_not_taken_for_ended(tmp_path: Path) -> None:
+    """As automake's, whose directories a shell loop visits."""
+    tree = tmp_path / "p"
+    sub = write(tree / "sub")
+    (sub / "Makefile").write_text(MAKEFILE.replace("begun", "../begun").replace("-e wait", "-e ../wait"))
+    (tree / "Makefile").write_text("all:\n\tfor d in `cat list`; do (cd $$d && $(MAKE)) || exit; done\n")
+    (tree / "list").write_text("sub\n")
+    with Farm(count=1, jobs=2) as farm:
+        cut_off(tree, farm, units=2)
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == 2, result.stderr
+    assert b"mark" in (sub / "a.o").read_bytes(), "the recipe's last line has run"
+
+
 def test_fortran_that_no_plan_had_named_is_not_compiled_again_though_its_recipe_copied_the_module(
     tmp_path: Path,
 ) -> None:

@@ -173,7 +173,8 @@ def test_make_tells_its_file_targets_and_which_recipes_go_on(tmp_path: Path) -> 
         found = suspects.find(str(tree), goals, environment())
         assert found.troubles == ()
         assert set(found.files) == {str(tree / name) for name in ("program", "main.o", "table.txt", "stripped.o")}
-        assert found.continued == {str(tree / "stripped.o")}
+        goes_on = {name: found.continues(str(tree / name)) for name in ("main.o", "stripped.o", "no_target.o")}
+        assert goes_on == {"main.o": False, "stripped.o": True, "no_target.o": None}
 
 
 GOING_ON = """\
@@ -204,7 +205,8 @@ def test_a_recipe_that_ends_with_its_compile_does_not_go_on_however_that_is_word
     (tmp_path / "mpicc").chmod(0o755)
     found = suspects.find(str(tmp_path), ("all",), environment())
     goes_on = {"moved.o", "piped.o", "twice.o", "stamped.o", "listed.o", "emptied.o"}
-    assert {Path(path).name for path in found.continued} == goes_on
+    names = GOING_ON.partition("\n")[0].split()[1:]
+    assert {name: found.continues(str(tmp_path / name)) for name in names} == {name: name in goes_on for name in names}
 
 
 @pytest.mark.parametrize("name", ["main.o", "program", "lib.a"])

@@ -60,7 +60,7 @@ class Tree:
         *,
         rebooted: bool = False,
         clock_ns: int | None = None,
-        recipe_continues: Callable[[str], bool] = lambda _: False,
+        recipe_continues: Callable[[str], bool | None] = lambda _: False,
         recipe_repeats: Callable[[str], bool] = lambda _: False,
     ) -> SweepPlan:
         return plan_sweep(
@@ -186,6 +186,7 @@ def test_the_outputs_of_a_step_live_or_die_together(tree: Tree) -> None:
 def test_a_module_that_its_recipe_moved_away_takes_nothing_with_it(tree: Tree) -> None:
     tree.make("a.o", "a.mod")
     (tree.root / "a.mod").unlink()
+    tree.journal.set_barrier(tree.build, (tree.root / "a.o").stat().st_ctime_ns + BETWEEN_LINES_NS)
     assert not tree.plan(recipe_continues=lambda path: path.endswith("a.mod")).removed
 
 
@@ -306,6 +307,19 @@ def test_a_recipe_that_goes_on_after_its_compile_is_trusted_a_while_after_the_ne
     assert reasons(tree.plan(recipe_continues=lambda _: True)) == {"a.o": "its recipe may not have ended"}
     tree.journal.set_barrier(tree.build, changed_ns + BETWEEN_LINES_NS)
     assert not tree.plan(recipe_continues=lambda _: True).removed
+
+
+@pytest.mark.parametrize(
+    ("told", "goes"),
+    [({}, True), ({"a.o": False}, False), ({"a.o": True}, True), ({"a.o": False, "a.mod": True}, True)],
+)
+def test_what_is_known_of_a_recipe_holds_for_all_that_a_step_writes(
+    tree: Tree, told: dict[str, bool], goes: bool
+) -> None:
+    """Plans may name the object alone; of what no plan has anything may come."""
+    tree.make("a.o", "a.mod")
+    plan = tree.plan(recipe_continues=lambda path: told.get(os.path.basename(path)))
+    assert set(reasons(plan)) == ({"a.o", "a.mod"} if goes else set())
 
 
 def test_an_arrived_object_is_not_taken_for_the_end_of_its_recipe(tree: Tree) -> None:

@@ -97,7 +97,7 @@ def examine(
         rows,
         boot_id=this_boot,
         clock_ns=clock_ns,
-        recipe_continues=lambda path: os.path.normpath(path) in seen.continued,
+        recipe_continues=seen.continues,
         recipe_repeats=lambda path: os.path.normpath(path) in repeated,
         settled_ns=settled_ns,
     )

@@ -31,7 +31,7 @@ class Suspects:
         self._targets = tuple(targets)
         self._environment = environment
         self._directories: dict[str, str] = {}  # by the name that make uses
-        self._continued: frozenset[str] | None = None
+        self._continues: dict[str, bool] | None = None  # by output
         self.troubles = troubles  # what could not be planned
         files = (target.key for target in self._targets if not target.phony and (target.recipe or target.grouped_with))
         self.files = tuple(dict.fromkeys(map(self._real, files)))
@@ -39,14 +39,18 @@ class Suspects:
         self.makefiles = tuple(dict.fromkeys(map(self._real, makefiles)))
         """Those that the instances read."""
 
-    @property
-    def continued(self) -> frozenset[str]:
-        """Outputs of a step whose recipe has commands after it.  Most sweeps need not know."""
-        if self._continued is None:
-            self._continued = frozenset(
-                self._real(path) for target in self._targets for path in _continued(target, self._environment)
-            )
-        return self._continued
+    def continues(self, path: str) -> bool | None:
+        """Whether the recipe of the call that writes `path` has commands after it; None: no plan has that call.
+
+        Most sweeps need not know.
+        """
+        if self._continues is None:
+            self._continues = {}
+            for target in self._targets:
+                for output, goes_on in _continued(target, self._environment):
+                    real = self._real(output)
+                    self._continues[real] = goes_on or self._continues.get(real, False)
+        return self._continues.get(os.path.normpath(path))
 
     def repeated(self, gone: Iterable[str]) -> frozenset[str]:
         """Outputs of calls in recipes that make runs again, ended or not, once `gone` are away.
@@ -91,14 +95,14 @@ def _stands(target: Target) -> bool:
     return not target.phony and os.path.exists(target.key)
 
 
-def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
-    """The outputs of this target's calls that later commands of its recipe may change."""
+def _continued(target: Target, environment: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
+    """The outputs of this target's calls, and whether later commands of its recipe may change them."""
     if not target.calls:
         return
     last = next((line for line in reversed(target.recipe) if _may_write(line, target.directory, environment)), "")
     for call in target.calls:
-        if not call.ends_line or call.line != last:
-            yield from call.outputs
+        goes_on = not call.ends_line or call.line != last
+        yield from ((output, goes_on) for output in call.outputs)
 
 
 def _may_write(line: str, directory: str, environment: Mapping[str, str]) -> bool:

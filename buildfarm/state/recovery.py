@@ -106,15 +106,16 @@ def plan_sweep(
     clock_ns: int,
     look: Look = look,
     hash_files: Hash = hash_files,
-    recipe_continues: Callable[[str], bool] = _nothing,
+    recipe_continues: Callable[[str], bool | None] = _nothing,
     recipe_repeats: Callable[[str], bool] = _nothing,
     settled_ns: int | None = None,
 ) -> SweepPlan:
     """Judge every file that the journal knows; touches nothing.
 
     `recipe_continues(path)`: the recipe that made this output has commands after the step's, so that a check-in after
-    the last barrier does not say that the recipe had ended.  `recipe_repeats(path)`: make runs that recipe again, ended
-    or not.  `settled_ns`: make has outlived the build, and no recipe of it that still runs began before.
+    the last barrier does not say that the recipe had ended; None: nobody knows, so it may.  `recipe_repeats(path)`:
+    make runs that recipe again, ended or not.  `settled_ns`: make has outlived the build, and no recipe of it that
+    still runs began before.
     """
     build = rows.build
     if build is None:
@@ -147,7 +148,7 @@ class _Judge:
     rebooted: bool
     trusted_ns: int
     look: Look
-    recipe_continues: Callable[[str], bool]
+    recipe_continues: Callable[[str], bool | None]
     recipe_repeats: Callable[[str], bool]
     settled_ns: int | None
     steady: bool  # the clock has run on since the build: a later change has a later time
@@ -202,7 +203,8 @@ class _Judge:
         standing = claims[0].standing
         present = [claim for claim in claims if claim.path in self.seen]
         self.forgotten += [claim.path for claim in claims if claim.path not in self.seen]
-        faults = {claim.path: self._fault(claim, digests) for claim in present}
+        continues = self._continues(claims) is not False
+        faults = {claim.path: self._fault(claim, digests, continues) for claim in present}
         if self.interrupted and present:
             faults.update((claim.path, "is missing") for claim in self._lost(claims))
         fault = next((f"{os.path.basename(path)}: {why}" for path, why in faults.items() if why), None)
@@ -270,9 +272,14 @@ class _Judge:
             for claim in claims
             if claim.path not in self.seen and claim.record is not None and claim.path.endswith(MODULE_SUFFIXES)
         ]
-        return [] if lost and any(self.recipe_continues(claim.path) for claim in claims) else lost
+        return [] if lost and self._continues(claims) else lost
 
-    def _fault(self, claim: Claim, digests: Mapping[str, str | None]) -> str | None:
+    def _continues(self, claims: Sequence[Claim]) -> bool | None:
+        """`recipe_continues` of a step; plans name the object of a Fortran unit, and not always its modules."""
+        told = {self.recipe_continues(claim.path) for claim in claims} - {None}
+        return any(told) if told else None
+
+    def _fault(self, claim: Claim, digests: Mapping[str, str | None], continues: bool) -> str | None:
         """Why this output can't be vouched for; None: it can."""
         found = self.seen[claim.path]
         if not found.regular:
@@ -301,7 +308,7 @@ class _Judge:
         elif self.interrupted and self.rebooted and digests.get(found.real) != claim.record.digest:
             return "its bytes are not those that were checked in"
         lately = found.changed_ns > self.trusted_ns - BETWEEN_LINES_NS
-        if self.interrupted and lately and self.recipe_continues(claim.path):
+        if self.interrupted and lately and continues:
             return UNFINISHED
         return None
 
