@@ -370,6 +370,30 @@ def test_results_made_ahead_survive_a_kill_and_are_used(tmp_path: Path) -> None:
     assert status(tree)["units"]["lookahead"] >= 2
 
 
+def test_what_an_interrupted_build_made_ahead_lends_its_modules_to_what_is_missing(tmp_path: Path) -> None:
+    """Make comes to none of these before the rest of the chain is on the node."""
+    tree = module_chain(tmp_path / "p", prerequisites=True)
+    with (tree / "Makefile").open("a") as makefile:
+        makefile.write("m0.o:\n\tgfortran -O1 -c m0.f90 -o $@\n\tuntil test -e go; do sleep 0.05; done\n")
+    (tree / "go").touch()
+    expected = makes_tree(tree)
+    (tree / "go").unlink()
+    with Farm(count=1, jobs=32, gated=True) as farm:
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "m4.o")) as build:
+            wait_until(held(tree, 4), "half of the chain to be made ahead")
+            build.kill_all()
+        compiled = len(farm.compiles())
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts)) as build:
+            wait_until(lambda: farm.waiting() >= 12, "the other half and its users on the node")
+            (tree / "go").touch()
+            farm.open_gate()
+            result = build.wait()
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) - compiled <= 13  # m0.o's recipe was cut off: its object may have been kept
+    assert project.digests(tree) == expected
+
+
 def test_a_unit_whose_header_is_made_later_waits_for_it(tmp_path: Path) -> None:
     tree = files(
         tmp_path / "p",

@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import field
+from types import MappingProxyType
 
 from buildfarm.conductor import searched
 from buildfarm.conductor.probes import Probes
@@ -135,14 +136,19 @@ class Witness:
         seen[found] = digest
         return not young or (path is not None and path.endswith(MODULE_SUFFIXES) and digest == seen.get(path))
 
-    def holds(self, inputs: Mapping[str, str], *, named: bool = True) -> bool:
-        """Whether all is as it was.  Without `named` no output names the modules that were read: copies will do."""
+    def holds(
+        self, inputs: Mapping[str, str], *, named: bool = True, private: Mapping[str, str] = MappingProxyType({})
+    ) -> bool:
+        """Whether all is as it was.  Without `named` no output names the modules that were read: copies will do.
+
+        `private` as in `take`.
+        """
         look = _Look()
         for path, digest in inputs.items():
             if digest == ABSENT:
                 if self._has(*os.path.split(path), look) and (named or not self._is_copy(path, inputs)):
                     return False
-            elif self._digest(path, stamp(path)) != digest:
+            elif self._digest(actual := private.get(os.path.normpath(path), path), stamp(actual)) != digest:
                 return False
         return True
 

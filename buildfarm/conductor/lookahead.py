@@ -10,7 +10,8 @@ the store with the digests of all that it was made from.  When make asks, the di
 and the unit is made anew.  So a wrong guess costs slots, never truth.
 
 Fortran units go in two phases (`phases`), also those that make asks for before they were foreseen: others wait for
-their modules.
+their modules.  So the results of an earlier build are looked at as soon as they are foreseen, and lend theirs; in
+other languages nobody needs them before make asks.
 
 An entry is, one after the other: *foreseen*, in the queue or parked until a file has come; *under way*, once it has a
 job; *over*, with its result in the store, or in hand if make has asked meanwhile, or with none.  A failed lookahead is
@@ -36,13 +37,13 @@ from buildfarm.conductor.making import Maker
 from buildfarm.conductor.outlook import Outlook
 from buildfarm.conductor.phases import Chapter, Phases
 from buildfarm.conductor.searched import is_vague
-from buildfarm.conductor.task import Compiled, Task
+from buildfarm.conductor.task import Compiled, Modules, Task
 from buildfarm.conductor.workbench import Urgency, Workbench
 from buildfarm.dispatch.prepared import CannotTravel
 from buildfarm.dispatch.stamps import Stamp, stamps
 from buildfarm.graph.classify import stays
 from buildfarm.model import MODULE_SUFFIXES, Invocation, Unit
-from buildfarm.state.store import ObjectStore
+from buildfarm.state.store import ObjectStore, StoredResult
 from buildfarm.value import dataclass
 
 TICK = 0.2  # seconds between looks at what waits for a file
@@ -88,6 +89,7 @@ class _Entry:
     result: Ahead | Declined | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     in_store: bool = False
+    kept: bool = False  # what is in the store is an earlier build's
     tries: int = 0
     seat: Seat = NO_SEAT  # of the call for which it was begun
 
@@ -143,7 +145,7 @@ class Lookahead:
             if entry is not None:
                 entry.seconds = foreseen.seconds
                 entry.urgency.path = _path(entry, foreseen)
-            elif mark not in self._store:  # a result of an earlier build is looked at when make asks
+            elif unit.fortran is not None or mark not in self._store:  # else it is looked at when make asks
                 self._add(foreseen, unit)
             else:
                 continue
@@ -221,7 +223,7 @@ class Lookahead:
         if unit.fortran is not None and outputs:  # else it tries something out (`-o /dev/null`)
             self.phases.asked(outputs[0])
         entry = self._entries.pop(mark, None)
-        if entry is None or entry.job is None:
+        if entry is None or entry.job is None or entry.kept:
             stored = await self._from_store(mark, invocation, unit, seat, kept=True)
             if stored is not None or unit.fortran is None or stays(unit):
                 return stored
@@ -241,7 +243,7 @@ class Lookahead:
             self._entries[mark] = entry
             raise
         if entry.in_store:
-            return await self._from_store(mark, invocation, unit, seat, kept=False)
+            return await self._from_store(mark, invocation, unit, seat, kept=entry.kept)
         if isinstance(entry.result, Ahead) and entry.result.task.ahead:
             await self._in_order(unit, outputs[0], entry.inputs, seat)
             seen = _stamps(entry.inputs)
@@ -443,10 +445,17 @@ class Lookahead:
         try:
             try:
                 await self._witness.settled(entry.waits_for)
-                task = await self._task(entry)
-                read = await self.phases.read(chapter, task)
+                stored = await self._kept(entry)
+                if stored is None:
+                    task, read = await self._read(entry, chapter)
+                else:
+                    self.phases.writes(chapter, stored.outputs)
             finally:
                 self.phases.expected_came()
+            if stored is not None:
+                if await self._lend(entry, chapter, stored):
+                    return True
+                task, read = await self._read(entry, chapter)
             modules = await self.phases.make_modules(chapter, task, read, ahead=not entry.wanted)
             del read
             entry.coding = True
@@ -457,6 +466,34 @@ class Lookahead:
         finally:
             chapter.close()
         return await self._keep(entry, task, result, modules.borrowed)
+
+    async def _read(self, entry: _Entry, chapter: Chapter) -> tuple[Task, Modules]:
+        """The unit's text is read: others can tell which modules it writes."""
+        task = await self._task(entry)
+        return task, await self.phases.read(chapter, task)
+
+    async def _kept(self, entry: _Entry) -> StoredResult | None:
+        """What an earlier build made ahead; None too where make asks: `take` has looked at it."""
+        if entry.wanted or entry.mark not in self._store:
+            return None
+        return await asyncio.to_thread(self._store.get, entry.mark)
+
+    async def _lend(self, entry: _Entry, chapter: Chapter, stored: StoredResult) -> bool:
+        """Lend others the modules of a result that an earlier build made, if it still fits; False: make it anew.
+
+        One whose inputs are not all there can't be judged yet: that is left to the moment when make asks.
+        """
+        read = [path for path, digest in stored.inputs.items() if digest]
+        modules = [[os.path.normpath(path)] for path in read if path.endswith(MODULE_SUFFIXES)]
+        private = await self.phases.borrow(chapter, modules)
+        if self._witness.holds(stored.inputs, named=entry.unit.depfile is not None, private=private):
+            task = self._maker.stored_task(entry.invocation, tuple(stored.outputs), entry.mark, kept=True)
+            self._over.append(task)
+            chapter.close(held.from_store(stored, task, {}).made)
+        elif all(os.path.exists(private.get(os.path.normpath(path), path)) for path in read):
+            return False
+        entry.in_store = entry.kept = True
+        return True
 
     async def _keep(
         self, entry: _Entry, task: Task, result: Compiled | CompileHere | Stranded, borrowed: Mapping[str, str]

@@ -97,7 +97,7 @@ class Phases:
         read = await self._maker.read(task)
         assert read.text is not None, "BUG: a unit was read to no text"
         directory = final_directory(task.unit, task.invocation.cwd)
-        self._writes(chapter, (os.path.join(directory, name) for name in read.text.scanned.possible_module_files))
+        self.writes(chapter, (os.path.join(directory, name) for name in read.text.scanned.possible_module_files))
         return read
 
     def in_store(self, output: str, modules: Iterable[str]) -> None:
@@ -105,9 +105,9 @@ class Phases:
         if output not in self._read:
             chapter = Chapter(output)
             chapter.close()
-            self._writes(chapter, modules)
+            self.writes(chapter, modules)
 
-    def _writes(self, chapter: Chapter, modules: Iterable[str]) -> None:
+    def writes(self, chapter: Chapter, modules: Iterable[str]) -> None:
         """It is known which module files, by final path, the unit may write."""
         for path in modules:
             self._definers[path] = chapter
@@ -125,7 +125,7 @@ class Phases:
         needed = self._needed(task, read.text.scanned)
         borrowed: dict[str, str] = {}
         if ahead:
-            borrowed = await self._borrow(chapter, needed)
+            borrowed = await self.borrow(chapter, needed)
         else:
             for paths in needed:
                 if self._definer(paths, chapter) is None:  # a file that is there may be the one of before
@@ -218,7 +218,7 @@ class Phases:
         directories = [os.path.join(cwd, name) for name in ("", *SearchPath.of(task.unit, cwd).directories)]
         return [[os.path.normpath(os.path.join(directory, name)) for directory in directories] for name in names]
 
-    async def _borrow(self, chapter: Chapter, needed: list[list[str]]) -> dict[str, str]:
+    async def borrow(self, chapter: Chapter, needed: list[list[str]]) -> dict[str, str]:
         """The private files, by final path, of the modules that a unit needs and others have made."""
         borrowed: dict[str, str] = {}
         for paths in needed:
