@@ -51,6 +51,18 @@ def test_what_stands_is_not_compiled_again_for_a_plan_that_errs(tmp_path: Path) 
     assert units["done"] == units["total"] == 2
 
 
+def test_nothing_stands_where_make_is_told_to_make_everything(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path / "p")
+    with Farm(count=1, jobs=32, gated=True) as farm:
+        assert buildfarm("run", "-C", str(tree), "--hosts", farm.hosts).code == 0
+        farm.close_gate()
+        with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-kB", "-j1")) as build:
+            wait_until(lambda: farm.waiting() == UNITS + 1, "all units on the node, of which make has asked for one")
+            wait_until(lambda: status(tree)["units"]["total"] == UNITS + 1, "all units to be counted")
+            farm.open_gate()
+            assert build.wait().code == 0
+
+
 @pytest.mark.parametrize("change", ["STAMP=new", "common.h"])
 def test_what_make_asks_for_all_the_same_is_made_ahead(tmp_path: Path, change: str) -> None:
     tree = tree_of(tmp_path / "p")

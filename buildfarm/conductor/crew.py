@@ -37,6 +37,7 @@ from buildfarm.conductor.workbench import Workbench
 from buildfarm.dispatch import ssh
 from buildfarm.dispatch.events import Probed
 from buildfarm.dispatch.palette import Palette
+from buildfarm.make.arguments import parse
 from buildfarm.make.jobserver import JobServer
 from buildfarm.make.server import StubServer
 from buildfarm.model import Invocation, Node
@@ -89,7 +90,8 @@ class Crew:
         self.lookahead = Lookahead(
             maker, self._farm, ledger, self._store, enabled=request.lookahead and bool(begun.nodes)
         )
-        standing = Standing(partial(reader.delivered, begun.state_dir))
+        anew = parse(request.make_words).always  # then nothing stands
+        standing = Standing(dict if anew else partial(reader.delivered, begun.state_dir))
         self._foresight = Foresight(
             *(directory, ledger, toolbox, durations, standing, self.lookahead.foresee), goals=len(request.goals)
         )

@@ -127,6 +127,7 @@ class MakeArguments:
     question: bool = False  # -q
     touch: bool = False  # -t
     keep_going: bool = False  # -k and no later -S
+    always: bool = False  # -B
     variables: Mapping[str, str] = field(default_factory=dict)  # of `definitions`: the last value, as typed
 
     @property
@@ -170,6 +171,7 @@ def parse(words: Sequence[str]) -> MakeArguments:
         question="q" in keys,
         touch="t" in keys,
         keep_going=next((key for key in reversed(keys) if key in ("k", "S")), None) == "k",
+        always="B" in keys,
         variables={definition.name: definition.value for definition in definitions},
     )
 
