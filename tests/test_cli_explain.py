@@ -55,6 +55,16 @@ def test_why_a_unit_was_compiled_is_told_for_each_of_makes_reasons(tree: Path) -
     assert reasons[-1] == "no build of this tree had made it before"
 
 
+def test_what_is_made_beside_an_object_has_the_objects_story(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("a.o: a.c\n\t$(CC) -MMD -c $< -o $@\n")
+    (tmp_path / "a.c").write_text("int a;\n")
+    _run(tmp_path)
+    _touch(tmp_path / "a.c")
+    _run(tmp_path)
+    assert len(_why(tmp_path, "a.d")) == 2
+    assert _why(tmp_path, "a.d") == _why(tmp_path)
+
+
 def test_what_make_would_do_now_is_told(tree: Path) -> None:
     assert "now: up to date" in buildfarm("explain", "-C", str(tree), "a.o").stdout
     stamp = (tree / "a.o").stat().st_mtime + 5

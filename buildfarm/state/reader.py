@@ -169,7 +169,7 @@ def identity(state_dir: Path) -> tuple[BuildSpec, str] | None:
 
 
 def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
-    """Every step that had `output` (absolute, normal) for its main or another output, the latest first.
+    """Every step whose main output was `output` (absolute, normal) or what was last made with it, the latest first.
 
     However its recipe spells that (`./a.o`); and those that were to make it ahead of make when their build died: they
     claimed no output.
@@ -179,7 +179,8 @@ def story(state_dir: Path, output: str) -> tuple[StepView, ...]:
         paths = [pack(output), *_spelled_otherwise(db, output)]
         these = f"({', '.join('?' * len(paths))})"
         condition = (
-            f"output IN {these} OR step.id IN (SELECT step FROM output WHERE path IN {these}) OR (output IS NULL"
+            f"output IN {these} OR output IN (SELECT step.output FROM output JOIN step ON step.id = output.step"
+            f" WHERE path IN {these}) OR (output IS NULL"
             f" AND state = 'swept' AND fingerprint IN (SELECT fingerprint FROM step WHERE output IN {these}))"
         )
         return _steps(db, condition, (*paths, *paths, *paths))[::-1]
