@@ -45,6 +45,16 @@ def test_every_unit_of_the_longest_chain_and_every_fault_is_in_a_table() -> None
     assert "closed after 12 of 4096 bytes &lt;b&gt;&amp;" in text
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_chain_that_is_shorter_than_the_sum_of_its_steps_says_why(overlap: bool) -> None:
+    from dataclasses import replace
+
+    made = history()
+    seconds = sum(made.steps[number].seconds for number in made.critical_path)
+    text = page.render(replace(made, critical_seconds=seconds / 2 if overlap else seconds))
+    assert ("Its steps overlap" in text) == overlap
+
+
 def test_shares_of_the_nodes_add_up() -> None:
     rows = page.node_rows(history())
     assert sum(row.share for row in rows) == pytest.approx(1.0)
