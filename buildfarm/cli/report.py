@@ -30,7 +30,7 @@ written.
 @directory_option
 @config_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help=f"Default: {DEFAULT_PAGE}.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a Chrome trace too.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="A Chrome trace; the page only with -o.")
 @click.option("--build", type=click.IntRange(min=1), metavar="N", help="Of this build; default: the last one.")
 def report(directory: str, config: Path | None, output: Path | None, trace: Path | None, build: int | None) -> int:
     """Show the last build as one page that needs no network.
