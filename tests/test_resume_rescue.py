@@ -10,6 +10,7 @@ import pytest
 from tests import project
 from tests.farm import Farm, wait_until
 from tests.faults.room import checked_in
+from tests.test_e2e_lookahead import held
 from tests.tool import Running, buildfarm, status
 
 MAKEFILE = """\
@@ -33,12 +34,17 @@ def write(tree: Path) -> Path:
     return tree
 
 
-def cut_off(tree: Path, farm: Farm, units: int) -> None:
-    """Kill all of a build, with so many units checked in, between a recipe's compile and the rest of it."""
+def cut_off(tree: Path, farm: Farm, units: int, ahead: int = 0) -> None:
+    """Kill all of a build, with so many units checked in, between a recipe's compile and the rest of it.
+
+    `ahead`: so many results are held by then.
+    """
     (tree / "wait").touch()
     with Running(("run", "-C", str(tree), "--hosts", farm.hosts, "-j2")) as build:
         wait_until((tree / "begun").exists, "the recipe to go on after the compile")
         wait_until(lambda: sum(path.endswith(".o") for path in checked_in(tree)) == units, "the check-ins")
+        if ahead:
+            wait_until(held(tree, ahead), "results made ahead")
         build.kill_all()
     (tree / "wait").unlink()
     (tree / "begun").unlink()
@@ -259,3 +265,33 @@ def test_what_needs_a_file_that_goes_is_not_compiled_again(tmp_path: Path) -> No
     assert "1 file moved" in result.stderr and "1 result kept for recipes that run again" in result.stderr
     units = status(tree)["units"]
     assert (units["total"], units["done"], units["reused"]) == (2, 1, 1)
+
+
+DATED = """\
+all: rest
+\t$(MAKE) held.o
+.PHONY: objects
+objects:
+\tgcc -O1 -c when.c
+\tgcc -O1 -c plain.c
+rest: objects
+\t@: > begun; while test -e wait; do sleep 0.05; done
+held.o: held.c
+\tgcc -O1 -c held.c
+"""
+
+
+def test_what_tells_when_it_was_compiled_is_compiled_again(tmp_path: Path) -> None:
+    (tree := tmp_path / "p").mkdir()
+    (tree / "Makefile").write_text(DATED)
+    (tree / "plain.c").write_text("int plain;\n")
+    for name in ("when", "held"):
+        (tree / f"{name}.c").write_text(f'#include "date.h"\nconst char *{name}(void) {{ return DATE; }}\n')
+    (tree / "date.h").write_text("#define DATE __DATE__\n")
+    with Farm(count=1, jobs=2) as farm:
+        cut_off(tree, farm, units=2, ahead=1)
+        compiled = len(farm.compiles())
+        result = buildfarm("resume", "-C", str(tree), "--hosts", farm.hosts)
+        assert result.code == 0, result.stderr
+        assert len(farm.compiles()) == compiled + 2, result.stderr
+    assert "plain.o kept from before" in result.stderr

@@ -59,7 +59,7 @@ class Witness:
         self._digests: dict[str, tuple[Stamp, str]] = {}
         self._names: dict[str, tuple[int, Set[str]]] = {}
         self._listings = Listings()
-        self._probes = Probes()
+        self.probes = Probes()
 
     async def settled(self, paths: Iterable[str]) -> None:
         """Wait, `RACY_NS` at most, until none was changed so lately that nobody can vouch for it."""
@@ -108,7 +108,7 @@ class Witness:
             if digest is None:
                 return None
             seen[path] = digest
-        probed = self._probes.names(unit, [path for path in inputs if not path.endswith(MODULE_SUFFIXES)])
+        probed = self.probes.names(unit, [path for path in inputs if not path.endswith(MODULE_SUFFIXES)])
         if probed is None:
             return None
         look = _Look()

@@ -562,7 +562,9 @@ class Lookahead:
         if seat is not None:
             await self._in_order(unit, main, stored.inputs, seat)
         seen = _stamps(stored.inputs)
-        if not self._witness.holds(stored.inputs, named=unit.depfile is not None):
+        if not self._witness.holds(stored.inputs, named=unit.depfile is not None) or (
+            kept and self._witness.probes.tell_when(unit, seen)
+        ):
             self._store.discard(mark)
             self.wasted += 1
             return None

@@ -9,7 +9,7 @@ like at that moment (`evidence.appearance`: times, sizes, inodes).  If they look
 read was changed since, and digests taken now are those of then; if no rival name has come since (but for copies of
 modules), those that are absent now were absent then.  The second rests on the clock, so the sweep offers nothing after
 a reboot or when the clock was set back.  A unit whose own files ask `__has_include` is left out: nobody knows what was
-there that has gone.  In any doubt the unit is compiled again.
+there that has gone; so is one that names `__DATE__` or `__TIME__`.  In any doubt the unit is compiled again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _stored(result: Result, toolbox: Toolbox, environment: Mapping[str, str], wi
     probes = Probes()
     users = [path for path in result.inputs if not path.startswith(SYSTEM) and not path.endswith(MODULE_SUFFIXES)]
     probed = probes.names(unit, [path for path in result.inputs if path.startswith(SYSTEM)])
-    if probed is None or probes.names(unit, users) != ():
+    if probed is None or probes.names(unit, users) != () or probes.tell_when(unit, users):
         return None
     delivered_ns = result.outputs[0].mtime_ns
     changed = stamp(compiler)
