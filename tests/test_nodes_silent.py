@@ -12,6 +12,7 @@ from buildfarm.conductor.crowding import MOST, Crowding
 from buildfarm.dispatch.events import (
     Action,
     Cancel,
+    Demand,
     Failed,
     GiveUp,
     LocalSlotFreed,
@@ -115,17 +116,27 @@ def test_lookahead_on_a_full_node_that_has_gone_silent_gives_way_to_what_make_wa
             scheduler.handle(Submit(unit, "c", demanded=demanded), 0.0)
         assert scheduler.handle(Tick(), UNKNOWN - 0.1) == []
         room, question = scheduler.handle(Tick(), UNKNOWN)
-        assert isinstance(room, Cancel) and (room.unit, room.outcome) == (1, "cancelled")
+        assert isinstance(room, Cancel) and (room.unit, room.outcome) == (2, "cancelled"), "needed last"
         assert question == Probe(PI.key, again=True)
         return scheduler
 
     frozen = behind_lookahead()
     left = runs_here(frozen.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS))
-    assert sorted(left) == [1, 3], "no node will have them; of 1 nothing is made before make asks"
+    assert sorted(left) == [2, 3], "no node will have them; of 2 nothing is made before make asks"
     living = behind_lookahead()
     assert starts(living.handle(Probed(PI.key, ALL, "gcc 12"), UNKNOWN + 0.1)) == [(3, 1, PI.key)]
     assert living.handle(Tick(), UNKNOWN + FIRST_ANSWER_SECONDS) == []
-    assert starts(living.handle(Succeeded(3, 1, 1.0), UNKNOWN + 6)) == [(1, 2, PI.key)], "it is made all the same"
+    assert starts(living.handle(Succeeded(3, 1, 1.0), UNKNOWN + 6)) == [(2, 2, PI.key)], "it is made all the same"
+
+
+def test_lookahead_may_be_long_while_make_has_hardly_waited() -> None:
+    scheduler = farm(PI)
+    for unit in (1, 2, 3):
+        scheduler.handle(Submit(unit, "c", demanded=False), 0.0)
+    scheduler.handle(Demand(3), UNKNOWN)
+    scheduler.handle(Submit(4, "c"), UNKNOWN)
+    assert scheduler.handle(Tick(), UNKNOWN + STRAGGLER_FLOOR - 0.1) == []
+    assert len(scheduler.handle(Tick(), UNKNOWN + STRAGGLER_FLOOR)) == 2, "one gives way, and the node is asked"
 
 
 def test_a_node_that_did_not_answer_in_time_is_said_to_while_its_other_lookahead_gives_way() -> None:

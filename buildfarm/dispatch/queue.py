@@ -29,7 +29,7 @@ class UnitState:
 
     submit: Submit
     arrival: int  # rising
-    since: float  # when it last began to wait
+    since: float  # when it last began to wait, or make for it
     demanded: bool
     pressing: bool
     attempts: dict[int, Attempt] = field(default_factory=dict)  # those under way, by number

@@ -149,7 +149,7 @@ class Scheduler:
             case Submit():
                 self._submit(event, now)
             case Demand(number):
-                self._demand(number)
+                self._demand(number, now)
             case Press(number):
                 self._press(number)
             case Withdraw(number):
@@ -238,11 +238,13 @@ class Scheduler:
 
     # -- what is told of units ----------------------------------------------------------------------------------
 
-    def _demand(self, number: int) -> None:
+    def _demand(self, number: int, now: float) -> None:
         unit = self._units.get(number)
         if unit is None or unit.demanded:
             return
         unit.demanded = True
+        if unit.waits:
+            unit.since = now
         if unit.waits and not unit.pressing:  # else it has its place
             self._queue.push(unit)
 
@@ -476,24 +478,32 @@ class Scheduler:
         own estimate, or the pace of this build's units; where too few have come back, `DEFAULT_ESTIMATE` at least.
         All of that times the crowding of this machine, which would compile it, or not hear the node, as much slower.
 
-        Lookahead may be as long as it likes, unless make waits for a slot.  Then a full node loses one of it, so that
-        it can be asked: if it lives, what make waits for goes there.
+        Lookahead may be as long as it likes, unless make has waited for a slot as long as that.  Then a full node loses
+        the one of it that is needed last, so that it can be asked: if it lives, what make waits for goes there.
         """
-        make_waits = any(unit.demanded and unit.waits for unit in self._units.values())
-        for unit in list(self._units.values()):
-            if not (unit.demanded or make_waits) or not self._hears_nothing(unit, now):
-                continue
-            nodes = [self._roster[attempt.node] for attempt in unit.attempts.values()]
-            for node in nodes:
-                if node.free_slots > 0:
-                    node.health.ask_again()
-            if any(node.health.may_turn_out_well for node in nodes):
-                continue
-            if not unit.demanded:
-                self._make_room(unit, now, actions)
-            elif self.policy.fallback_local and self._local < self.policy.cores:
+        for unit in [unit for unit in self._units.values() if unit.demanded]:
+            if self._is_silent_about(unit, now) and self.policy.fallback_local and self._local < self.policy.cores:
                 self._take_back(unit, now, actions)
+        if self._make_has_waited(self._crowding * STRAGGLER_FLOOR, now):
+            ahead = [unit for unit in self._units.values() if not unit.demanded]
+            for unit in sorted(ahead, key=UnitState.rank, reverse=True):
+                if self._is_silent_about(unit, now):
+                    self._make_room(unit, now, actions)
         self._probe(now, actions)
+
+    def _make_has_waited(self, seconds: float, now: float) -> bool:
+        """Whether a unit that make waits for has had no slot for so long."""
+        return any(unit.demanded and unit.waits and now - unit.since >= seconds for unit in self._units.values())
+
+    def _is_silent_about(self, unit: UnitState, now: float) -> bool:
+        """Whether nothing is heard of it and its nodes are full or don't answer; those that have room are asked."""
+        if not self._hears_nothing(unit, now):
+            return False
+        nodes = [self._roster[attempt.node] for attempt in unit.attempts.values()]
+        for node in nodes:
+            if node.free_slots > 0:
+                node.health.ask_again()
+        return not any(node.health.may_turn_out_well for node in nodes)
 
     def _make_room(self, unit: UnitState, now: float, actions: list[Action]) -> None:
         """Let a unit that make does not wait for give way to a question to its nodes."""
